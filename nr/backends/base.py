@@ -1,0 +1,63 @@
+"""The protocol between tracing and execution.
+
+A backend has a row for every primitive, which is how eager code runs, and `compile`, which turns a
+jaxpr into a function of raw arrays, which is how jitted code runs. Backends know `nr.core` and the
+names of primitives, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from nr.core.devices import Device
+from nr.core.jaxprs import Jaxpr
+from nr.core.tracing import Primitive
+
+Program = Callable[..., list[Any]]
+
+
+class Backend:
+    """One platform. Subclasses set `platform` and `table`."""
+
+    platform: str
+    table: dict[str, Callable]
+
+    def device_count(self) -> int:
+        """How many devices of the platform this machine has."""
+        raise NotImplementedError
+
+    def kernel(self, primitive: Primitive) -> Callable:
+        """The row of a primitive.
+
+        Raises:
+            NotImplementedError: if the table has none.
+        """
+        row = self.table.get(primitive.name)
+        if row is None:
+            raise NotImplementedError(
+                f"{primitive.name}: the {self.platform} backend has no row for it."
+            )
+        return row
+
+    def compile(self, jaxpr: Jaxpr) -> Program:
+        """A function of raw arrays that gives the list of the jaxpr's outputs."""
+        raise NotImplementedError
+
+    def put(self, x: Any, device: Device) -> Any:
+        """A NumPy array, or another device's array, as a raw array on a device."""
+        raise NotImplementedError
+
+    def get(self, data: Any) -> np.ndarray:
+        """A raw array as a NumPy array."""
+        raise NotImplementedError
+
+    def synchronize(self, device: Device) -> None:
+        """Wait for everything started on a device."""
+
+    def on(self, device: Device) -> AbstractContextManager:
+        """Run what is in the ``with`` block on a device."""
+        return nullcontext()

@@ -1,0 +1,1 @@
+"""From jaxprs towards machine code. So far: simplification."""

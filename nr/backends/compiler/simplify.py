@@ -1,0 +1,113 @@
+"""Simplification of jaxprs before they run: inlining, dead code, common subexpressions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nr.core.array import ArrayImpl
+from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var, eqn_effectful
+
+# Calls that are inlined. `checkpoint` is not: merging its body with the forward pass would undo it.
+_INLINED = ("jit", "custom_jvp_call", "custom_vjp_call")
+
+
+def simplify(jaxpr: Jaxpr) -> Jaxpr:
+    """An equivalent jaxpr with calls inlined, without repeated or dead eqns."""
+    return eliminate_dead_code(merge_common(inline_calls(jaxpr)))
+
+
+def _substitute(atom: Any, env: dict[Var, Any]) -> Any:
+    return env.get(atom, atom) if type(atom) is Var else atom
+
+
+def inline_calls(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr with the bodies of jitted calls in place of the calls."""
+    if not any(eqn.primitive.name in _INLINED for eqn in jaxpr.eqns):
+        return jaxpr
+    constvars, consts = list(jaxpr.constvars), list(jaxpr.consts)
+    eqns: list[JaxprEqn] = []
+
+    def splice(inner: Jaxpr, operands: Sequence[Any]) -> list[Any]:
+        env: dict[Var, Any] = {}
+        for var, value in zip(inner.constvars, inner.consts, strict=True):
+            env[var] = fresh = Var(var.aval)
+            constvars.append(fresh)
+            consts.append(value)
+        env.update(zip(inner.invars, operands, strict=True))
+        add(inner.eqns, env)
+        return [_substitute(a, env) for a in inner.outvars]
+
+    def add(body: Sequence[JaxprEqn], env: dict[Var, Any]) -> None:
+        for eqn in body:
+            invars = [_substitute(a, env) for a in eqn.invars]
+            if eqn.primitive.name in _INLINED:
+                inner = eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["fun"].jaxpr
+                env.update(zip(eqn.outvars, splice(inner, invars), strict=True))
+            else:
+                outvars = [Var(v.aval) for v in eqn.outvars]
+                env.update(zip(eqn.outvars, outvars, strict=True))
+                eqns.append(eqn.replace(invars=invars, outvars=outvars))
+
+    env: dict[Var, Any] = {}
+    add(jaxpr.eqns, env)
+    outvars = [_substitute(a, env) for a in jaxpr.outvars]
+    return Jaxpr(constvars, consts, jaxpr.invars, eqns, outvars)
+
+
+def _literal_key(value: Any) -> Hashable:
+    value = np.asarray(value.host() if type(value) is ArrayImpl else value)
+    return value.dtype, value.tobytes()  # bytes: 0.0 and -0.0 differ, NaN equals itself
+
+
+def _key(eqn: JaxprEqn) -> Hashable | None:
+    try:
+        operands = tuple(
+            [
+                (_literal_key(a.val), a.aval) if type(a) is Literal else id(a)
+                for a in eqn.invars
+            ]
+        )
+        key = (eqn.primitive.name, operands, tuple(sorted(eqn.params.items())))
+        hash(key)
+        return key
+    except TypeError:  # a parameter that can't be hashed or ordered
+        return None
+
+
+def merge_common(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr with each repeated eqn replaced by its first occurrence."""
+    seen: dict[Hashable, JaxprEqn] = {}
+    env: dict[Var, Any] = {}
+    eqns = []
+    for eqn in jaxpr.eqns:
+        eqn = eqn.replace(invars=[_substitute(a, env) for a in eqn.invars])
+        # Not across checkpoint: its recomputation must stay separate from the forward pass.
+        key = None if eqn_effectful(eqn) or eqn.primitive.name == "checkpoint" else _key(eqn)
+        first = seen.get(key) if key is not None else None
+        if first is not None:
+            env.update(zip(eqn.outvars, first.outvars, strict=True))
+            continue
+        if key is not None:
+            seen[key] = eqn
+        eqns.append(eqn)
+    outvars = [_substitute(a, env) for a in jaxpr.outvars]
+    return jaxpr.replace(eqns=eqns, outvars=outvars)
+
+
+def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr without eqns that no output or effect depends on, and without unused constants."""
+    live = {a for a in jaxpr.outvars if type(a) is Var}
+    eqns = []
+    for eqn in reversed(jaxpr.eqns):
+        if any([v in live for v in eqn.outvars]) or eqn_effectful(eqn):
+            eqns.append(eqn)
+            live.update([a for a in eqn.invars if type(a) is Var])
+    constants = [
+        (v, c) for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if v in live
+    ]
+    return jaxpr.replace(
+        eqns=eqns[::-1], constvars=[v for v, _ in constants], consts=[c for _, c in constants]
+    )

@@ -1,0 +1,89 @@
+"""Rows of the primitives that hold jaxprs or Python functions: calls, loops, branches, callbacks.
+
+They are the same for every backend that runs straight-line programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nr.backends.base import Backend
+from nr.core.array import ArrayImpl
+from nr.core.jaxprs import Jaxpr
+
+
+def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
+    """Rows by primitive name, over a backend that can compile jaxprs."""
+
+    def call(*args: Any, jaxpr: Jaxpr, **params: Any) -> list[Any]:
+        return backend.compile(jaxpr)(*args)
+
+    def call_fun(*args: Any, fun: Any, **params: Any) -> list[Any]:
+        return backend.compile(fun.jaxpr)(*args)
+
+    def scan(
+        *args: Any, jaxpr: Jaxpr, num_consts: int, num_carry: int, length: int, reverse: bool,
+        unroll: int = 1,
+    ) -> list[Any]:  # fmt: skip
+        step = backend.compile(jaxpr)
+        consts, rest = args[:num_consts], args[num_consts:]
+        carry, xs = list(rest[:num_carry]), rest[num_carry:]
+        avals = jaxpr.out_avals[num_carry:]
+        ys = [xp.empty((length, *a.shape), a.dtype) for a in avals]
+        for i in reversed(range(length)) if reverse else range(length):
+            outs = step(*consts, *carry, *[x[i] for x in xs])
+            carry = outs[:num_carry]
+            for y, value in zip(ys, outs[num_carry:], strict=True):
+                y[i] = value
+        return [*carry, *ys]
+
+    def while_loop(
+        *args: Any, cond_jaxpr: Jaxpr, body_jaxpr: Jaxpr, cond_nconsts: int, body_nconsts: int
+    ) -> list[Any]:
+        cond, body = backend.compile(cond_jaxpr), backend.compile(body_jaxpr)
+        cond_consts = args[:cond_nconsts]
+        body_consts = args[cond_nconsts : cond_nconsts + body_nconsts]
+        carry = list(args[cond_nconsts + body_nconsts :])
+        while cond(*cond_consts, *carry)[0]:
+            carry = body(*body_consts, *carry)
+        return carry
+
+    def cond(index: Any, *args: Any, branches: tuple[Jaxpr, ...]) -> list[Any]:
+        chosen = min(max(int(index), 0), len(branches) - 1)
+        return backend.compile(branches[chosen])(*args)
+
+    def python_callback(
+        *args: Any, callback: Callable, result_avals: tuple, **params: Any
+    ) -> list[Any]:
+        outs = callback(*[backend.get(x) if hasattr(x, "shape") else np.asarray(x) for x in args])
+        checked = []
+        for aval, out in zip(result_avals, outs, strict=True):
+            out = np.asarray(out)
+            if out.shape != aval.shape:
+                raise ValueError(
+                    f"pure_callback: the callback must return {aval}, as declared; "
+                    f"got shape {out.shape}."
+                )
+            checked.append(xp.asarray(out.astype(aval.dtype)))
+        return checked
+
+    return {
+        "jit": call,
+        "checkpoint": call,
+        "custom_jvp_call": call_fun,
+        "custom_vjp_call": call_fun,
+        "scan": scan,
+        "while": while_loop,
+        "cond": cond,
+        "pure_callback": python_callback,
+        "io_callback": python_callback,
+        "debug_callback": python_callback,
+    }
+
+
+def raw_on_host(x: Any) -> Any:
+    """A constant of a jaxpr as a NumPy array or scalar."""
+    return x.host() if type(x) is ArrayImpl else np.asarray(x)

@@ -1,0 +1,40 @@
+"""The CPU backend: the kernel table over NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nr.backends.base import Backend, Program
+from nr.backends.control import control_rows, raw_on_host
+from nr.backends.straightline import compile_straightline
+from nr.backends.table import kernel_table
+from nr.core.devices import Device
+from nr.core.jaxprs import Jaxpr
+
+
+class CpuBackend(Backend):
+    """NumPy on the host."""
+
+    platform = "cpu"
+    array = staticmethod(np.asarray)
+    raw = staticmethod(raw_on_host)
+
+    def __init__(self) -> None:
+        self.table = {**kernel_table(np), **control_rows(self, np)}
+
+    def device_count(self) -> int:
+        return 1
+
+    def compile(self, jaxpr: Jaxpr) -> Program:
+        program = jaxpr.cache.get("cpu program")
+        if program is None:
+            program = jaxpr.cache["cpu program"] = compile_straightline(jaxpr, self)
+        return program
+
+    def put(self, x: Any, device: Device) -> Any:
+        return np.array(x if isinstance(x, (np.ndarray, np.generic)) else x.get())
+
+    def get(self, data: Any) -> np.ndarray:
+        return np.asarray(data)

@@ -1,0 +1,1 @@
+"""What everything else stands on: avals, primitives, traces, jaxprs, arrays, dtypes, trees."""

@@ -1,0 +1,258 @@
+"""Array: the immutable handle of numbers on a device, and the public type of all arrays.
+
+`Array` is what users see and test with isinstance; `ArrayImpl` holds numbers, a `Tracer`
+(tracing.py) stands for numbers that are not there yet. The operators and methods of `Array` are
+functions of `nr.numpy`, which installs them (nr/numpy/array_methods.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nr.core import devices, dtypes
+from nr.core.avals import ShapedArray
+
+
+class Array:
+    """An immutable n-dimensional array; make one with ``nr.numpy.array`` and its kin."""
+
+    __slots__ = ()
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    aval: ShapedArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        return self.aval.size
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    @property
+    def weak_type(self) -> bool:
+        return self.aval.weak_type
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len: an array of rank 1 or more was expected; got rank 0.")
+        return self.shape[0]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            f"item assignment: arrays are immutable; got x[{_index_text(index)}] = ... for "
+            f"{self.aval}. Write x = x.at[{_index_text(index)}].set(...)."
+        )
+
+    def __delitem__(self, index: Any) -> None:
+        raise TypeError("item deletion: arrays are immutable. Use nr.numpy.delete.")
+
+
+def _index_text(index: Any) -> str:
+    if isinstance(index, tuple):
+        return ", ".join(map(_index_text, index))
+    if isinstance(index, slice):
+        ends = ["" if end is None else str(end) for end in (index.start, index.stop)]
+        return ":".join(ends + ([] if index.step is None else [str(index.step)]))
+    return "..." if index is Ellipsis else "i" if isinstance(index, (Array, np.ndarray)) else str(index)
+
+
+class ArrayImpl(Array):
+    """An array whose numbers are there: `data` is a NumPy or CuPy array that nobody else writes.
+
+    `committed` is the device it was put on, or None: uncommitted arrays lie on the CPU and follow
+    the operands that they meet.
+    """
+
+    __slots__ = ("data", "committed", "weak", "_aval", "__weakref__")
+
+    def __init__(self, data: Any, committed: devices.Device | None = None, weak: bool = False):
+        self.data = data
+        self.committed = committed
+        self.weak = weak
+        self._aval = None
+
+    @property
+    def aval(self) -> ShapedArray:  # type: ignore[override]
+        aval = self._aval
+        if aval is None:
+            data = self.data
+            if data is None:
+                raise RuntimeError(DELETED)
+            aval = self._aval = ShapedArray(data.shape, data.dtype, self.weak)
+        return aval
+
+    # Straight from the data: much used, and cheaper than through the aval.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._aval.shape if self._aval is not None else self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._aval.dtype if self._aval is not None else self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def weak_type(self) -> bool:
+        return self.weak
+
+    @property
+    def device(self) -> devices.Device:
+        return self.committed or devices.cpu()
+
+    @property
+    def sharding(self) -> devices.Device:
+        return self.device
+
+    def devices(self) -> set[devices.Device]:
+        """The set that holds the array's device."""
+        return {self.device}
+
+    def is_deleted(self) -> bool:
+        """Whether the memory was given away (donated to a jitted function)."""
+        return self.data is None
+
+    def delete(self) -> None:
+        """Give the memory back now; using the array afterwards raises RuntimeError."""
+        self.aval  # noqa: B018 - keeps shape and dtype readable afterwards
+        self.data = None
+
+    def block_until_ready(self) -> ArrayImpl:
+        """Wait until the numbers are there (they always are on the CPU)."""
+        if self.committed is not None:
+            self.committed.backend.synchronize(self.committed)
+        return self
+
+    def copy_to_host_async(self) -> None:
+        """Nothing to do: copies to the host happen when they are asked for."""
+
+    def host(self) -> np.ndarray:
+        """The numbers as a NumPy array (the array's own memory on the CPU: don't write to it)."""
+        data = self.data
+        if type(data) is np.ndarray:
+            return data
+        if data is None:
+            raise RuntimeError(DELETED)
+        return self.device.backend.get(data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        host = self.host()
+        if dtype is not None and host.dtype != dtype:
+            if copy is False:
+                raise ValueError("array: a view was asked for, but the dtype must change.")
+            return host.astype(dtype)
+        if copy:
+            return host.copy()
+        view = host.view()
+        view.flags.writeable = False
+        return view
+
+    def __dlpack__(self, **options: Any) -> Any:
+        data = self.data
+        if data is None:
+            raise RuntimeError(DELETED)
+        if type(data) is np.ndarray and data.dtype == dtypes.DTYPES["bfloat16"]:
+            raise BufferError("dlpack: NumPy can't export bf16. Convert with .astype('float32').")
+        return data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()
+
+    def __reduce__(self) -> tuple:
+        return _unpickle, (np.ascontiguousarray(self.host()).reshape(self.shape), self.weak)
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            what = "an empty array" if self.size == 0 else f"{self.aval}"
+            raise ValueError(
+                f"bool: the truth value of one element was expected; got {what}. "
+                f"Use .any() or .all()."
+            )
+        return bool(self.host().reshape(())[()])
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar("complex"))
+
+    def __index__(self) -> int:
+        if self.shape or self.dtype not in dtypes.INTEGER:
+            raise TypeError(f"index: a rank-0 integer was expected; got {self.aval}.")
+        return int(self.host()[()])
+
+    def _scalar(self, kind: str) -> Any:
+        if self.size != 1:
+            raise TypeError(f"{kind}: an array of one element was expected; got {self.aval}.")
+        return self.host().reshape(())[()]
+
+    def item(self, *args: int) -> Any:
+        """One element as a Python scalar."""
+        return self.host().item(*args)
+
+    def tolist(self) -> Any:
+        """The numbers as nested Python lists."""
+        return self.host().tolist()
+
+    def tobytes(self, order: str = "C") -> bytes:
+        """The numbers' bytes in row-major order."""
+        return self.host().tobytes(order)  # type: ignore[arg-type]
+
+    @property
+    def addressable_data(self) -> Any:
+        return lambda index=0: self
+
+    def __format__(self, spec: str) -> str:
+        return format(self.host()[()], spec) if not self.shape else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        if self.data is None:
+            return f"Array(deleted, {self.aval})"
+        body = np.array2string(
+            _printable(self.host()), separator=", ", prefix="Array(", suffix=")"
+        )
+        shape = f", shape={self.shape}" if self.size == 0 else ""
+        weak = ", weak_type=True" if self.weak else ""
+        return f"Array({body}{shape}, dtype={self.dtype.name}{weak})"
+
+    def __str__(self) -> str:
+        return repr(self) if self.data is None else str(_printable(self.host()))
+
+
+DELETED = (
+    "array: its memory was given away (donated to a jitted function, or deleted). "
+    "Use the function's result, or don't donate this argument."
+)
+
+
+def _printable(data: np.ndarray) -> np.ndarray:
+    return data.astype(np.float32) if data.dtype == dtypes.DTYPES["bfloat16"] else data
+
+
+def _unpickle(data: np.ndarray, weak: bool) -> ArrayImpl:
+    return ArrayImpl(data, None, weak)

@@ -1,0 +1,81 @@
+"""The messages about traced values used as numbers, and about tracers that leaked."""
+
+from __future__ import annotations
+
+import gc
+from types import FrameType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from nr.core import errors, source_info
+
+if TYPE_CHECKING:
+    from nr.core.tracing import Tracer
+
+_REWRITE = {
+    "bool": "Use nr.numpy.where or nr.lax.cond, or make the argument static (static_argnames=...)",
+    "int": "Use .astype('int32') to stay in the program, or make the argument static",
+    "index": "Use a static Python int (static_argnames=...), or nr.lax.dynamic_slice for a "
+    "traced position",
+    "float": "Use .astype('float32') to stay in the program, or make the argument static",
+    "complex": "Use .astype('complex64') to stay in the program, or make the argument static",
+    "array": "Use nr.numpy in place of numpy inside transformed functions, or nr.pure_callback",
+    "item": "Return the array from the function, and call .item() outside",
+    "tolist": "Return the array from the function, and call .tolist() outside",
+}
+_WHAT = {"array": "NumPy conversion of", "index": "a Python integer was required; got"}
+_CLASSES = {
+    "bool": errors.TracerBoolConversionError,
+    "int": errors.TracerIntegerConversionError,
+    "index": errors.TracerIntegerConversionError,
+    "array": errors.TracerArrayConversionError,
+}
+
+
+def concretization_error(kind: str, tracer: Tracer) -> Exception:
+    """The error for bool(), int(), float(), np.asarray() ... of a traced value."""
+    if not tracer.trace.alive:
+        return errors.UnexpectedTracerError(leak_message(tracer, kind))
+    source = source_info.user_source()
+    line = f" At {source}." if source else ""
+    what = _WHAT.get(kind, f"{kind}() of")
+    message = (
+        f"{kind}: {what} a traced value {tracer.aval}; {tracer.describe()}.{line} {_REWRITE[kind]}."
+    )
+    return _CLASSES.get(kind, errors.ConcretizationTypeError)(message)
+
+
+def leak_message(tracer: Tracer, op: str) -> str:
+    """Where a leaked tracer was born, and who held it."""
+    return (
+        f"{op}: a traced value {tracer.aval} was used after its transformation had ended; "
+        f"{tracer.describe()}{_holder(tracer)}. Return it from the function rather than store it."
+    )
+
+
+def _holder(tracer: Tracer) -> str:
+    """Which attribute, global or container refers to the tracer (best effort)."""
+    for owner in gc.get_referrers(tracer):
+        if isinstance(owner, dict):
+            keys = [key for key, value in owner.items() if value is tracer]
+            for outer in gc.get_referrers(owner):
+                if getattr(outer, "__dict__", None) is owner and keys:
+                    kind = "module" if isinstance(outer, ModuleType) else "object"
+                    name = getattr(outer, "__name__", type(outer).__name__)
+                    return f"; it is held by attribute {keys[0]!r} of {kind} {name}"
+            if "__name__" in owner and keys:
+                return f"; it is held by global {keys[0]!r} of module {owner['__name__']}"
+            if keys:
+                return f"; it is held by a dict under key {keys[0]!r}"
+        elif isinstance(owner, list):
+            return f"; it is held by a list of {len(owner)}"
+        elif isinstance(owner, (tuple, FrameType, FunctionType)) or _is_internal(owner):
+            continue
+        elif hasattr(owner, "__dict__"):
+            keys = [key for key, value in vars(owner).items() if value is tracer]
+            if keys:
+                return f"; it is held by attribute {keys[0]!r} of object {type(owner).__name__}"
+    return ""
+
+
+def _is_internal(owner: Any) -> bool:
+    return type(owner).__module__.startswith("nr.") or type(owner).__name__ == "cell"

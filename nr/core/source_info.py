@@ -1,0 +1,79 @@
+"""Where in the user's program things happen: frames outside nr, and tracebacks without nr's own."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any
+
+from nr.core.config import config
+
+_NR = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A line of the user's program, and the names of the scopes around it."""
+
+    file: str
+    line: int
+    function: str
+    scope: str = ""
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line} ({self.function})"
+
+
+@functools.cache
+def _is_ours(file: str) -> bool:
+    return (file.startswith(_NR) and f"{os.sep}tools{os.sep}" not in file) or file == "<nr>"
+
+
+def user_source(scope: str = "") -> Source | None:
+    """The innermost line outside nr."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    return Source(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, scope)
+
+
+def function_name(f: Any) -> str:
+    """A function's name for messages and jaxprs."""
+    f = getattr(f, "func", f)
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def api_boundary(f: Callable) -> Callable:
+    """Drop nr's frames from the traceback of an exception that leaves a public transformation."""
+
+    @functools.wraps(f)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except Exception as err:
+            raise filtered(err) from err.__cause__
+
+    bounded.__nr_boundary__ = True  # type: ignore[attr-defined]
+    return bounded
+
+
+def filtered(err: Exception) -> Exception:
+    """The exception with nr's frames taken out of its traceback."""
+    if not config.traceback_filtering:
+        return err
+    kept = []
+    tb = err.__traceback__
+    while tb is not None:
+        if not _is_ours(tb.tb_frame.f_code.co_filename):
+            kept.append(tb)
+        tb = tb.tb_next
+    chain = None
+    for tb in reversed(kept):
+        chain = TracebackType(chain, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
+    return err.with_traceback(chain)

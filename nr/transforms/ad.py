@@ -1,0 +1,350 @@
+"""Differentiation: forward mode as a trace; reverse mode as linearize, then transpose.
+
+`LinearizeTrace` is a `JVPTrace` whose parent is a `JaxprTrace` with a parent: primal values are
+computed, and what depends on tangents is recorded. `backward_pass` runs the recording in reverse.
+So a first-order primitive needs a jvp rule only, and a transpose rule if it is linear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
+from nr.core.jaxprs import (
+    Jaxpr,
+    JaxprEqn,
+    JaxprTrace,
+    Literal,
+    Var,
+    cached_on_jaxpr,
+    close,
+    eval_jaxpr,
+    trace_closed,
+)
+from nr.core.tracing import Primitive, Trace, Tracer, current, current_trace, typeof
+from nr.lax.rules import add_tangents, instantiate
+
+NonZeros = tuple[bool, ...]
+
+
+class JVPTracer(Tracer):
+    """A primal value with its tangent."""
+
+    __slots__ = ("primal", "tangent")
+
+    def __init__(self, trace: JVPTrace, primal: Any, tangent: Any) -> None:
+        self.trace = trace
+        self.primal = primal
+        self.tangent = tangent
+
+    @property
+    def aval(self) -> ShapedArray:  # type: ignore[override]
+        return typeof(self.primal)
+
+    def describe(self) -> str:
+        if isinstance(self.primal, Tracer):
+            return self.primal.describe()
+        return "it is being differentiated (jvp, grad or linearize)"
+
+    def concrete(self) -> Any:
+        primal = self.primal
+        return primal.concrete() if isinstance(primal, Tracer) else primal
+
+    @property
+    def device(self) -> Any:
+        return self.primal.device
+
+
+class JVPTrace(Trace):
+    """Carries a tangent beside every value."""
+
+    __slots__ = ()
+
+    def __init__(self, parent: Trace) -> None:
+        self.parent = parent
+        self.alive = True
+
+    def split(self, x: Any) -> tuple[Any, Any]:
+        if isinstance(x, JVPTracer) and x.trace is self:
+            return x.primal, x.tangent
+        return x, Zero(typeof(x).to_tangent())
+
+    def join(self, primal: Any, tangent: Any) -> Any:
+        return primal if type(tangent) is Zero else JVPTracer(self, primal, tangent)
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
+        primals, tangents, known = self._split_all(args)
+        if known:
+            return primitive.bind_with(self.parent, primals, params)
+        if primitive.jvp is None:
+            raise NotImplementedError(
+                f"{primitive.name}: it has no forward-mode derivative rule. "
+                f"Wrap the function that uses it in nr.custom_jvp."
+            )
+        with current(self.parent):
+            out, out_dot = primitive.jvp(primals, tangents, **params)
+        if primitive.multiple_results:
+            return [self.join(p, t) for p, t in zip(out, out_dot, strict=True)]
+        return self.join(out, out_dot)
+
+    def _split_all(self, args: Sequence[Any]) -> tuple[list[Any], list[Any], bool]:
+        primals, tangents, known = [], [], True
+        for x in args:
+            if isinstance(x, JVPTracer) and x.trace is self:
+                primals.append(x.primal)
+                tangents.append(x.tangent)
+                known = False
+            else:
+                primals.append(x)
+                tangents.append(None)
+        if not known:
+            for i, t in enumerate(tangents):
+                if t is None:
+                    tangents[i] = Zero(typeof(primals[i]).to_tangent())
+        return primals, tangents, known
+
+
+class LinearizeTrace(JVPTrace):
+    """jvp over partial evaluation; higher-order primitives bring a linearize rule of their own."""
+
+    __slots__ = ()
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
+        outer = self.parent.parent  # type: ignore[union-attr]
+        primals, tangents, known = self._split_all(args)
+        if known:
+            return primitive.bind_with(outer, primals, params)
+        if primitive.linearize is None:
+            return super().process(primitive, args, params)
+        nonzeros = tuple([type(t) is not Zero for t in tangents])
+        with current(outer):
+            outs, linear_fun = primitive.linearize(nonzeros, *primals, **params)
+        with current(self.parent):
+            outs_dot = linear_fun(*[t for t in tangents if type(t) is not Zero])
+        return [self.join(p, t) for p, t in zip(outs, outs_dot, strict=True)]
+
+
+# ---------------------------------------------------------------- flat transformations
+def jvp_flat(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list, list]:
+    """f's outputs and their tangents (which may be `Zero`)."""
+    trace = JVPTrace(current_trace())
+    try:
+        with current(trace):
+            outs = f(*[trace.join(p, t) for p, t in zip(primals, tangents, strict=True)])
+    finally:
+        trace.alive = False
+    pairs = [trace.split(x) for x in outs]
+    return [p for p, _ in pairs], [t for _, t in pairs]
+
+
+def linearize_flat(
+    f: Callable,
+    primals: Sequence[Any],
+    nonzeros: Sequence[bool] | None = None,
+    instantiate_outputs: bool | Sequence[bool] = False,
+) -> tuple[list[Any], Jaxpr, list[Any], NonZeros]:
+    """f's outputs, and its tangent program.
+
+    Returns:
+        outs, tangent jaxpr ``(*residuals, *nonzero tangents) -> nonzero output tangents``, the
+        residuals, and which output tangents are not symbolically zero.
+    """
+    if nonzeros is None:
+        nonzeros = [differentiable(typeof(p)) for p in primals]
+    tangent_trace = JaxprTrace(current_trace(), name="linearize")
+    trace = LinearizeTrace(tangent_trace)
+    args = [
+        JVPTracer(trace, p, tangent_trace.new_arg(typeof(p).to_tangent())) if nz else p
+        for p, nz in zip(primals, nonzeros, strict=True)
+    ]
+    try:
+        with current(trace):
+            outs = f(*args)
+        pairs = [trace.split(x) for x in outs]
+        if isinstance(instantiate_outputs, bool):
+            instantiate_outputs = [instantiate_outputs] * len(pairs)
+        outs_dot = [
+            instantiate(t) if force and differentiable(typeof(p)) else t
+            for (p, t), force in zip(pairs, instantiate_outputs, strict=True)
+        ]
+        nz_out = tuple([type(t) is not Zero for t in outs_dot])
+        jaxpr, residuals = tangent_trace.finish([t for t in outs_dot if type(t) is not Zero])
+    finally:
+        trace.alive = tangent_trace.alive = False
+    return [p for p, _ in pairs], jaxpr, residuals, nz_out
+
+
+def differentiable(aval: ShapedArray) -> bool:
+    """Whether values of the aval have tangents other than float0."""
+    return aval.to_tangent().dtype == aval.dtype
+
+
+def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+    """Cotangents of the linear inputs of a jaxpr.
+
+    Eqns that do not depend on linear inputs are evaluated (this is all that rematerialization
+    needs); the others are transposed in reverse order.
+
+    Args:
+        args: a value for each invar, or `UndefinedPrimal` for a linear one.
+        cts: one an output; may be `Zero`.
+
+    Returns:
+        For each invar: its cotangent (may be `Zero`) if linear, else None.
+    """
+    env: dict[Any, Any] = dict(zip(jaxpr.constvars, jaxpr.consts, strict=True))
+    linear: set[Var] = set()
+    for var, x in zip(jaxpr.invars, args, strict=True):
+        if type(x) is UndefinedPrimal:
+            linear.add(var)
+        else:
+            env[var] = x
+
+    def read(a: Any) -> Any:
+        if type(a) is Literal:
+            return a.val
+        return UndefinedPrimal(a.aval) if a in linear else env[a]
+
+    linear_eqns: list[JaxprEqn] = []
+    for eqn in jaxpr.eqns:
+        for a in eqn.invars:
+            if a in linear:
+                linear_eqns.append(eqn)
+                linear.update(eqn.outvars)
+                break
+        else:
+            out = eqn.primitive.bind(*[read(a) for a in eqn.invars], **eqn.params)
+            outs = out if eqn.primitive.multiple_results else [out]
+            env.update(zip(eqn.outvars, outs, strict=True))
+
+    ct_env: dict[Any, Any] = {}
+
+    def accumulate(a: Any, ct: Any) -> None:
+        if ct is not None and type(ct) is not Zero:
+            ct_env[a] = add_tangents(ct_env[a], ct) if a in ct_env else ct
+
+    for a, ct in zip(jaxpr.outvars, cts, strict=True):
+        if a in linear:
+            accumulate(a, ct)
+    for eqn in reversed(linear_eqns):
+        primitive = eqn.primitive
+        outs = [ct_env.pop(v, None) for v in eqn.outvars]
+        if all([ct is None for ct in outs]):
+            continue
+        if primitive.transpose is None:
+            raise NotImplementedError(
+                f"{primitive.name}: it has no transpose rule, so that it can't be differentiated "
+                f"in reverse mode here. Use nr.jvp or nr.jacfwd, or give the function an "
+                f"nr.custom_vjp."
+            )
+        if primitive.multiple_results:
+            ct: Any = [
+                Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs, strict=True)
+            ]
+        else:
+            ct = outs[0]
+        in_cts = primitive.transpose(ct, *[read(a) for a in eqn.invars], **eqn.params)
+        for a, in_ct in zip(eqn.invars, in_cts, strict=True):
+            if a in linear:
+                accumulate(a, in_ct)
+    return [
+        ct_env.get(var, Zero(var.aval)) if var in linear else None for var in jaxpr.invars
+    ]
+
+
+# ---------------------------------------------------------------- jaxpr to jaxpr
+@cached_on_jaxpr
+def jvp_jaxpr(
+    jaxpr: Jaxpr, nonzeros: NonZeros, instantiate_outputs: NonZeros | bool = False
+) -> tuple[Jaxpr, NonZeros]:
+    """``(*primals, *nonzero tangents) -> (*outs, *nonzero output tangents)``."""
+    nz_out: list[bool] = []
+    n = len(nonzeros)
+
+    def f(*args: Any) -> list[Any]:
+        primals, rest = args[:n], iter(args[n:])
+        tangents = [
+            next(rest) if nz else Zero(typeof(p).to_tangent())
+            for p, nz in zip(primals, nonzeros, strict=True)
+        ]
+        outs, outs_dot = jvp_flat(lambda *xs: eval_jaxpr(jaxpr, *xs), primals, tangents)
+        force = instantiate_outputs
+        flags = [force] * len(outs) if isinstance(force, bool) else force
+        outs_dot = [
+            instantiate(t) if flag and differentiable(typeof(p)) else t
+            for p, t, flag in zip(outs, outs_dot, flags, strict=True)
+        ]
+        nz_out[:] = [type(t) is not Zero for t in outs_dot]
+        return [*outs, *[t for t in outs_dot if type(t) is not Zero]]
+
+    tangent_avals = [
+        a.to_tangent() for a, nz in zip(jaxpr.in_avals, nonzeros, strict=True) if nz
+    ]
+    return trace_closed(f, [*jaxpr.in_avals, *tangent_avals]), tuple(nz_out)
+
+
+@cached_on_jaxpr
+def linearize_jaxpr(
+    jaxpr: Jaxpr, nonzeros: NonZeros, instantiate_outputs: NonZeros | bool = False
+) -> tuple[Jaxpr, Jaxpr, int, NonZeros]:
+    """The primal jaxpr ``(*ins) -> (*outs, *residuals)`` and the tangent jaxpr
+    ``(*residuals, *nonzero tangents) -> nonzero output tangents``; how many residuals; nonzeros.
+    """
+    trace = JaxprTrace(name="linearize")
+    args = [trace.new_arg(aval) for aval in jaxpr.in_avals]
+    with current(trace):
+        outs, tangent, residuals, nz_out = linearize_flat(
+            lambda *xs: eval_jaxpr(jaxpr, *xs), args, nonzeros, instantiate_outputs
+        )
+        primal, captured = trace.finish([*outs, *residuals])
+    primal, operands = close(primal, captured)
+    assert not operands, "nr bug: linearize_jaxpr closes over a tracer"
+    return primal, tangent, len(residuals), nz_out
+
+
+@cached_on_jaxpr
+def transpose_jaxpr(jaxpr: Jaxpr, linear: NonZeros) -> Jaxpr:
+    """``(*non-linear ins, *cts) -> cts of the linear ins`` (zeros made explicit)."""
+
+    def f(*args: Any) -> list[Any]:
+        rest = iter(args)
+        ins = [
+            UndefinedPrimal(v.aval) if is_linear else next(rest)
+            for v, is_linear in zip(jaxpr.invars, linear, strict=True)
+        ]
+        cts = backward_pass(jaxpr, ins, list(rest))
+        return [instantiate(ct) for ct, lin in zip(cts, linear, strict=True) if lin]
+
+    known = [a for a, is_linear in zip(jaxpr.in_avals, linear, strict=True) if not is_linear]
+    return trace_closed(f, [*known, *jaxpr.out_avals])
+
+
+# ---------------------------------------------------------------- rules of call-like primitives
+def call_jvp(bind: Callable[..., list[Any]], primals: Any, tangents: Any, jaxpr: Jaxpr) -> Any:
+    """The jvp rule of a primitive that runs a jaxpr; `bind(jaxpr, *args)` binds it again."""
+    nonzeros = tuple([type(t) is not Zero for t in tangents])
+    dual, nz_out = jvp_jaxpr(jaxpr, nonzeros)
+    outs = bind(dual, *primals, *[t for t in tangents if type(t) is not Zero])
+    n = len(nz_out)
+    return outs[:n], zeros_filled(outs[:n], outs[n:], nz_out)
+
+
+def zeros_filled(outs: Sequence[Any], tangents: Sequence[Any], nonzeros: NonZeros) -> list[Any]:
+    """The given tangents where nonzeros says so, symbolic zeros elsewhere."""
+    rest = iter(tangents)
+    return [
+        next(rest) if nz else Zero(typeof(p).to_tangent())
+        for p, nz in zip(outs, nonzeros, strict=True)
+    ]
+
+
+def call_transpose(
+    bind: Callable[..., list[Any]], cts: Sequence[Any], args: Sequence[Any], jaxpr: Jaxpr
+) -> list[Any]:
+    """The transpose rule of a primitive that runs a jaxpr."""
+    linear = tuple([type(x) is UndefinedPrimal for x in args])
+    known = [x for x, is_linear in zip(args, linear, strict=True) if not is_linear]
+    transposed = transpose_jaxpr(jaxpr, linear)
+    outs = iter(bind(transposed, *known, *[instantiate(ct) for ct in cts]))
+    return [next(outs) if is_linear else None for is_linear in linear]

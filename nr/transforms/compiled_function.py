@@ -1,0 +1,586 @@
+"""jit for users: signatures, generated dispatch, tracing once a signature, donation, reports."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+from nr.core import devices, dtypes
+from nr.core.array import DELETED, Array, ArrayImpl
+from nr.core.avals import ShapedArray
+from nr.core.config import config
+from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
+from nr.core.source_info import filtered, function_name, user_source
+from nr.core.tracing import EVAL, PYTHON_SCALARS, axis_env, current_trace, typeof
+from nr.core.tree_codegen import emit_flatten, emit_unflatten
+from nr.core.trees import PyTreeDef, tree_flatten, tree_unflatten
+from nr.lax.rules import operand
+from nr.transforms.flat_fun import (
+    FlatFun,
+    argument_names,
+    check_leaves,
+    leaf_names,
+    signature_of,
+)
+from nr.transforms.jit import jit_p
+
+
+@dataclass(frozen=True)
+class TraceRecord:
+    """One trace of a jitted function: when, why, and how long it took.
+
+    signature: the arguments' avals by name. differs: what differed from the nearest earlier trace.
+    seconds: time spent tracing. called_from: the user's line.
+    """
+
+    signature: dict[str, str]
+    differs: str
+    seconds: float
+    called_from: str
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """What one signature traced to. `operands` are closed-over tracers (then it is not kept)."""
+
+    jaxpr: Jaxpr
+    out_tree: PyTreeDef
+    operands: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The quick path for one signature: `flatten(args, kwargs)` gives raw arrays or None."""
+
+    flatten: Callable
+    program: Callable
+    rebuild: Callable
+    context: tuple
+    donated: tuple[int, ...]
+    host_inputs: tuple[int, ...]
+    device: devices.Device | None
+
+
+_MAX_PLANS = 16
+
+
+class JitFunction:
+    """A function that is traced once a signature and then runs as a compiled program."""
+
+    def __init__(
+        self,
+        fun: Callable,
+        *,
+        static_argnums: Sequence[int],
+        static_argnames: Sequence[str],
+        donate_argnums: Sequence[int],
+        donate_argnames: Sequence[str],
+        inline: bool,
+    ) -> None:
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.signature = signature_of(fun)
+        self.static_argnums, self.static_argnames = _both(
+            self.signature, static_argnums, static_argnames
+        )
+        self.donate_argnums, self.donate_argnames = _both(
+            self.signature, donate_argnums, donate_argnames
+        )
+        self.inline = inline
+        self.name = function_name(fun)
+        self._plans: list[_Plan] = []
+        self._traced: dict[Any, _Traced] = {}
+        self._records: list[tuple[Any, TraceRecord]] = []
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<jitted function {self.name}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if current_trace() is EVAL:
+            for plan in self._plans:
+                values = plan.flatten(args, kwargs)
+                if values is not None and plan.context == _context():
+                    return _run(plan, values, args, kwargs)
+        try:
+            return self._call_slowly(args, kwargs)
+        except Exception as err:
+            raise filtered(err) from err.__cause__
+
+    # ------------------------------------------------------------ the generic path
+    def _split(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
+        """Dynamic args and kwargs, and the static ones as a hashable key."""
+        if not self.static_argnums and not self.static_argnames:
+            return args, kwargs, ()
+        n = len(args)
+        nums = {i % n if i < 0 else i for i in self.static_argnums if -n <= i < n}
+        statics = [(i, args[i]) for i in sorted(nums)]
+        statics += [(k, kwargs[k]) for k in sorted(kwargs) if k in self.static_argnames]
+        for place, value in statics:
+            try:
+                hash(value)
+            except TypeError:
+                names = argument_names(self.signature, args, {})
+                name = names[place] if isinstance(place, int) else place
+                raise ValueError(
+                    f"jit: static arguments must be hashable; got {type(value).__name__} for "
+                    f"`{name}` of {self.name}. Pass a tuple or another immutable value, or don't "
+                    f"make it static."
+                ) from None
+            if isinstance(value, Array):
+                raise ValueError(
+                    f"jit: static arguments must not be arrays; got {typeof(value)} for {place!r} "
+                    f"of {self.name}."
+                )
+        dynamic = tuple([x for i, x in enumerate(args) if i not in nums])
+        named = {k: v for k, v in kwargs.items() if k not in self.static_argnames}
+        return dynamic, named, tuple([(p, type(v), v) for p, v in statics])
+
+    def _trace(self, args: tuple, kwargs: dict) -> tuple[_Traced, list[Any], Any]:
+        dynamic, named, statics = self._split(args, kwargs)
+        leaves, in_tree = tree_flatten((dynamic, named))
+        check_leaves("jit", leaves, dynamic)
+        avals = tuple([_input_aval(x) for x in leaves])
+        key = (in_tree, avals, statics, _context(), axis_env())
+        found = self._traced.get(key)
+        if found is None:
+            found = self._trace_anew(key, args, kwargs, dynamic, named)
+        return found, leaves, key
+
+    def _trace_anew(
+        self, key: Any, args: tuple, kwargs: dict, dynamic: tuple, named: dict
+    ) -> _Traced:
+        in_tree, avals, statics = key[:3]
+        positional = dict([(p, v) for p, _, v in statics if isinstance(p, int)])
+        by_name = {p: v for p, _, v in statics if isinstance(p, str)}
+
+        def fun(*given: Any, **options: Any) -> Any:
+            rest = iter(given)
+            full = [positional[i] if i in positional else next(rest) for i in range(len(args))]
+            return self.fun(*full, **options, **by_name)
+
+        parameter_names = [
+            name
+            for i, name in enumerate(argument_names(self.signature, args, kwargs))
+            if i not in positional
+        ]
+        names = _leaf_names(parameter_names, dynamic, named)
+        start = time.perf_counter()
+        flat = FlatFun(fun, in_tree, "jit")
+        jaxpr, operands = trace_to_jaxpr(
+            flat, avals, name=f"jit({self.name})", arg_names=names
+        )
+        found = _Traced(jaxpr, flat.out_tree, operands)
+        if not operands:
+            self._traced[key] = found
+        record = TraceRecord(
+            signature=dict(zip(names, map(_describe, avals), strict=True)),
+            differs=self._difference(key, names),
+            seconds=time.perf_counter() - start,
+            called_from=str(user_source() or ""),
+        )
+        self._records.append((key, record))
+        return found
+
+    def _difference(self, key: Any, names: list[str]) -> str:
+        """What differs from the earlier trace that is nearest."""
+        best: list[str] | None = None
+        for old, _ in self._records:
+            parts = []
+            if old[0] != key[0]:
+                parts.append("the structure of the arguments")
+            else:
+                parts += [
+                    f"{name}: {_describe(a)} -> {_describe(b)}"
+                    for name, a, b in zip(names, old[1], key[1], strict=True)
+                    if a is not b
+                ]
+            before = {p: v for p, _, v in old[2]}
+            parts += [
+                f"static {p}: {before.get(p)!r} -> {v!r}"
+                for p, _, v in key[2]
+                if p not in before or before[p] != v or type(before[p]) is not type(v)
+            ]
+            if old[3] != key[3]:
+                parts.append("the default dtypes or device")
+            if old[4] != key[4]:
+                parts.append("the axis names in scope")
+            if best is None or len(parts) < len(best):
+                best = parts
+        if best is None:
+            return "first trace"
+        return "; ".join(best) or "a closed-over traced value (such programs are not kept)"
+
+    def _call_slowly(self, args: tuple, kwargs: dict) -> Any:
+        traced, leaves, key = self._trace(args, kwargs)
+        for x in leaves:
+            if type(x) is ArrayImpl and x.data is None:
+                raise RuntimeError(DELETED)
+        if current_trace() is EVAL:
+            self._add_plan(traced, key, args, kwargs, leaves)
+            values = self._plans[0].flatten(args, kwargs) if self._plans else None
+            if values is not None:
+                return _run(self._plans[0], values, args, kwargs)
+        flat = [operand("jit", x) for x in leaves]
+        if self.inline:
+            outs = eval_jaxpr(traced.jaxpr, *traced.operands, *flat)
+        else:
+            outs = jit_p.bind(*traced.operands, *flat, jaxpr=traced.jaxpr, name=self.name)
+        return tree_unflatten(traced.out_tree, outs)
+
+    # ------------------------------------------------------------ the quick path
+    def _add_plan(
+        self, traced: _Traced, key: Any, args: tuple, kwargs: dict, leaves: list[Any]
+    ) -> None:
+        placed = {x.committed for x in leaves if type(x) is ArrayImpl}
+        if traced.operands or len(placed) > 1:
+            return
+        device = next(iter(placed), None) or devices.chosen_default()
+        backend = (device or devices.cpu()).backend
+        flatten = _make_flatten(self, args, kwargs, leaves, device)
+        if flatten is None:
+            return
+        plan = _Plan(
+            flatten=flatten,
+            program=backend.compile(traced.jaxpr),
+            rebuild=_make_rebuild(traced, device),
+            context=_context(),
+            donated=self._donated_leaves(args, kwargs),
+            host_inputs=tuple([i for i, x in enumerate(leaves) if type(x) is np.ndarray]),
+            device=device,
+        )
+        self._plans.insert(0, plan)
+        del self._plans[_MAX_PLANS:]
+
+    def _donated_leaves(self, args: tuple, kwargs: dict) -> tuple[int, ...]:
+        if not self.donate_argnums and not self.donate_argnames:
+            return ()
+        n = len(args)
+        nums = {i % n if i < 0 else i for i in self.donate_argnums}
+        static = {i % n if i < 0 else i for i in self.static_argnums if -n <= i < n}
+        flags: list[bool] = []
+        for i, x in enumerate(args):
+            if i not in static:
+                flags += [i in nums] * len(tree_flatten(x)[0])
+        for k in sorted(kwargs):
+            if k not in self.static_argnames:
+                flags += [k in self.donate_argnames] * len(tree_flatten(kwargs[k])[0])
+        return tuple([i for i, flag in enumerate(flags) if flag])
+
+    # ------------------------------------------------------------ for users
+    def traces(self) -> list[TraceRecord]:
+        """A record of every trace so far: signature, what differed, seconds, caller.
+
+        Example:
+            >>> import nr
+            >>> f = nr.jit(lambda x: x + 1)
+            >>> _ = f(nr.numpy.zeros(2)), f(nr.numpy.zeros(3))
+            >>> f.traces()[1].differs
+            'x: f32[2] -> f32[3]'
+        """
+        return [record for _, record in self._records]
+
+    def clear_cache(self) -> None:
+        """Forget all traces."""
+        self._plans.clear()
+        self._traced.clear()
+
+    def _cache_size(self) -> int:
+        return len(self._traced)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The traced program for the given arguments (arrays or ShapeDtypeStructs)."""
+        return self.lower(*args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The program for the given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
+        traced, _, key = self._trace(args, kwargs)
+        return Lowered(self, traced.jaxpr, traced.out_tree, key)
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The output's shapes and dtypes, without running."""
+        from nr.transforms.make_jaxpr import eval_shape
+
+        return eval_shape(self.fun, *args, **kwargs)
+
+
+class Lowered:
+    """A traced program: `jaxpr`, its text, and `compile()`."""
+
+    def __init__(self, function: JitFunction, jaxpr: Jaxpr, out_tree: PyTreeDef, key: Any) -> None:
+        self._function = function
+        self._key = key
+        self.jaxpr = jaxpr
+        self.out_tree = out_tree
+        self.in_tree = key[0]
+
+    @property
+    def out_info(self) -> Any:
+        """The outputs' shapes and dtypes."""
+        from nr.transforms.make_jaxpr import ShapeDtypeStruct
+
+        return tree_unflatten(
+            self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in self.jaxpr.out_avals]
+        )
+
+    def as_text(self) -> str:
+        """The simplified jaxpr."""
+        from nr.backends.compiler.simplify import simplify
+
+        return str(simplify(self.jaxpr))
+
+    def compile(self) -> Compiled:
+        """The program, ready to run."""
+        return Compiled(self, devices.current_default().backend.compile(self.jaxpr))
+
+
+class Compiled:
+    """A compiled program: call it with arguments of the signature it was lowered for."""
+
+    def __init__(self, lowered: Lowered, program: Callable) -> None:
+        self._lowered = lowered
+        self._program = program
+        self.in_tree, self.out_tree = lowered.in_tree, lowered.out_tree
+
+    def as_text(self) -> str:
+        """The program's source."""
+        return self._program.source  # type: ignore[attr-defined]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        function = self._lowered._function
+        dynamic, named, _ = function._split(args, kwargs)
+        leaves, in_tree = tree_flatten((dynamic, named))
+        avals = tuple([_input_aval(x) for x in leaves])
+        if in_tree != self.in_tree or [(a.shape, a.dtype) for a in avals] != [
+            (a.shape, a.dtype) for a in self._lowered._key[1]
+        ]:
+            raise TypeError(
+                f"compiled {function.name}: arguments must be those it was lowered for, "
+                f"{', '.join(map(str, self._lowered._key[1]))}; got {', '.join(map(str, avals))}."
+            )
+        outs = jit_p.bind(
+            *[operand("jit", x) for x in leaves], jaxpr=self._lowered.jaxpr, name=function.name
+        )
+        return tree_unflatten(self.out_tree, outs)
+
+
+def _context() -> tuple:
+    return (config.trace_key(), devices.chosen_default())
+
+
+def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
+    if plan.device is None:
+        with np.errstate(all="ignore"):
+            outs = plan.program(*values)
+    else:
+        backend = plan.device.backend
+        with backend.on(plan.device):
+            outs = plan.program(*[backend.put(v, plan.device) if type(v) is np.ndarray else v
+                                  for v in values])  # fmt: skip
+    for i in plan.host_inputs:  # results must not share memory that the user may write to
+        outs = [x.copy() if np.may_share_memory(x, values[i]) else x for x in outs]
+    if plan.donated:
+        leaves = tree_flatten((args, kwargs))[0]
+        arrays = [x for x in leaves if isinstance(x, Array)]
+        donated = {id(values[i]) for i in plan.donated}
+        for x in arrays:
+            if type(x) is ArrayImpl and id(x.data) in donated:
+                x.delete()
+    return plan.rebuild(outs)
+
+
+def _input_aval(x: Any) -> ShapedArray:
+    if hasattr(x, "shape") and not isinstance(x, (Array, np.ndarray, np.generic)):
+        return ShapedArray(x.shape, dtypes.canonicalize(x.dtype))
+    return typeof(x)
+
+
+def _describe(aval: ShapedArray) -> str:
+    return f"{aval} (weak)" if aval.weak_type else str(aval)
+
+
+def _leaf_names(parameters: list[str], dynamic: tuple, named: dict) -> list[str]:
+    class _Named:  # the names are known already: give them in the form of a signature
+        pass
+
+    fake = inspect.Signature(
+        [
+            inspect.Parameter(f"p{i}", inspect.Parameter.POSITIONAL_ONLY)
+            for i in range(len(dynamic))
+        ]
+    )
+    names = leaf_names(fake, dynamic, named)
+    result = []
+    for name in names:
+        for i in reversed(range(len(parameters))):
+            if name == f"p{i}" or name.startswith((f"p{i}[", f"p{i}.")):
+                name = parameters[i] + name[len(f"p{i}") :]
+                break
+        result.append(name)
+    return result
+
+
+def _both(
+    signature: inspect.Signature | None, nums: Sequence[int], names: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Argument numbers and names, each completed by the other through the signature."""
+    if signature is None:
+        return tuple(nums), tuple(names)
+    positional = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    n = len(positional)
+    all_names = list(names) + [positional[i] for i in nums if -n <= i < n]
+    all_nums = [i % n if -n <= i < 0 else i for i in nums]
+    all_nums += [positional.index(name) for name in names if name in positional]
+    return tuple(sorted(set(all_nums))), tuple(sorted(set(all_names)))
+
+
+def _make_flatten(
+    function: JitFunction,
+    args: tuple,
+    kwargs: dict,
+    leaves: list[Any],
+    device: devices.Device | None,
+) -> Callable | None:
+    """Generated: checks containers, static values and avals by identity; gives raw arrays."""
+    dynamic, named, statics = function._split(args, kwargs)
+    in_tree = tree_flatten((dynamic, named))[1]
+    ns: dict[str, Any] = {"ArrayImpl": ArrayImpl, "ndarray": np.ndarray, "device": device}
+    lines = []
+    positions = [p for p, _, _ in statics if isinstance(p, int)]
+    names = [p for p, _, _ in statics if isinstance(p, str)]
+    if statics:
+        lines.append(f"if len(args) != {len(args)} or len(kwargs) != {len(kwargs)}: return None")
+        for j, (place, kind, value) in enumerate(statics):
+            ns[f"S{j}"], ns[f"T{j}"] = value, kind
+            source = f"args[{place}]" if isinstance(place, int) else f"kwargs[{place!r}]"
+            lines.append(f"s = {source}")
+            lines.append(f"if type(s) is not T{j} or (s is not S{j} and s != S{j}): return None")
+        kept = "".join([f"args[{i}], " for i in range(len(args)) if i not in positions])
+        pairs = ", ".join([f"{k!r}: kwargs[{k!r}]" for k in kwargs if k not in names])
+        lines.append(f"tree = (({kept}), {{{pairs}}})")
+    else:
+        lines.append("tree = (args, kwargs)")
+    tree_lines, leaf_exprs = emit_flatten(in_tree, "tree", ns)
+    lines += tree_lines
+    values = []
+    for i, (name, x) in enumerate(zip(leaf_exprs, leaves, strict=True)):
+        kind = type(x)
+        if kind is ArrayImpl:
+            ns[f"A{i}"] = x.aval
+            where = "device" if x.committed is not None else "None"
+            lines.append(
+                f"if type({name}) is not ArrayImpl or ({name}._aval or {name}.aval) is not A{i} "
+                f"or {name}.committed is not {where}: return None"
+            )
+            lines.append(f"d{i} = {name}.data")
+            lines.append(f"if d{i} is None: return None")
+            values.append(f"d{i}")
+        elif kind is np.ndarray:
+            ns[f"D{i}"] = x.dtype
+            lines.append(
+                f"if type({name}) is not ndarray or {name}.shape != {x.shape!r} "
+                f"or {name}.dtype != D{i}: return None"
+            )
+            values.append(name)
+        elif kind in PYTHON_SCALARS or isinstance(x, np.generic):
+            aval = typeof(x)
+            ns[f"K{i}"] = kind
+            ns[f"C{i}"] = functools.partial(np.asarray, dtype=aval.dtype)
+            lines.append(f"if type({name}) is not K{i}: return None")
+            values.append(f"C{i}({name})")
+        else:
+            return None
+    lines.append(f"return ({''.join([v + ', ' for v in values])})")
+    body = "".join([f"        {line}\n" for line in lines])
+    source = (
+        f"def flatten(args, kwargs):\n    try:\n{body}"
+        f"    except (KeyError, IndexError):\n        return None\n"
+    )
+    exec(compile(source, "<nr>", "exec"), ns)
+    return ns["flatten"]
+
+
+def _make_rebuild(traced: _Traced, device: devices.Device | None) -> Callable:
+    """Generated: wraps raw outputs, whose avals are known, and rebuilds the output tree."""
+    ns: dict[str, Any] = {"ArrayImpl": ArrayImpl, "device": device}
+    lines, names = [], []
+    for i, aval in enumerate(traced.jaxpr.out_avals):
+        ns[f"A{i}"] = aval
+        lines.append(f"r{i} = ArrayImpl(o{i}, device, {aval.weak_type})")
+        lines.append(f"r{i}._aval = A{i}")
+        names.append(f"r{i}")
+    if names:
+        lines.insert(0, f"{', '.join([f'o{i}' for i in range(len(names))])}, = outs")
+    lines.append(f"return {emit_unflatten(traced.out_tree, names, ns)}")
+    body = "".join([f"    {line}\n" for line in lines])
+    exec(compile(f"def rebuild(outs):\n{body}", "<nr>", "exec"), ns)
+    return ns["rebuild"]
+
+
+def jit(
+    fun: Callable | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate_argnums: int | Sequence[int] = (),
+    donate_argnames: str | Sequence[str] = (),
+    keep_unused: bool = False,
+    inline: bool = False,
+) -> Any:
+    """A function that is traced once for each signature and then runs as a compiled program.
+
+    A signature is the structure of the arguments, their shapes and dtypes, and the values of the
+    static ones. Arrays that the function closes over are passed to the program, not baked into it.
+
+    Args:
+        fun: a pure function of arrays, numbers and pytrees of them.
+        static_argnums, static_argnames: arguments that are Python values, part of the signature;
+            they must be hashable.
+        donate_argnums, donate_argnames: arguments whose memory is given away; using them
+            afterwards raises RuntimeError.
+        keep_unused: accepted for compatibility; unused arguments never cost anything here.
+        inline: put the program's eqns into an outer program in place of a call.
+
+    Returns:
+        The jitted function; it has ``traces()``, ``lower(...)``, ``eval_shape(...)`` and
+        ``clear_cache()``.
+
+    Example:
+        >>> import nr
+        >>> @nr.jit
+        ... def f(x):
+        ...     return x * 2
+        >>> f(nr.numpy.arange(3))
+        Array([0, 2, 4], dtype=int32)
+    """
+    options = {
+        "static_argnums": _as_tuple(static_argnums),
+        "static_argnames": _as_tuple(static_argnames),
+        "donate_argnums": _as_tuple(donate_argnums),
+        "donate_argnames": _as_tuple(donate_argnames),
+        "inline": inline,
+    }
+    if fun is None:
+        return lambda f: JitFunction(f, **options)
+    if not callable(fun):
+        raise TypeError(f"jit: a function was expected; got {fun!r}.")
+    return JitFunction(fun, **options)
+
+
+def _as_tuple(x: Any) -> tuple:
+    if x is None:
+        return ()
+    return (x,) if isinstance(x, (int, str)) else tuple(x)
