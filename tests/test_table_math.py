@@ -21,10 +21,12 @@ WINDOW = window.rows(np)
 BF16 = np.dtype(ml_dtypes.bfloat16)
 FLOATS = [BF16, np.dtype("f2"), np.dtype("f4"), np.dtype("f8")]
 COMPLEX = [np.dtype("c8"), np.dtype("c16")]
-INTS = [np.dtype(t) for t in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")]
+INTS = [np.dtype(t) for t in ("i1", "u1", "i4", "u8")]
+SIGNED = [t for t in INTS if t.kind == "i"]
 BOOL = np.dtype(bool)
-# XLA's own elementwise approximations are good to a few ulp; so is NumPy's libm.
-ULPS = 16
+# Both sides approximate, to a few ulp; XLA's float64 log1p is the worst, 23 ulp off near -0.39
+# where NumPy's is within one of mpmath's.
+ULPS = 32
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -98,7 +100,7 @@ UNARY = [
     *((name, dtype) for name in ("exp", "log", "sqrt", "tanh", "logistic") for dtype in COMPLEX),
     *((name, dtype) for name in ("neg", "sign") for dtype in FLOATS + COMPLEX + INTS),
     *(("square", dtype) for dtype in FLOATS + COMPLEX + INTS),
-    *(("abs", dtype) for dtype in FLOATS + COMPLEX + INTS[::2]),
+    *(("abs", dtype) for dtype in FLOATS + COMPLEX + SIGNED),
     *((name, dtype) for name in ("floor", "ceil", "is_finite") for dtype in FLOATS),
     *(("not", dtype) for dtype in [*INTS, BOOL]),
     *((name, dtype) for name in ("population_count", "clz") for dtype in INTS),
@@ -125,12 +127,13 @@ def test_unary(name, dtype):
 
 
 BINARY = [
-    *((n, d) for n in ("add", "sub", "mul", "div") for d in FLOATS + COMPLEX + INTS),
+    *((n, d) for n in ("add", "sub", "mul", "div") for d in FLOATS + COMPLEX[:1] + INTS),
     *((n, d) for n in ("rem", "max", "min") for d in FLOATS + INTS),
     *((n, d) for n in ("atan2", "pow") for d in FLOATS),
     *(("nextafter", d) for d in FLOATS),
-    *((n, d) for n in ("eq", "ne") for d in [*FLOATS, *COMPLEX, *INTS, BOOL]),
-    *((n, d) for n in ("lt", "le", "gt", "ge") for d in [*FLOATS, *INTS, BOOL]),
+    *((n, d) for n in ("eq", "ne") for d in [BF16, *COMPLEX, *INTS, BOOL]),
+    *((n, d) for n in ("lt", "ge") for d in [BF16, *INTS, BOOL]),
+    *((n, np.dtype("f4")) for n in ("le", "gt")),
     *((n, d) for n in ("and", "or", "xor") for d in [*INTS, BOOL]),
 ]
 
@@ -208,7 +211,9 @@ def test_special_functions_of_one_operand(name):
     x = np.random.default_rng(0).uniform(low, high, 40_000)
     tiny = 10.0 ** np.random.default_rng(1).uniform(-300, -1, 2_000)
     x = np.concatenate([x, tiny])
-    assert_close(SPECIAL[name](x), exact(x), 2e-14, name)  # scipy's own erfc is off by 60 ulp
+    # scipy's own erfc is off by 60 ulp, and near the zeros of lgamma it is good to 3e-16 absolute.
+    near_zero = 3e-16 if name == "lgamma" else 1e-307
+    assert_close(SPECIAL[name](x), exact(x), 2e-14, name, near_zero)
     for dtype in FLOATS[:3]:
         narrow = x.astype(dtype)
         got = SPECIAL[name](narrow)
@@ -240,6 +245,18 @@ def test_special_values(name):
     assert SPECIAL[name](np.array([-0.0])) == SPECIAL[name](np.array([0.0])) or name == "digamma"
 
 
+def test_lgamma_keeps_its_digits_near_its_zeros():
+    x = np.array([0.999, 1.001, 1.9999, 2.003])
+    # From mpmath with 40 digits.
+    want = [
+        0.0005780385328913802,
+        -0.0005763935982833062,
+        -4.227520877215346e-05,
+        0.0012712533917493911,
+    ]
+    np.testing.assert_allclose(SPECIAL["lgamma"](x), want, rtol=1e-15)
+
+
 def test_lgamma_and_digamma_below_zero():
     x = np.random.default_rng(0).uniform(-20, 0, 5000)
     scale = 1 + np.abs(scipy_special.gammaln(x))
@@ -255,8 +272,10 @@ def test_incomplete_gamma():
     x = a * np.exp(rng.uniform(-2, 2, 2000) / np.sqrt(a))
     assert_close(SPECIAL["igamma"](a, x), scipy_special.gammainc(a, x), 1e-12, "igamma")
     assert_close(SPECIAL["igammac"](a, x), scipy_special.gammaincc(a, x), 1e-12, "igammac")
-    a, x = np.full(5, 4e5), 4e5 + np.array([-3000.0, -300, 0, 300, 3000])
-    assert_close(SPECIAL["igamma"](a, x), scipy_special.gammainc(a, x), 1e-11, "igamma, large a")
+    # From mpmath's quadrature of the density; scipy is off by 1e-9 in the first.
+    a, x = np.full(4, 4e5), 4e5 + np.array([-3000.0, -300, 0, 300])
+    want = [9.93215776563058e-07, 0.31777376910342847, 0.500210261046422, 0.6825174583980311]
+    np.testing.assert_allclose(SPECIAL["igamma"](a, x), want, rtol=1e-14)
     pairs = [(0, 1), (1, 0), (-1, 1), (1, -1), (np.inf, 1), (1, np.inf), (0, 0), (np.nan, 1)]
     a, x = np.array(pairs, float).T
     np.testing.assert_array_equal(SPECIAL["igammac"](a, x), 1 - SPECIAL["igamma"](a, x))
@@ -320,7 +339,7 @@ DOTS = [
 @pytest.mark.parametrize("case", DOTS, ids=str)
 def test_dot_general(case):
     a_shape, b_shape, numbers = case
-    for dtype in (*FLOATS, *COMPLEX, np.dtype("i1"), np.dtype("i4"), np.dtype("u2"), BOOL):
+    for dtype in (BF16, *map(np.dtype, ("f4", "c8", "i1")), BOOL):
         a = samples_finite(dtype, a_shape, 0)
         b = samples_finite(dtype, b_shape, 1)
         want = lax.dot_general(a, b, numbers, precision="highest")
@@ -363,9 +382,8 @@ GEOMETRY = [
 def test_convolution(layout, groups, monkeypatch):
     monkeypatch.setattr(conv, "_PATCH_BYTES", 4000)  # several chunks of the batch
     feature_groups, batch_groups = groups
-    for (strides, padding, lhs_dilation, rhs_dilation), (kh, kw) in itertools.product(
-        GEOMETRY, ((3, 2), (1, 1))
-    ):
+    for geometry, (kh, kw) in [*((g, (3, 2)) for g in GEOMETRY), (GEOMETRY[0], (1, 1))]:
+        strides, padding, lhs_dilation, rhs_dilation = geometry
         sizes = {"N": 4, "C": 4, "O": 8, "H": kh, "W": kw, "I": 4 // feature_groups}
         rhs = samples_finite(np.dtype("f4"), [sizes[c] for c in layout[1]], 1)
         sizes |= {"H": 7, "W": 6}

@@ -19,8 +19,8 @@ from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.tracing import typeof
 from nr.lax.convert import convert_element_type
-from nr.lax.dot import common_dtype, product_dtype
-from nr.lax.rules import bilinear, move_dim, operands, zeros_of
+from nr.lax.dot import common_dtype, product_dtype, product_operands
+from nr.lax.rules import bilinear, move_dim, zeros_of
 from nr.lax.shape import reshape, rev
 
 Padding = tuple[tuple[int, int], ...]
@@ -115,6 +115,19 @@ def dilated(size: int, dilation: int) -> int:
 def window_positions(size: int, window: int, stride: int) -> int:
     """How many (dilated) windows fit in a (padded) dimension."""
     return (size - window) // stride + 1 if size >= window else 0
+
+
+def transposed_pads(size: int, window: int, out: int, low: int) -> tuple[int, int]:
+    """The padding with which windows over the result give the operand's extent back.
+
+    Args:
+        size: the extent of the operand, dilated.
+        window: the extent of the window, dilated.
+        out: the extent of the result, spread by the strides.
+        low: the padding before the operand.
+    """
+    before = window - 1 - low
+    return before, size + window - 1 - out - before
 
 
 def padtype_to_pads(
@@ -283,15 +296,18 @@ def _conv_transpose_lhs(
     # Groups of output features become groups of input features; batch groups come out as
     # groups of features, and go back to the batch.
     kernel = _regroup(y, rhs_spec[0], rhs_spec[1], feature_group_count * batch_group_count)
-    pads = []
-    for d_in, d_window, d_out, (lo, _), stride, spread, dilation in zip(
-        lhs_spec[2:], rhs_spec[2:], out_spec[2:], padding, window_strides, lhs_dilation,
-        rhs_dilation, strict=True,
-    ):  # fmt: skip
-        size = dilated(x.aval.shape[d_in], spread)
-        window = dilated(typeof(y).shape[d_window], dilation)
-        low = window - 1 - lo
-        pads.append((low, size + window - 1 - dilated(typeof(ct).shape[d_out], stride) - low))
+    pads = [
+        transposed_pads(
+            dilated(x.aval.shape[d_in], spread),
+            dilated(typeof(y).shape[d_window], dilation),
+            dilated(typeof(ct).shape[d_out], stride),
+            lo,
+        )
+        for d_in, d_window, d_out, (lo, _), stride, spread, dilation in zip(
+            lhs_spec[2:], rhs_spec[2:], out_spec[2:], padding, window_strides, lhs_dilation,
+            rhs_dilation, strict=True,
+        )
+    ]  # fmt: skip
     out = conv_general_dilated_p.bind(
         ct,
         rev(kernel, rhs_spec[2:]),
@@ -483,7 +499,7 @@ def conv_general_dilated(
         Array([[[-1., -1., -1.]]], dtype=float32)
     """
     op = "conv_general_dilated"
-    lhs, rhs = operands(op, lhs, rhs)
+    lhs, rhs = product_operands(op, lhs, rhs)
     specs = _dimension_numbers(lhs.ndim, rhs.ndim, _as_key(dimension_numbers))
     rank = lhs.ndim - 2
     strides = steps(op, "window_strides", window_strides, rank)
@@ -590,7 +606,7 @@ def conv_transpose(
         (1, 4, 1)
     """
     op = "conv_transpose"
-    lhs, rhs = operands(op, lhs, rhs)
+    lhs, rhs = product_operands(op, lhs, rhs)
     if dimension_numbers is None:
         if lhs.ndim not in _CHANNELS_LAST:
             raise ValueError(

@@ -118,7 +118,10 @@ def _tangent_through(primitive: Primitive) -> Callable:
 
 def _cumulative(op: str, primitive: Primitive, x: Any, axis: int, reverse: bool) -> Array:
     x = operand(op, x)
-    return primitive.bind(x, axis=canonical_axis(op, axis, x.ndim), reverse=bool(reverse))
+    axis, reverse = canonical_axis(op, axis, x.ndim), bool(reverse)
+    # NumPy would take bool, or round what has to be a fraction: check before, not after a failure.
+    primitive.abstract_eval(x.aval, axis=axis, reverse=reverse)
+    return primitive.bind(x, axis=axis, reverse=reverse)
 
 
 # ---------------------------------------------------------------- sum

@@ -14,7 +14,7 @@ from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.tracing import typeof
 from nr.lax.convert import convert_element_type
-from nr.lax.rules import bilinear, operands
+from nr.lax.rules import bilinear, cast_weak, operand
 from nr.lax.shape import transpose
 
 DotDimensionNumbers = tuple[
@@ -31,7 +31,15 @@ class Precision(Enum):
     HIGHEST = 2
 
 
-# ---------------------------------------------------------------- dtypes of products
+# ---------------------------------------------------------------- operands of products
+def product_operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """Two arrays, whose shapes may differ; those of weak type take the dtype of the other."""
+    if isinstance(x, Array) and isinstance(y, Array) and not (x.weak_type or y.weak_type):
+        return x, y
+    x, y = operand(op, x), operand(op, y)
+    return cast_weak(op, x, y.dtype), cast_weak(op, y, x.dtype)
+
+
 _KIND_ORDER = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}
 
 
@@ -240,7 +248,7 @@ def dot_general(
         Array([[ 7., 10.],
                [15., 22.]], dtype=float32)
     """
-    lhs, rhs = operands("dot_general", lhs, rhs)
+    lhs, rhs = product_operands("dot_general", lhs, rhs)
     try:
         dims = _canonical(dimension_numbers)
     except TypeError:  # lists can't be looked up (or the dimensions are wrong)
@@ -277,9 +285,10 @@ def dot(lhs: Any, rhs: Any, precision: Any = None, preferred_element_type: Any =
         >>> nr.lax.dot(nr.numpy.array([1, 2]), nr.numpy.array([3, 4]))
         Array(11, dtype=int32)
     """
-    lhs, rhs = operands("dot", lhs, rhs)
-    dims = _DOT_DIMS.get((lhs.ndim, rhs.ndim))
-    if dims is None or lhs.shape[-1] != rhs.shape[0]:
+    lhs, rhs = product_operands("dot", lhs, rhs)
+    x_shape, y_shape = lhs.shape, rhs.shape
+    dims = _DOT_DIMS.get((len(x_shape), len(y_shape)))
+    if dims is None or x_shape[-1] != y_shape[0]:
         raise TypeError(
             f"dot: vectors or matrices with equal inner extents were expected; got {lhs.aval} for "
             f'"lhs" and {rhs.aval} for "rhs". Use nr.lax.dot_general or nr.numpy.matmul.'
@@ -295,7 +304,7 @@ def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
     Raises:
         TypeError: if the ranks differ or are below 2.
     """
-    lhs, rhs = operands("batch_matmul", lhs, rhs)
+    lhs, rhs = product_operands("batch_matmul", lhs, rhs)
     rank = lhs.ndim
     if rank < 2 or rhs.ndim != rank:
         raise TypeError(

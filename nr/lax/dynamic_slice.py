@@ -17,10 +17,10 @@ from nr.lax.indexing import GatherDimensionNumbers, to_scatter
 from nr.lax.rules import (
     broadcast_batch,
     canonical_axis,
+    cast_weak,
     instantiate,
     linear,
     move_dim,
-    operands,
     zero_tangent,
     zeros_of,
 )
@@ -231,8 +231,8 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Array
         >>> nr.lax.dynamic_update_slice(nr.numpy.zeros(4), nr.numpy.ones(2), (1,))
         Array([0., 1., 1., 0.], dtype=float32)
     """
-    x, update = operands("dynamic_update_slice", operand, update)
-    x = to_operand("dynamic_update_slice", x)
+    x = to_operand("dynamic_update_slice", operand)
+    update = cast_weak("dynamic_update_slice", update, x.dtype)
     starts = _starts("dynamic_update_slice", x, start_indices)
     return dynamic_update_slice_p.bind(x, update, *starts)
 

@@ -23,6 +23,7 @@ from nr.lax.rules import (
     const_like,
     elementwise,
     elementwise_aval,
+    one_dtype,
     operand,
     operands,
     unbroadcast,
@@ -233,7 +234,7 @@ def select_where(mask: Any, t: Any, out: Any) -> Any:
 
 def clamp(min: Any, x: Any, max: Any) -> Array:  # noqa: A002 - JAX's argument names
     """x held between min and max (rank 0, or the shape of x)."""
-    return clamp_p.bind(*operands("clamp", min, x, max))
+    return clamp_p.bind(*one_dtype("clamp", min, x, max))
 
 
 # ---------------------------------------------------------------- comparison

@@ -126,11 +126,13 @@ def reduce_sum(x: Any, axes: Any) -> Array:
         >>> nr.lax.reduce_sum(nr.numpy.array([[1, 2], [3, 4]]), (0,))
         Array([4, 6], dtype=int32)
     """
-    return _reduce("reduce_sum", reduce_sum_p, x, axes)
+    return _reduce("reduce_sum", reduce_sum_p, x, axes, NUMERIC)
 
 
-def _reduce(op: str, primitive: Primitive, x: Any, axes: Any) -> Array:
+def _reduce(op: str, primitive: Primitive, x: Any, axes: Any, accepts: Accepts) -> Array:
     x = operand(op, x)
+    if x.dtype not in accepts:  # NumPy may take it, and give it another meaning
+        check_dtype(op, x.aval, accepts)
     return primitive.bind(x, axes=canonical_axes(op, axes, x.ndim))
 
 
@@ -161,7 +163,7 @@ reduce_prod_p = Primitive(
 
 def reduce_prod(x: Any, axes: Any) -> Array:
     """The product over axes, in the dtype of x; 1 where there is nothing to multiply."""
-    return _reduce("reduce_prod", reduce_prod_p, x, axes)
+    return _reduce("reduce_prod", reduce_prod_p, x, axes, NUMERIC)
 
 
 # ---------------------------------------------------------------- extremes
@@ -196,7 +198,7 @@ def reduce_max(x: Any, axes: Any) -> Array:
 
     Where several elements attain it, the derivative is the mean of theirs.
     """
-    return _reduce("reduce_max", reduce_max_p, x, axes)
+    return _reduce("reduce_max", reduce_max_p, x, axes, ANY)
 
 
 def reduce_min(x: Any, axes: Any) -> Array:
@@ -204,7 +206,7 @@ def reduce_min(x: Any, axes: Any) -> Array:
 
     Where several elements attain it, the derivative is the mean of theirs.
     """
-    return _reduce("reduce_min", reduce_min_p, x, axes)
+    return _reduce("reduce_min", reduce_min_p, x, axes, ANY)
 
 
 # ---------------------------------------------------------------- bits
@@ -221,17 +223,17 @@ reduce_xor_p = _bitwise("reduce_xor")
 
 def reduce_and(x: Any, axes: Any) -> Array:
     """The bitwise "and" over axes; for bool, whether all hold."""
-    return _reduce("reduce_and", reduce_and_p, x, axes)
+    return _reduce("reduce_and", reduce_and_p, x, axes, BITS)
 
 
 def reduce_or(x: Any, axes: Any) -> Array:
     """The bitwise "or" over axes; for bool, whether any holds."""
-    return _reduce("reduce_or", reduce_or_p, x, axes)
+    return _reduce("reduce_or", reduce_or_p, x, axes, BITS)
 
 
 def reduce_xor(x: Any, axes: Any) -> Array:
     """The bitwise "exclusive or" over axes; for bool, whether an odd number hold."""
-    return _reduce("reduce_xor", reduce_xor_p, x, axes)
+    return _reduce("reduce_xor", reduce_xor_p, x, axes, BITS)
 
 
 # ---------------------------------------------------------------- positions of extremes
@@ -279,8 +281,10 @@ def argmin(x: Any, axis: int, index_dtype: Any) -> Array:
 
 def _arg(op: str, primitive: Primitive, x: Any, axis: int, index_dtype: Any) -> Array:
     x = operand(op, x)
-    axes = (canonical_axis(op, axis, x.ndim),)
-    return primitive.bind(x, axes=axes, index_dtype=dtypes.canonicalize(index_dtype))
+    axes, index_dtype = (canonical_axis(op, axis, x.ndim),), dtypes.canonicalize(index_dtype)
+    # NumPy would take complex numbers and any index_dtype: check before, not after a failure.
+    primitive.abstract_eval(x.aval, axes=axes, index_dtype=index_dtype)
+    return primitive.bind(x, axes=axes, index_dtype=index_dtype)
 
 
 # ---------------------------------------------------------------- any monoid

@@ -47,22 +47,29 @@ def _short(x: Any) -> str:
 
 
 def operands(op: str, *xs: Any) -> Sequence[Any]:
-    """Operands of one dtype: Python scalars take the dtype of the arrays that they meet.
+    """Operands of one dtype, and of one shape or rank 0.
 
-    Mismatches are found here and not left to NumPy, which would promote or broadcast.
+    Python scalars take the dtype of the arrays that they meet. Mismatches are found here and not
+    left to NumPy, which would promote or broadcast.
     """
     for x in xs:
         if not isinstance(x, Array) or x.weak_type:
+            xs = one_dtype(op, *xs)  # type: ignore[assignment]
             break
-    else:
-        first = xs[0]
-        for x in xs[1:]:
-            if x.dtype != first.dtype or (x.shape != first.shape and x.shape and first.shape):
-                _common(op, [y.aval for y in xs])
-        return xs
+    first = xs[0]
+    for x in xs[1:]:
+        if x.dtype != first.dtype or (x.shape != first.shape and x.shape and first.shape):
+            _common(op, [typeof(y) for y in xs])
+    return xs
+
+
+def one_dtype(op: str, *xs: Any) -> Sequence[Any]:
+    """Operands, Python scalars in the dtype of the arrays that they meet; shapes are free."""
     strong = [x for x in xs if type(x) not in PYTHON_SCALARS and not getattr(x, "weak_type", False)]
     if not strong:
         out = [operand(op, x) for x in xs]
+        if not out:
+            return out
         dtype, _ = dtypes.promote([(x.dtype, x.weak_type) for x in out])
         return [cast_weak(op, x, dtype) for x in out]
     dtype = typeof(operand(op, strong[0])).dtype

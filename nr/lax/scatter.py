@@ -29,10 +29,10 @@ from nr.lax.indexing import (
 )
 from nr.lax.rules import (
     add_tangents,
+    cast_weak,
     const_like,
     instantiate,
     move_dim,
-    operands,
     to_front,
     zero_tangent,
     zeros_of,
@@ -180,8 +180,8 @@ def _bind(
     mode: str | GatherScatterMode | None,
 ) -> Array:
     op = primitive.name
-    x, updates = operands(op, x, updates)
-    indices = to_operand(op, indices)
+    x, indices = to_operand(op, x), to_operand(op, indices)
+    updates = cast_weak(op, updates, x.dtype)
     return primitive.bind(
         x,
         indices,

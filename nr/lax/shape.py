@@ -11,6 +11,7 @@ from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.tracing import Primitive, typeof
+from nr.core.trees import tree_map
 from nr.lax.rules import (
     canonical_axes,
     canonical_axis,
@@ -18,8 +19,9 @@ from nr.lax.rules import (
     instantiate,
     linear,
     move_dim,
+    no_derivative,
+    one_dtype,
     operand,
-    operands,
     to_front,
     zero_tangent,
     zeros_of,
@@ -371,7 +373,7 @@ concatenate_p = Primitive(
 
 def concatenate(xs: Any, dimension: int) -> Array:
     """Arrays joined along an existing dimension."""
-    xs = operands("concatenate", *xs)
+    xs = one_dtype("concatenate", *xs)
     if not xs:
         raise ValueError("concatenate: at least one array was expected; got none.")
     if len(xs) == 1:
@@ -441,7 +443,7 @@ pad_p = Primitive(
 
 def pad(x: Any, padding_value: Any, padding_config: Any) -> Array:
     """x with (low, high, interior) padding in each dimension; negative low and high cut off."""
-    x, padding_value = operands("pad", x, padding_value)
+    x, padding_value = one_dtype("pad", x, padding_value)
     config = tuple([tuple([int(n) for n in entry]) for entry in padding_config])
     return pad_p.bind(x, padding_value, padding_config=config)
 
@@ -614,3 +616,28 @@ def copy(x: Any) -> Array:
 def zeros_like_array(x: Any) -> Array:
     """Zeros with the shape and dtype of x."""
     return zeros_of(typeof(x).strip_weak_type())
+
+
+# ---------------------------------------------------------------- stop_gradient
+stop_gradient_p = Primitive(
+    "stop_gradient",
+    abstract_eval=lambda x: x.strip_weak_type(),
+    batch=lambda axis, args, dims: (stop_gradient_p.bind(*args), dims[0]),
+)
+stop_gradient_p.jvp = no_derivative(stop_gradient_p)
+
+
+def stop_gradient(x: Any) -> Any:
+    """x, a constant to differentiation. x may be a pytree.
+
+    Example:
+        >>> import nr
+        >>> nr.grad(lambda x: x * nr.lax.stop_gradient(x))(3.0)
+        Array(3., dtype=float32)
+    """
+
+    def one(leaf: Any) -> Any:
+        leaf = operand("stop_gradient", leaf)
+        return stop_gradient_p.bind(leaf) if leaf.dtype in dtypes.INEXACT else leaf
+
+    return tree_map(one, x)

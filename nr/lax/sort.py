@@ -115,12 +115,14 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     if many and not operand:
         raise TypeError("sort: at least one array was expected; got none.")
     xs = [_operand(x) for x in (operand if many else [operand])]
-    outs = sort_p.bind(
-        *xs,
-        dimension=canonical_axis("sort", dimension, xs[0].ndim),
-        is_stable=bool(is_stable),
-        num_keys=int(num_keys),
-    )
+    params = {
+        "dimension": canonical_axis("sort", dimension, xs[0].ndim),
+        "is_stable": bool(is_stable),
+        "num_keys": int(num_keys),
+    }
+    # Indexing would take operands of several shapes: check before, not after a failure.
+    _sort_aval(*[x.aval for x in xs], **params)
+    outs = sort_p.bind(*xs, **params)
     return tuple(outs) if many else outs[0]
 
 
@@ -203,4 +205,7 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> list[Array]:
     x = _operand(operand)
     axis = canonical_axis("top_k", axis, x.ndim)
     last = x.ndim - 1
-    return [move_dim(out, last, axis) for out in top_k_p.bind(move_dim(x, axis, last), k=int(k))]
+    x = move_dim(x, axis, last)
+    # Slices stop at the end of the axis: check before, not after a failure.
+    _top_k_aval(x.aval, k=int(k))
+    return [move_dim(out, last, axis) for out in top_k_p.bind(x, k=int(k))]

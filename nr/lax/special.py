@@ -12,9 +12,9 @@ from typing import Any
 
 from nr.core.array import Array
 from nr.core.dtypes import FLOATING
-from nr.core.tracing import typeof
+from nr.core.tracing import Primitive, typeof
 from nr.lax.elementwise import add, div, eq, exp, log, log1p, mul, neg, sign, square, sub
-from nr.lax.rules import broadcast_scalar, const_like, elementwise, operand, operands
+from nr.lax.rules import broadcast_scalar, const_like, elementwise, operands
 from nr.lax.select import select
 
 
@@ -28,6 +28,13 @@ def _no_derivative(op: str, name: str) -> Callable:
         )
 
     return derivative
+
+
+def _bind(op: str, primitive: Primitive, *xs: Any) -> Array:
+    xs = operands(op, *xs)
+    # The rows would round to integers if they got integers: check before, not after a failure.
+    primitive.abstract_eval(*[typeof(x) for x in xs])
+    return primitive.bind(*xs)
 
 
 def _scaled(x: Any, factor: float) -> Any:
@@ -57,17 +64,17 @@ def erf(x: Any) -> Array:
         >>> nr.lax.erf(nr.numpy.array([0., 1.]))
         Array([0.       , 0.8427008], dtype=float32)
     """
-    return erf_p.bind(operand("erf", x))
+    return _bind("erf", erf_p, x)
 
 
 def erfc(x: Any) -> Array:
     """1 - erf(x), accurate where that is small."""
-    return erfc_p.bind(operand("erfc", x))
+    return _bind("erfc", erfc_p, x)
 
 
 def erf_inv(x: Any) -> Array:
     """The inverse of erf on (-1, 1)."""
-    return erf_inv_p.bind(operand("erf_inv", x))
+    return _bind("erf_inv", erf_inv_p, x)
 
 
 # ---------------------------------------------------------------- gamma functions (DLMF 5.2, 5.15)
@@ -87,12 +94,12 @@ polygamma_p = elementwise(
 
 def lgamma(x: Any) -> Array:
     """log |gamma(x)|."""
-    return lgamma_p.bind(operand("lgamma", x))
+    return _bind("lgamma", lgamma_p, x)
 
 
 def digamma(x: Any) -> Array:
     """The derivative of lgamma."""
-    return digamma_p.bind(operand("digamma", x))
+    return _bind("digamma", digamma_p, x)
 
 
 def polygamma(m: Any, x: Any) -> Array:
@@ -100,7 +107,7 @@ def polygamma(m: Any, x: Any) -> Array:
 
     It has no derivative with respect to m: asking for it raises NotImplementedError.
     """
-    return polygamma_p.bind(*operands("polygamma", m, x))
+    return _bind("polygamma", polygamma_p, m, x)
 
 
 # ---------------------------------------------------------------- incomplete gamma (DLMF 8.2, 8.8)
@@ -136,7 +143,7 @@ def igamma(a: Any, x: Any) -> Array:
 
     It has no derivative with respect to a: asking for it raises NotImplementedError.
     """
-    return igamma_p.bind(*operands("igamma", a, x))
+    return _bind("igamma", igamma_p, a, x)
 
 
 def igammac(a: Any, x: Any) -> Array:
@@ -144,7 +151,7 @@ def igammac(a: Any, x: Any) -> Array:
 
     It has no derivative with respect to a: asking for it raises NotImplementedError.
     """
-    return igammac_p.bind(*operands("igammac", a, x))
+    return _bind("igammac", igammac_p, a, x)
 
 
 # ---------------------------------------------------------------- incomplete beta (DLMF 8.17)
@@ -178,7 +185,7 @@ def betainc(a: Any, b: Any, x: Any) -> Array:
 
     It has no derivative with respect to a or b: asking for one raises NotImplementedError.
     """
-    return regularized_incomplete_beta_p.bind(*operands("betainc", a, b, x))
+    return _bind("betainc", regularized_incomplete_beta_p, a, b, x)
 
 
 # ---------------------------------------------------------------- Bessel functions (DLMF 10.29)
@@ -200,12 +207,12 @@ bessel_i1e_p = elementwise("bessel_i1e", FLOATING, _i1e_derivative)
 
 def bessel_i0e(x: Any) -> Array:
     """exp(-|x|) times the modified Bessel function of the first kind of order 0."""
-    return bessel_i0e_p.bind(operand("bessel_i0e", x))
+    return _bind("bessel_i0e", bessel_i0e_p, x)
 
 
 def bessel_i1e(x: Any) -> Array:
     """exp(-|x|) times the modified Bessel function of the first kind of order 1."""
-    return bessel_i1e_p.bind(operand("bessel_i1e", x))
+    return _bind("bessel_i1e", bessel_i1e_p, x)
 
 
 # ---------------------------------------------------------------- zeta (DLMF 25.11)
@@ -222,4 +229,4 @@ def zeta(x: Any, q: Any) -> Array:
 
     It has no derivative with respect to x: asking for it raises NotImplementedError.
     """
-    return zeta_p.bind(*operands("zeta", x, q))
+    return _bind("zeta", zeta_p, x, q)

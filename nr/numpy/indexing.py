@@ -123,7 +123,7 @@ def parse(shape: tuple[int, ...], index: Any, mode: Any = None) -> Parsed:
         elif item.dtype == dtypes.bool_dt:
             entries.extend(_mask_entries(item, dim, shape))
         else:
-            entries.append(_array_entry(item, dim, shape[dim], mode))
+            entries.append(array_entry(item, dim, shape[dim], mode))
     advanced = [entry for entry in entries if type(entry) is Advanced]
     block = _block_shape(advanced) if advanced else ()
     return Parsed(entries, _pieces(entries, bool(advanced)), advanced, block)
@@ -150,7 +150,8 @@ def _normal_item(item: Any) -> Any:
             return item.__index__()
         item = item.host() if isinstance(item, ArrayImpl) else np.asarray(item)
     if item.dtype not in dtypes.INTEGER and item.dtype != dtypes.bool_dt:
-        got = typeof(item) if item.dtype in dtypes.ANY else _short(item)
+        is_scalar = not isinstance(item, Tracer) and item.ndim == 0
+        got = item.item() if is_scalar else typeof(item) if item.dtype in dtypes.ANY else item.dtype
         raise TypeError(
             f"index: arrays used as indices must be of an integer type or bool; got {got}. "
             f'Convert it with .astype("int32").'
@@ -230,10 +231,10 @@ def _int_entry(value: int, dim: int, extent: int, mode: Any) -> Int | Advanced:
         return Int(dim, value + extent if value < 0 else value)
     if is_checked(mode):
         raise out_of_bounds(value, dim, extent)
-    return _array_entry(np.asarray(value), dim, extent, mode)
+    return array_entry(np.asarray(value), dim, extent, mode)
 
 
-def _array_entry(array: Any, dim: int, extent: int, mode: Any) -> Advanced:
+def array_entry(array: Any, dim: int, extent: int, mode: Any) -> Advanced:
     if isinstance(array, Tracer):
         array = convert_element_type(array, signed_index_dtype(array.dtype))
         return Advanced(dim, wrap_negative(array, extent), False)
@@ -302,13 +303,13 @@ def _pieces(entries: list[Any], with_block: bool) -> list[Any]:
 
 def index_vectors(columns: Sequence[Any], shape: tuple[int, ...]) -> Any:
     """Index arrays, broadcast to a shape, as the vectors ``[*shape, k]`` of gather and scatter."""
-    if all([isinstance(column, np.ndarray) for column in columns]):
-        wide = any([column.dtype.itemsize > 4 for column in columns])
+    if all(isinstance(column, np.ndarray) for column in columns):
+        wide = any(column.dtype.itemsize > 4 for column in columns)
         stacked = np.empty((*shape, len(columns)), np.int64 if wide else np.int32)
         for i, column in enumerate(columns):
             stacked[..., i] = column
         return ArrayImpl(stacked)
-    wide = any([typeof(column).dtype.itemsize > 4 for column in columns])
+    wide = any(typeof(column).dtype.itemsize > 4 for column in columns)
     parts = []
     for column in columns:
         column = convert_element_type(column, np.int64 if wide else np.int32)
@@ -335,7 +336,7 @@ def getitem(x: Array, index: Any) -> Array:
                         out = data.take(plain, axis=0)
                     else:
                         out = data[plain]
-                except IndexError:
+                except (IndexError, ValueError):  # the general way has the message
                     return rewriting_take(x, index)
                 return ArrayImpl(out if type(out) is np.ndarray else np.asarray(out))
     return rewriting_take(x, index)
@@ -396,7 +397,7 @@ def rewriting_take(
     parsed = parse(x.shape, index, mode)
     x = _read_basic(x, parsed.entries)
     if parsed.advanced:
-        known = all([entry.known for entry in parsed.advanced])
+        known = all(entry.known for entry in parsed.advanced)
         if known and is_checked(mode):
             mode = "promise_in_bounds"
         x = _read_advanced(

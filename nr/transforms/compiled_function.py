@@ -30,6 +30,7 @@ from nr.transforms.flat_fun import (
     signature_of,
 )
 from nr.transforms.jit import jit_p
+from nr.transforms.names import jit_disabled
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class JitFunction:
         return f"<jitted function {self.name}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if jit_disabled():
+            return self.fun(*args, **kwargs)
         if current_trace() is EVAL:
             for plan in self._plans:
                 values = plan.flatten(args, kwargs)

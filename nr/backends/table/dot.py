@@ -12,7 +12,7 @@ from ._structure import Array, is_half
 
 DimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 
-_BLAS_DTYPES = frozenset(map(np.dtype, ("f4", "f8", "c8", "c16")))
+_BLAS_CHARS = "fdFD"  # float32, float64, complex64, complex128; hashing a dtype costs more
 
 
 def rows(xp: Any) -> dict[str, Callable[..., Array]]:
@@ -41,7 +41,7 @@ def rows(xp: Any) -> dict[str, Callable[..., Array]]:
     ) -> Array:
         del precision  # every CPU product is already at full precision
         out_dtype = a.dtype if preferred_element_type is None else np.dtype(preferred_element_type)
-        if a.dtype != out_dtype or out_dtype not in _BLAS_DTYPES:
+        if a.dtype != out_dtype or out_dtype.char not in _BLAS_CHARS:
             work = working_dtype(a.dtype, out_dtype)
             a, b = a.astype(work), b.astype(work)
             return _product(xp, a, b, dimension_numbers).astype(out_dtype)
@@ -92,7 +92,7 @@ def matmul(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
         [[-56]]
     """
     dtype = a.dtype
-    if dtype in _BLAS_DTYPES:
+    if dtype.char in _BLAS_CHARS:
         return xp.matmul(a, b, out)
     if dtype == np.bool_:  # a sum of non-negative terms is above zero as soon as one of them is
         result = xp.matmul(a.astype(np.float32), b.astype(np.float32)) > 0

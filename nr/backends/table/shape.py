@@ -243,6 +243,7 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         "bitcast_convert_type": bitcast_convert_type,
         "reduce_precision": reduce_precision,
         "copy": copy,
+        "stop_gradient": lambda x: x,
         "select_n": select_n,
         "clamp": clamp,
     }

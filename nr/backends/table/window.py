@@ -128,7 +128,7 @@ def _reduce_along(
         return tap(0)
     total = combine(tap(0), tap(1))
     for position in range(2, window):
-        combine(total, tap(position), total)
+        combine(total, tap(position), out=total)
     return total
 
 

@@ -1,0 +1,53 @@
+"""The Threefry-2x32 block cipher as a primitive: the source of `nr.random`'s bits.
+
+Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nr.core.array import Array
+from nr.core.avals import ShapedArray
+from nr.lax.rules import elementwise_aval, elementwise_batch, nondifferentiable, operands
+
+_UINT32 = frozenset([np.dtype(np.uint32)])
+_common_aval = elementwise_aval("threefry2x32", _UINT32)
+_batch_elements = elementwise_batch("threefry2x32")
+
+
+def _threefry_aval(*avals: ShapedArray) -> list[ShapedArray]:
+    return [_common_aval(*avals).strip_weak_type()] * 2
+
+
+def _threefry_batch(axis: Any, args: Sequence[Any], dims: Sequence[int | None]) -> Any:
+    outs, dim = _batch_elements(axis, args, dims)
+    return outs, [dim, dim]
+
+
+threefry2x32_p = nondifferentiable(
+    "threefry2x32", abstract_eval=_threefry_aval, batch=_threefry_batch, multiple_results=True
+)
+
+
+def threefry2x32(k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Array, Array]:
+    """The 64-bit blocks (x1, x2) encrypted under the 64-bit keys (k1, k2), 20 rounds.
+
+    Args:
+        k1, k2: the halves of the keys, uint32.
+        x1, x2: the halves of the blocks, uint32. All four have one shape, or rank 0.
+
+    Returns:
+        The halves of the encrypted blocks.
+
+    Example:
+        >>> import nr
+        >>> from nr.lax.threefry import threefry2x32
+        >>> zero = nr.numpy.uint32(0)
+        >>> [hex(int(x)) for x in threefry2x32(zero, zero, zero, zero)]
+        ['0x6b200159', '0x99ba4efe']
+    """
+    return tuple(threefry2x32_p.bind(*operands("threefry2x32", k1, k2, x1, x2)))

@@ -1,0 +1,1 @@
+"""NumPy names over nr arrays (JAX's jax.numpy and the Python array API standard)."""

@@ -1,0 +1,121 @@
+"""The short way of elementwise functions when they run at once on uncommitted CPU arrays.
+
+A function decorated with `unary` or `binary` is the general definition: it promotes, broadcasts and
+binds primitives under any transformation. Where no transformation is in force and NumPy's ufunc
+gives the very same result, the decorator calls the ufunc and spares the rest. Whatever the ufunc
+refuses is left to the general definition, whose messages are ours.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nr.core import dtypes
+from nr.core.array import ArrayImpl
+from nr.core.tracing import EVAL, current_trace
+
+# Dtypes that absorb Python numbers as JAX has it. (Not bfloat16, which NumPy does not know.)
+_ABSORB_FLOAT = (dtypes.INEXACT) - {dtypes.DTYPES["bfloat16"]}
+_ABSORB_INT = frozenset([dtypes.DTYPES["int32"], dtypes.DTYPES["int64"]])
+NATIVE_INEXACT = _ABSORB_FLOAT
+NATIVE_FLOATING = dtypes.FLOATING - {dtypes.DTYPES["bfloat16"]}
+
+_ndarray, _asarray = np.ndarray, np.asarray
+
+
+def unary(ufunc: Callable, accepts: frozenset[np.dtype], *, weak: bool = True) -> Callable:
+    """Decorate a function of one array with a ufunc equal to it on the dtypes of a set.
+
+    Args:
+        weak: the result of a weak operand is weak.
+    """
+
+    def decorate(general: Callable) -> Callable:
+        @functools.wraps(general)
+        def function(x: Any, /) -> Any:
+            if type(x) is ArrayImpl and x.committed is None and current_trace() is EVAL:
+                try:
+                    data = x.data
+                    if data.dtype in accepts:
+                        out = ufunc(data)
+                        if type(out) is not _ndarray:
+                            out = _asarray(out)
+                        return ArrayImpl(out, None, weak and x.weak)
+                except Exception:  # noqa: S110 - the general definition reports it
+                    pass
+            return general(x)
+
+        return function
+
+    return decorate
+
+
+def binary(
+    ufunc: Callable,
+    accepts: frozenset[np.dtype] | None = None,
+    *,
+    integers: bool = True,
+    weak: bool = True,
+) -> Callable:
+    """Decorate a function of two arrays with a ufunc equal to it on operands of one dtype.
+
+    Args:
+        accepts: the dtypes where they are equal; None for all.
+        integers: they are equal for int32 and int64 arrays beside Python integers, too.
+        weak: the result of weak operands is weak.
+    """
+
+    def absorbs(dtype: np.dtype, number: Any) -> bool:
+        if type(number) is float:
+            return dtype in _ABSORB_FLOAT and (accepts is None or dtype in accepts)
+        if type(number) is int and -0x80000000 <= number <= 0x7FFFFFFF:
+            if dtype in _ABSORB_INT:
+                return integers
+            return dtype in _ABSORB_FLOAT and (accepts is None or dtype in accepts)
+        return False
+
+    def decorate(general: Callable) -> Callable:
+        @functools.wraps(general)
+        def function(x1: Any, x2: Any, /) -> Any:
+            if current_trace() is EVAL:
+                try:
+                    if type(x1) is ArrayImpl:
+                        if x1.committed is None:
+                            a = x1.data
+                            if type(x2) is ArrayImpl:
+                                b = x2.data
+                                dtype = a.dtype
+                                if (
+                                    dtype is b.dtype
+                                    and x2.committed is None
+                                    and (accepts is None or dtype in accepts)
+                                ):
+                                    out = ufunc(a, b)
+                                    if type(out) is not _ndarray:
+                                        out = _asarray(out)
+                                    return ArrayImpl(out, None, weak and x1.weak and x2.weak)
+                            elif absorbs(a.dtype, x2):
+                                out = ufunc(a, x2)
+                                if type(out) is not _ndarray:
+                                    out = _asarray(out)
+                                return ArrayImpl(out, None, weak and x1.weak)
+                    elif (
+                        type(x2) is ArrayImpl
+                        and x2.committed is None
+                        and absorbs(x2.data.dtype, x1)
+                    ):
+                        out = ufunc(x1, x2.data)
+                        if type(out) is not _ndarray:
+                            out = _asarray(out)
+                        return ArrayImpl(out, None, weak and x2.weak)
+                except Exception:  # noqa: S110 - the general definition reports it
+                    pass
+            return general(x1, x2)
+
+        return function
+
+    return decorate

@@ -1,0 +1,170 @@
+"""Dtype promotion and broadcasting of operands, made explicit for the operations of nr.lax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nr.core import dtypes
+from nr.core.array import Array, ArrayImpl
+from nr.core.config import config
+from nr.core.tracing import PYTHON_SCALARS
+from nr.lax.convert import convert_element_type
+from nr.lax.rules import operand
+from nr.lax.shape import broadcast_in_dim_p
+
+__all__ = [
+    "broadcast_arrays_list",
+    "broadcast_shape",
+    "broadcast_to_shape",
+    "cast",
+    "dtype_and_weak",
+    "promote",
+    "promote_broadcast",
+    "promote_inexact",
+    "scalar_array",
+]
+
+
+def dtype_and_weak(x: Any) -> tuple[np.dtype, bool]:
+    """What an operand brings to a promotion: its dtype, and whether that is weak."""
+    if isinstance(x, Array):
+        return x.dtype, x.weak_type
+    kind = type(x)
+    return dtypes.scalar_dtype(kind), kind is not bool
+
+
+def scalar_array(x: Any, dtype: np.dtype, weak: bool = False) -> ArrayImpl:
+    """A Python number as a rank-0 array.
+
+    An integer beyond the dtype wraps around if the default integer holds it, as in JAX.
+
+    Raises:
+        OverflowError: if it does not.
+    """
+    try:
+        data = np.asarray(x, dtype)
+    except OverflowError:
+        data = np.asarray(x, config.default_int).astype(dtype)
+    return ArrayImpl(data, None, weak)
+
+
+def cast(x: Any, dtype: np.dtype, weak: bool = False) -> Array:
+    """An operand in a dtype that it was promoted to."""
+    if type(x) in PYTHON_SCALARS:
+        return scalar_array(x, dtype, weak)
+    if x.dtype == dtype:
+        return x
+    if weak and type(x) is ArrayImpl and x.committed is None:
+        return ArrayImpl(x.host().astype(dtype), None, True)
+    return convert_element_type(x, dtype)
+
+
+def _operands(op: str, xs: tuple[Any, ...]) -> list[Any]:
+    """Operands as Arrays, Python numbers as they are."""
+    return [x if type(x) in PYTHON_SCALARS else operand(op, x) for x in xs]
+
+
+def promote(op: str, *xs: Any) -> list[Array]:
+    """Operands in their common dtype (JAX's lattice; Python numbers are weak).
+
+    Raises:
+        TypeError: if one is no array and no number.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> promote("add", jnp.array([1, 2]), 0.5)
+        [Array([1., 2.], dtype=float32), Array(0.5, dtype=float32)]
+    """
+    first = xs[0]
+    if isinstance(first, Array):
+        dtype = first.dtype
+        for x in xs:
+            if not isinstance(x, Array) or x.dtype != dtype:
+                break
+        else:
+            return list(xs)
+    values = _operands(op, xs)
+    dtype, weak = dtypes.promote([dtype_and_weak(x) for x in values])
+    return [cast(x, dtype, weak) for x in values]
+
+
+def promote_inexact(op: str, *xs: Any) -> list[Array]:
+    """Operands in their common dtype, made floating where it is an integer type or bool."""
+    first = xs[0]
+    if isinstance(first, Array):
+        dtype = first.dtype
+        if dtype in dtypes.INEXACT:
+            for x in xs:
+                if not isinstance(x, Array) or x.dtype != dtype:
+                    break
+            else:
+                return list(xs)
+    values = _operands(op, xs)
+    dtype, weak = dtypes.promote([dtype_and_weak(x) for x in values])
+    dtype = dtypes.to_inexact(dtype)
+    return [cast(x, dtype, weak) for x in values]
+
+
+def broadcast_shape(op: str, *xs: Any) -> tuple[int, ...]:
+    """The shape to which arrays broadcast together.
+
+    Raises:
+        TypeError: if their shapes are not compatible.
+    """
+    shapes = [x.shape for x in xs]
+    rank = max([len(s) for s in shapes])
+    result = []
+    for column in zip(*[(1,) * (rank - len(s)) + s for s in shapes], strict=True):
+        wide = {n for n in column if n != 1}
+        if len(wide) > 1:
+            got = " and ".join(str(x.aval) for x in xs)
+            raise TypeError(
+                f"{op}: shapes must be broadcastable; got {got}. Extents must be equal or 1, "
+                f"counted from the last dimension: insert one with x[..., None] or reshape."
+            )
+        result.append(wide.pop() if wide else 1)
+    return tuple(result)
+
+
+def broadcast_to_shape(x: Any, shape: tuple[int, ...]) -> Array:
+    """x broadcast to a shape with which its own is known to be compatible."""
+    if x.shape == shape:
+        return x
+    lead = len(shape) - x.ndim
+    return broadcast_in_dim_p.bind(
+        x, shape=shape, broadcast_dimensions=tuple(range(lead, len(shape)))
+    )
+
+
+def broadcast_arrays_list(op: str, *xs: Any) -> list[Array]:
+    """Operands broadcast to their common shape.
+
+    Raises:
+        TypeError: if the shapes are not compatible, or an operand is no array and no number.
+    """
+    arrays = [operand(op, x) for x in xs]
+    if len({x.shape for x in arrays}) == 1:
+        return arrays
+    shape = broadcast_shape(op, *arrays)
+    return [broadcast_to_shape(x, shape) for x in arrays]
+
+
+def promote_broadcast(op: str, *xs: Any, inexact: bool = False) -> list[Array]:
+    """Operands of elementwise primitives: in their common dtype (and shape, if not of rank 0).
+
+    Rank-0 operands stay as they are, since elementwise primitives take them beside any shape.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> [x.shape for x in promote_broadcast("add", jnp.ones((2, 3)), jnp.ones(3), 1)]
+        [(2, 3), (2, 3), ()]
+    """
+    arrays = promote_inexact(op, *xs) if inexact else promote(op, *xs)
+    shapes = {x.shape for x in arrays}
+    shapes.discard(())
+    if len(shapes) <= 1:
+        return arrays
+    shape = broadcast_shape(op, *arrays)
+    return [broadcast_to_shape(x, shape) if x.ndim else x for x in arrays]
