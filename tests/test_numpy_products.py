@@ -1,4 +1,4 @@
-"""Without these, products and einsum could differ from NumPy's, between eager and jit, or in grad."""
+"""Without these, products and einsum could differ from NumPy's, in jit from eager, or in grad."""
 
 import jax.numpy as jax_numpy
 import numpy as np
@@ -10,7 +10,6 @@ from nr.numpy import products
 
 # float64 sums of a few dozen products in different orders: a few hundred roundings at most.
 SUM64 = {"rtol": 1e-12, "atol": 1e-12}
-SUM32 = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def arrays(seed, *shapes, dtype=np.float64):
@@ -19,7 +18,7 @@ def arrays(seed, *shapes, dtype=np.float64):
 
 
 def check(fun, reference, *xs, tolerance=SUM64):
-    """Eager and jitted results agree with the reference and with each other, bit for bit."""
+    """Eager and jitted results agree with the reference."""
     eager = fun(*map(wrapped, xs))
     wanted = reference(*xs)
     assert eager.shape == np.shape(wanted)
@@ -285,10 +284,9 @@ def test_random_einsum_against_numpy(seed):
 
 def test_einsum_interleaved_form():
     x, y, z = arrays(11, (2, 3), (3, 4), (5, 2, 3))
-    for terms in ([x, [0, 1], y, [1, 2], [2, 0]], [x, [0, 1], y, [1, 2]], [z, [..., 0, 0, 1]][:0]):
-        if terms:
-            ours = products.einsum(*[wrapped(t) if isinstance(t, np.ndarray) else t for t in terms])
-            np.testing.assert_allclose(ours, np.einsum(*terms), **SUM64)
+    for terms in ([x, [0, 1], y, [1, 2], [2, 0]], [x, [0, 1], y, [1, 2]]):
+        ours = products.einsum(*[wrapped(t) if isinstance(t, np.ndarray) else t for t in terms])
+        np.testing.assert_allclose(ours, np.einsum(*terms), **SUM64)
     ours = products.einsum(wrapped(z), [..., 1], wrapped(y), [1, 30], [30, ...])
     np.testing.assert_allclose(ours, np.einsum("...b,bc->c...", z, y), **SUM64)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from nr.backends.base import Backend
 from nr.core.array import ArrayImpl
+from nr.core.errors import CUSTOM_VJP_FORWARD_MODE
 from nr.core.jaxprs import Jaxpr
 
 
@@ -70,7 +71,12 @@ def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
             checked.append(xp.asarray(out.astype(aval.dtype)))
         return checked
 
+    def custom_lin(*args: Any, **params: Any) -> list[Any]:
+        # It stands for a tangent that only a transposition can make sense of.
+        raise TypeError(CUSTOM_VJP_FORWARD_MODE)
+
     return {
+        "custom_lin": custom_lin,
         "jit": call,
         "checkpoint": call,
         "custom_jvp_call": call_fun,

@@ -73,7 +73,13 @@ def _index_text(index: Any) -> str:
     if isinstance(index, slice):
         ends = ["" if end is None else str(end) for end in (index.start, index.stop)]
         return ":".join(ends + ([] if index.step is None else [str(index.step)]))
-    return "..." if index is Ellipsis else "i" if isinstance(index, (Array, np.ndarray)) else str(index)
+    return (
+        "..."
+        if index is Ellipsis
+        else "i"
+        if isinstance(index, (Array, np.ndarray))
+        else str(index)
+    )
 
 
 class ArrayImpl(Array):
@@ -233,9 +239,7 @@ class ArrayImpl(Array):
     def __repr__(self) -> str:
         if self.data is None:
             return f"Array(deleted, {self.aval})"
-        body = np.array2string(
-            _printable(self.host()), separator=", ", prefix="Array(", suffix=")"
-        )
+        body = np.array2string(_printable(self.host()), separator=", ", prefix="Array(", suffix=")")
         shape = f", shape={self.shape}" if self.size == 0 else ""
         weak = ", weak_type=True" if self.weak else ""
         return f"Array({body}{shape}, dtype={self.dtype.name}{weak})"

@@ -46,6 +46,12 @@ def concretization_error(kind: str, tracer: Tracer) -> Exception:
 
 def leak_message(tracer: Tracer, op: str) -> str:
     """Where a leaked tracer was born, and who held it."""
+    if tracer.trace.alive:
+        return (
+            f"{op}: a traced value {tracer.aval} was used where its transformation can't follow; "
+            f"{tracer.describe()}. A function with a custom derivative can't close over a value "
+            f"that is being differentiated: pass it as an argument."
+        )
     return (
         f"{op}: a traced value {tracer.aval} was used after its transformation had ended; "
         f"{tracer.describe()}{_holder(tracer)}. Return it from the function rather than store it."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Device:
-    """A place where arrays live: ``Device("cpu", 0)`` or ``Device("cuda", 1)``. Compared by identity."""
+    """A place where arrays live: ``Device("cpu", 0)``, ``Device("cuda", 1)``; one object each."""
 
     __slots__ = ("platform", "id")
 

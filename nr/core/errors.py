@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 
+# One text for the eager and the compiled run.
+CUSTOM_VJP_FORWARD_MODE = (
+    "custom_vjp: forward mode (jvp, jacfwd, linearize) was used on a function that has a "
+    "custom_vjp only. Define a custom_jvp, or use reverse mode (grad, vjp, jacrev)."
+)
+
+
 class ConcretizationTypeError(TypeError):
     """A traced value was used where its numbers are needed."""
 

@@ -181,8 +181,21 @@ def eqn_effectful(eqn: JaxprEqn) -> bool:
     return eqn.primitive.effectful or any(jaxpr.effectful for jaxpr in subjaxprs(eqn.params))
 
 
+def depends_on(jaxpr: Jaxpr, flags: tuple[bool, ...]) -> list[bool]:
+    """Which outputs of a jaxpr depend on the flagged inputs."""
+    key = ("depends_on", flags)
+    found = jaxpr.cache.get(key)
+    if found is None:
+        reached = {v for v, flag in zip(jaxpr.invars, flags, strict=True) if flag}
+        for eqn in jaxpr.eqns:
+            if any([a in reached for a in eqn.invars]):
+                reached.update(eqn.outvars)
+        found = jaxpr.cache[key] = [a in reached for a in jaxpr.outvars]
+    return found
+
+
 class JaxprCallable:
-    """A jaxpr as a flat function: what a recorded custom derivative keeps of the user's function."""
+    """A jaxpr as a flat function: what is recorded of a function with a custom derivative."""
 
     __slots__ = ("jaxpr",)
 
@@ -301,15 +314,20 @@ class JaxprTrace(Trace):
             outvars = [Var(aval) for aval in avals]
             self.eqns.append(JaxprEqn(primitive, atoms, outvars, params, source))
             return [JaxprTracer(self, var) for var in outvars]
-        if primitive.keeps_weak and avals.ndim == 0 and not avals.weak_type:
-            if atoms and all([a.aval.weak_type for a in atoms]):
-                avals = avals.update(weak_type=True)
+        if (
+            primitive.keeps_weak
+            and avals.ndim == 0
+            and not avals.weak_type
+            and atoms
+            and all([a.aval.weak_type for a in atoms])
+        ):
+            avals = avals.update(weak_type=True)
         outvar = Var(avals)
         self.eqns.append(JaxprEqn(primitive, atoms, [outvar], params, source))
         return JaxprTracer(self, outvar)
 
     def finish(self, outs: Sequence[Any]) -> tuple[Jaxpr, list[Any]]:
-        """The jaxpr, whose first invars are the captured values; and those. Dead eqns are dropped."""
+        """The jaxpr, its first invars being the captured values; and those. No dead eqns."""
         atoms = [self.atom(x) for x in outs]
         self.alive = False
         live = {a for a in atoms if type(a) is Var}

@@ -1,4 +1,4 @@
-"""Collectives over the named axes of vmap: psum, pmean, pmax, all_gather, ppermute, axis_index ..."""
+"""Collectives over the named axes of vmap: psum, pmax, all_gather, ppermute ..."""
 
 from __future__ import annotations
 
@@ -175,9 +175,7 @@ def pmin(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
 
 
 # ---------------------------------------------------------------- all_gather, ppermute, all_to_all
-def _all_gather_aval(
-    x: ShapedArray, *, axis_name: Any, all_gather_dimension: int
-) -> ShapedArray:
+def _all_gather_aval(x: ShapedArray, *, axis_name: Any, all_gather_dimension: int) -> ShapedArray:
     d = all_gather_dimension
     return ShapedArray((*x.shape[:d], axis_size(axis_name), *x.shape[d:]), x.dtype)
 
@@ -269,7 +267,7 @@ def pshuffle(x: Any, axis_name: AxisName, perm: Sequence[int]) -> Any:
 def all_to_all(
     x: Any, axis_name: AxisName, split_axis: int, concat_axis: int, *, tiled: bool = False
 ) -> Any:
-    """Exchange: slice j along split_axis goes to lane j, and what arrives is stacked at concat_axis."""
+    """Slice j along split_axis goes to lane j; what arrives is stacked at concat_axis."""
 
     def one(leaf: Any) -> Array:
         leaf = operand("all_to_all", leaf)

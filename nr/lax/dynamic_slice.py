@@ -156,6 +156,7 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) 
     sizes = canonical_shape("dynamic_slice", slice_sizes)
     if not sizes:
         return x
+    _check_window("dynamic_slice", x.aval, sizes, [typeof(start) for start in starts])
     return dynamic_slice_p.bind(x, *starts, slice_sizes=sizes)
 
 
@@ -234,6 +235,7 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Array
     x = to_operand("dynamic_update_slice", operand)
     update = cast_weak("dynamic_update_slice", update, x.dtype)
     starts = _starts("dynamic_update_slice", x, start_indices)
+    _dynamic_update_aval(x.aval, typeof(update), *[typeof(start) for start in starts])
     return dynamic_update_slice_p.bind(x, update, *starts)
 
 

@@ -132,9 +132,7 @@ def round_towards_zero(x: Any) -> Array:
     return mul(sign(x), floor(abs(x)))
 
 
-neg_p = elementwise(
-    "neg", NUMERIC, lambda t, out, x: neg(t), transpose=lambda ct, x: [neg(ct)]
-)
+neg_p = elementwise("neg", NUMERIC, lambda t, out, x: neg(t), transpose=lambda ct, x: [neg(ct)])
 
 
 def neg(x: Any) -> Array:
@@ -418,9 +416,7 @@ def logistic(x: Any) -> Array:
 
 # ---------------------------------------------------------------- powers and roots
 sqrt_p = elementwise("sqrt", INEXACT, lambda t, y, x: div(t, mul(y, const_like(y, 2))))
-rsqrt_p = elementwise(
-    "rsqrt", INEXACT, lambda t, y, x: mul(t, mul(div(y, x), const_like(y, -0.5)))
-)
+rsqrt_p = elementwise("rsqrt", INEXACT, lambda t, y, x: mul(t, mul(div(y, x), const_like(y, -0.5))))
 cbrt_p = elementwise("cbrt", FLOATING, lambda t, y, x: mul(t, div(y, mul(x, const_like(x, 3)))))
 square_p = elementwise("square", NUMERIC, lambda t, y, x: mul(t, mul(x, const_like(x, 2))))
 
@@ -628,9 +624,7 @@ complex_p = elementwise(
     result=dtypes.to_complex,
     transpose=_complex_transpose,
 )
-conj_p = elementwise(
-    "conj", COMPLEX, lambda t, y, x: conj(t), transpose=lambda ct, x: [conj(ct)]
-)
+conj_p = elementwise("conj", COMPLEX, lambda t, y, x: conj(t), transpose=lambda ct, x: [conj(ct)])
 
 
 def real(x: Any) -> Array:

@@ -201,16 +201,17 @@ def gather(
     """
     x, indices = to_operand("gather", operand), to_operand("gather", start_indices)
     mode = gather_mode(mode)
-    return gather_p.bind(
-        x,
-        indices,
-        dimension_numbers=as_tuples(dimension_numbers),
-        slice_sizes=canonical_shape("gather", slice_sizes),
-        unique_indices=bool(unique_indices),
-        indices_are_sorted=bool(indices_are_sorted),
-        mode=mode,
-        fill_value=_static_fill(fill_value) if mode == "fill" else None,
-    )
+    params = {
+        "dimension_numbers": as_tuples(dimension_numbers),
+        "slice_sizes": canonical_shape("gather", slice_sizes),
+        "unique_indices": bool(unique_indices),
+        "indices_are_sorted": bool(indices_are_sorted),
+        "mode": mode,
+        "fill_value": _static_fill(fill_value) if mode == "fill" else None,
+    }
+    # NumPy would take much of what does not fit, and give something else.
+    _gather_aval(x.aval, indices.aval, **params)
+    return gather_p.bind(x, indices, **params)
 
 
 def _static_fill(value: Any) -> Any:

@@ -315,7 +315,9 @@ def no_derivative(primitive: Primitive) -> Callable:
     return jvp
 
 
-def linear(name: str, *, abstract_eval: Callable, transpose: Callable, batch: Callable) -> Primitive:
+def linear(
+    name: str, *, abstract_eval: Callable, transpose: Callable, batch: Callable
+) -> Primitive:
     """An operation linear in its first operand and differentiable in no other.
 
     ``transpose(ct, x, *others, **params)`` gives the cotangent of x.

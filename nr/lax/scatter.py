@@ -182,15 +182,15 @@ def _bind(
     op = primitive.name
     x, indices = to_operand(op, x), to_operand(op, indices)
     updates = cast_weak(op, updates, x.dtype)
-    return primitive.bind(
-        x,
-        indices,
-        updates,
-        dimension_numbers=as_tuples(dimension_numbers),
-        unique_indices=bool(unique_indices),
-        indices_are_sorted=bool(indices_are_sorted),
-        mode=scatter_mode(mode),
-    )
+    params = {
+        "dimension_numbers": as_tuples(dimension_numbers),
+        "unique_indices": bool(unique_indices),
+        "indices_are_sorted": bool(indices_are_sorted),
+        "mode": scatter_mode(mode),
+    }
+    # NumPy would take much of what does not fit, and give something else.
+    primitive.abstract_eval(x.aval, typeof(indices), typeof(updates), **params)
+    return primitive.bind(x, indices, updates, **params)
 
 
 # ---------------------------------------------------------------- scatter

@@ -123,9 +123,7 @@ def broadcast(x: Any, sizes: Any) -> Array:
     """x with new leading dimensions of the given sizes."""
     x = operand("broadcast", x)
     sizes = canonical_shape("broadcast", sizes)
-    return broadcast_in_dim(
-        x, (*sizes, *x.shape), range(len(sizes), len(sizes) + x.ndim)
-    )
+    return broadcast_in_dim(x, (*sizes, *x.shape), range(len(sizes), len(sizes) + x.ndim))
 
 
 def broadcast_to_rank(x: Any, rank: int) -> Array:
@@ -507,9 +505,7 @@ def _slice_batch(
     )
 
 
-slice_p = linear(
-    "slice", abstract_eval=_slice_aval, transpose=_slice_transpose, batch=_slice_batch
-)
+slice_p = linear("slice", abstract_eval=_slice_aval, transpose=_slice_transpose, batch=_slice_batch)
 
 
 def slice(  # noqa: A001
@@ -563,7 +559,8 @@ def split(x: Any, sizes: Any, axis: int = 0) -> list[Array]:
     axis = canonical_axis("split", axis, x.ndim)
     if sum(sizes) != x.shape[axis]:
         raise ValueError(
-            f"split: sizes must add up to the extent of axis {axis}; got {tuple(sizes)} for {x.aval}."
+            f"split: sizes must add up to the extent of axis {axis}; got {tuple(sizes)} for "
+            f"{x.aval}."
         )
     pieces, start = [], 0
     for n in sizes:

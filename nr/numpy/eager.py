@@ -18,11 +18,10 @@ from nr.core import dtypes
 from nr.core.array import ArrayImpl
 from nr.core.tracing import EVAL, current_trace
 
-# Dtypes that absorb Python numbers as JAX has it. (Not bfloat16, which NumPy does not know.)
-_ABSORB_FLOAT = (dtypes.INEXACT) - {dtypes.DTYPES["bfloat16"]}
-_ABSORB_INT = frozenset([dtypes.DTYPES["int32"], dtypes.DTYPES["int64"]])
-NATIVE_INEXACT = _ABSORB_FLOAT
+# NumPy does not know bfloat16: ml_dtypes' ufuncs round and promote by rules of their own.
+NATIVE_INEXACT = dtypes.INEXACT - {dtypes.DTYPES["bfloat16"]}
 NATIVE_FLOATING = dtypes.FLOATING - {dtypes.DTYPES["bfloat16"]}
+_ABSORB_INT = frozenset([dtypes.DTYPES["int32"], dtypes.DTYPES["int64"]])
 
 _ndarray, _asarray = np.ndarray, np.asarray
 
@@ -54,29 +53,28 @@ def unary(ufunc: Callable, accepts: frozenset[np.dtype], *, weak: bool = True) -
     return decorate
 
 
+def absorbs(dtype: np.dtype, number: Any) -> bool:
+    """Whether NumPy takes a Python number beside an array of the dtype as JAX does: weakly."""
+    kind = type(number)
+    if kind is float:
+        return dtype in NATIVE_INEXACT
+    if kind is int and -0x80000000 <= number <= 0x7FFFFFFF:
+        return dtype in _ABSORB_INT or dtype in NATIVE_INEXACT
+    return False
+
+
 def binary(
     ufunc: Callable,
     accepts: frozenset[np.dtype] | None = None,
     *,
-    integers: bool = True,
     weak: bool = True,
 ) -> Callable:
     """Decorate a function of two arrays with a ufunc equal to it on operands of one dtype.
 
     Args:
         accepts: the dtypes where they are equal; None for all.
-        integers: they are equal for int32 and int64 arrays beside Python integers, too.
         weak: the result of weak operands is weak.
     """
-
-    def absorbs(dtype: np.dtype, number: Any) -> bool:
-        if type(number) is float:
-            return dtype in _ABSORB_FLOAT and (accepts is None or dtype in accepts)
-        if type(number) is int and -0x80000000 <= number <= 0x7FFFFFFF:
-            if dtype in _ABSORB_INT:
-                return integers
-            return dtype in _ABSORB_FLOAT and (accepts is None or dtype in accepts)
-        return False
 
     def decorate(general: Callable) -> Callable:
         @functools.wraps(general)
@@ -98,17 +96,17 @@ def binary(
                                     if type(out) is not _ndarray:
                                         out = _asarray(out)
                                     return ArrayImpl(out, None, weak and x1.weak and x2.weak)
-                            elif absorbs(a.dtype, x2):
+                            elif absorbs(a.dtype, x2) and (accepts is None or a.dtype in accepts):
                                 out = ufunc(a, x2)
                                 if type(out) is not _ndarray:
                                     out = _asarray(out)
                                 return ArrayImpl(out, None, weak and x1.weak)
-                    elif (
-                        type(x2) is ArrayImpl
-                        and x2.committed is None
-                        and absorbs(x2.data.dtype, x1)
-                    ):
-                        out = ufunc(x1, x2.data)
+                    elif type(x2) is ArrayImpl and x2.committed is None:
+                        b = x2.data
+                        dtype = b.dtype
+                        if not absorbs(dtype, x1) or accepts is not None and dtype not in accepts:
+                            return general(x1, x2)
+                        out = ufunc(x1, b)
                         if type(out) is not _ndarray:
                             out = _asarray(out)
                         return ArrayImpl(out, None, weak and x2.weak)

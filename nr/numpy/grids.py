@@ -27,7 +27,7 @@ from nr.lax.shape import (
     rev,
     slice_in_dim,
 )
-from nr.numpy.creation import arange, array, asarray, known_scalar, place, zeros
+from nr.numpy.creation import arange, asarray, known_scalar, place, zeros
 from nr.numpy.promotion import broadcast_arrays_list, promote, promote_inexact
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,19 @@ def cast(x: Any, dtype: np.dtype, weak: bool = False) -> Array:
     return convert_element_type(x, dtype)
 
 
+@functools.lru_cache(4096)
+def _promoted(
+    pairs: tuple[tuple[np.dtype, bool], ...], defaults: tuple[np.dtype, np.dtype]
+) -> tuple[np.dtype, bool]:
+    return dtypes.promote(list(pairs))
+
+
+def _common_dtype(values: list[Any]) -> tuple[np.dtype, bool]:
+    """The promoted dtype of operands, and whether it is weak."""
+    pairs = tuple([dtype_and_weak(x) for x in values])
+    return _promoted(pairs, (config.default_float, config.default_int))
+
+
 def _operands(op: str, xs: tuple[Any, ...]) -> list[Any]:
     """Operands as Arrays, Python numbers as they are."""
     return [x if type(x) in PYTHON_SCALARS else operand(op, x) for x in xs]
@@ -86,7 +100,7 @@ def promote(op: str, *xs: Any) -> list[Array]:
         else:
             return list(xs)
     values = _operands(op, xs)
-    dtype, weak = dtypes.promote([dtype_and_weak(x) for x in values])
+    dtype, weak = _common_dtype(values)
     return [cast(x, dtype, weak) for x in values]
 
 
@@ -102,7 +116,7 @@ def promote_inexact(op: str, *xs: Any) -> list[Array]:
             else:
                 return list(xs)
     values = _operands(op, xs)
-    dtype, weak = dtypes.promote([dtype_and_weak(x) for x in values])
+    dtype, weak = _common_dtype(values)
     dtype = dtypes.to_inexact(dtype)
     return [cast(x, dtype, weak) for x in values]
 

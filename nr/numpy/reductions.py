@@ -31,7 +31,7 @@ from nr.lax.reduce import (
     reduce_prod_p,
     reduce_sum_p,
 )
-from nr.lax.rules import canonical_axes, canonical_axis, operand
+from nr.lax.rules import canonical_axes, canonical_axis, check_dtype, operand
 from nr.lax.select import select
 from nr.lax.shape import broadcast_in_dim, concatenate, full, full_like, reshape
 from nr.numpy.promotion import broadcast_to_shape
@@ -540,6 +540,8 @@ def _arg_extreme(op: str, a: Any, axis: Any, out: Any, keepdims: bool | None) ->
         _no_out(op, out)
     primitive = argmax_p if op == "argmax" else argmin_p
     a = _array(op, a)
+    if a.dtype in dtypes.COMPLEX:
+        check_dtype(op, a.aval, dtypes.REAL | dtypes.BOOL)
     shape = a.shape
     if axis is None:
         axes = tuple(range(len(shape)))

@@ -65,7 +65,7 @@ def multiply(x1: Any, x2: Any, /) -> Array:
     return lax.mul_p.bind(*promote_broadcast("multiply", x1, x2))
 
 
-@binary(np.true_divide, NATIVE_INEXACT, integers=False)
+@binary(np.true_divide, NATIVE_INEXACT)
 def divide(x1: Any, x2: Any, /) -> Array:
     """x1 / x2, floating also for integers."""
     return lax.div_p.bind(*promote_broadcast("divide", x1, x2, inexact=True))
@@ -231,7 +231,7 @@ def heaviside(x1: Any, x2: Any, /) -> Array:
 
 
 # ---------------------------------------------------------------- powers and roots
-@binary(np.power, NATIVE_INEXACT, integers=False)
+@binary(np.power, NATIVE_INEXACT)
 def _float_to_float(x1: Any, x2: Any, /) -> Array:
     return lax.pow_p.bind(*promote_numeric("power", x1, x2))
 
@@ -423,7 +423,7 @@ def arctan(x: Any, /) -> Array:
     return lax.atan(*promote_inexact("arctan", x))
 
 
-@binary(np.arctan2, NATIVE_FLOATING, integers=False)
+@binary(np.arctan2, NATIVE_FLOATING)
 def arctan2(x1: Any, x2: Any, /) -> Array:
     """The angle of the point (x2, x1), in radians in [-pi, pi]."""
     return lax.atan2_p.bind(*promote_broadcast("arctan2", x1, x2, inexact=True))

@@ -248,9 +248,7 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list
         for a, in_ct in zip(eqn.invars, in_cts, strict=True):
             if a in linear:
                 accumulate(a, in_ct)
-    return [
-        ct_env.get(var, Zero(var.aval)) if var in linear else None for var in jaxpr.invars
-    ]
+    return [ct_env.get(var, Zero(var.aval)) if var in linear else None for var in jaxpr.invars]
 
 
 # ---------------------------------------------------------------- jaxpr to jaxpr
@@ -278,9 +276,7 @@ def jvp_jaxpr(
         nz_out[:] = [type(t) is not Zero for t in outs_dot]
         return [*outs, *[t for t in outs_dot if type(t) is not Zero]]
 
-    tangent_avals = [
-        a.to_tangent() for a, nz in zip(jaxpr.in_avals, nonzeros, strict=True) if nz
-    ]
+    tangent_avals = [a.to_tangent() for a, nz in zip(jaxpr.in_avals, nonzeros, strict=True) if nz]
     return trace_closed(f, [*jaxpr.in_avals, *tangent_avals]), tuple(nz_out)
 
 

@@ -110,9 +110,7 @@ def batch_jaxpr(
         flags = [force] * len(outs) if isinstance(force, bool) else force
         batched = [d is not None or flag for d, flag in zip(ds, flags, strict=True)]
         out_dims[:] = [0 if b else None for b in batched]
-        return [
-            to_front(x, d, size) if b else x for x, d, b in zip(outs, ds, batched, strict=True)
-        ]
+        return [to_front(x, d, size) if b else x for x, d, b in zip(outs, ds, batched, strict=True)]
 
     avals = [
         a if d is None else a.update(shape=(*a.shape[:d], size, *a.shape[d:]), weak_type=False)

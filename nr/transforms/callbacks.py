@@ -128,7 +128,12 @@ def _flat_callback(callback: Callable, in_tree: Any, out_tree: Any) -> Callable:
 
 
 def _call(
-    primitive: Primitive, callback: Callable, result_shape: Any, args: Any, kwargs: Any, **params: Any
+    primitive: Primitive,
+    callback: Callable,
+    result_shape: Any,
+    args: Any,
+    kwargs: Any,
+    **params: Any,
 ) -> Any:
     leaves, in_tree = tree_flatten((args, kwargs))
     shapes, out_tree = tree_flatten(result_shape)
@@ -160,7 +165,8 @@ def pure_callback(
 
     Example:
         >>> import nr, numpy as np
-        >>> f = nr.jit(lambda x: nr.pure_callback(np.cumsum, nr.ShapeDtypeStruct((3,), "float32"), x))
+        >>> out = nr.ShapeDtypeStruct((3,), "float32")
+        >>> f = nr.jit(lambda x: nr.pure_callback(np.cumsum, out, x))
         >>> f(nr.numpy.ones(3))
         Array([1., 2., 3.], dtype=float32)
     """

@@ -39,7 +39,13 @@ def _tangent_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...]) -> tuple[Jaxpr, tup
 
 
 def _linearize(nonzeros: Sequence[bool], *primals: Any, jaxpr: Jaxpr) -> Any:
-    outs = checkpoint_p.bind(*primals, jaxpr=jaxpr)
+    # The linearized program, not the original: in it custom rules stand in place of the functions
+    # they belong to, should an outer transformation differentiate it.
+    primal = linearize_jaxpr(jaxpr, tuple(nonzeros))[0]
+    forward = primal.cache.setdefault(
+        "checkpoint_forward", primal.replace(outvars=primal.outvars[: len(jaxpr.outvars)])
+    )
+    outs = checkpoint_p.bind(*primals, jaxpr=forward)
     tangent, nz_out = _tangent_jaxpr(jaxpr, tuple(nonzeros))
 
     def linear_fun(*tangents: Any) -> list[Any]:

@@ -163,7 +163,7 @@ class JitFunction:
         self, key: Any, args: tuple, kwargs: dict, dynamic: tuple, named: dict
     ) -> _Traced:
         in_tree, avals, statics = key[:3]
-        positional = dict([(p, v) for p, _, v in statics if isinstance(p, int)])
+        positional = {p: v for p, _, v in statics if isinstance(p, int)}
         by_name = {p: v for p, _, v in statics if isinstance(p, str)}
 
         def fun(*given: Any, **options: Any) -> Any:
@@ -179,9 +179,7 @@ class JitFunction:
         names = _leaf_names(parameter_names, dynamic, named)
         start = time.perf_counter()
         flat = FlatFun(fun, in_tree, "jit")
-        jaxpr, operands = trace_to_jaxpr(
-            flat, avals, name=f"jit({self.name})", arg_names=names
-        )
+        jaxpr, operands = trace_to_jaxpr(flat, avals, name=f"jit({self.name})", arg_names=names)
         found = _Traced(jaxpr, flat.out_tree, operands)
         if not operands:
             self._traced[key] = found
@@ -305,7 +303,7 @@ class JitFunction:
         return self.lower(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
-        """The program for the given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
+        """The program for given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
         traced, _, key = self._trace(args, kwargs)
         return Lowered(self, traced.jaxpr, traced.out_tree, key)
 
@@ -416,10 +414,7 @@ def _leaf_names(parameters: list[str], dynamic: tuple, named: dict) -> list[str]
         pass
 
     fake = inspect.Signature(
-        [
-            inspect.Parameter(f"p{i}", inspect.Parameter.POSITIONAL_ONLY)
-            for i in range(len(dynamic))
-        ]
+        [inspect.Parameter(f"p{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(len(dynamic))]
     )
     names = leaf_names(fake, dynamic, named)
     result = []

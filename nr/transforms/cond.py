@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
-from nr.core.jaxprs import Jaxpr, cached_on_jaxpr, eval_jaxpr, trace_closed
+from nr.core.jaxprs import (
+    Jaxpr,
+    JaxprTrace,
+    cached_on_jaxpr,
+    depends_on,
+    eval_jaxpr,
+    trace_closed,
+)
 from nr.core.tracing import Primitive, typeof
 from nr.lax.rules import instantiate, to_front, zeros_of
 from nr.transforms.ad import (
@@ -16,6 +23,7 @@ from nr.transforms.ad import (
     zeros_filled,
 )
 from nr.transforms.batching import batch_jaxpr, jaxpr_uses_axis
+from nr.transforms.partial_eval import chosen, merged, partial_eval_jaxpr, unknown_flags
 
 Branches = tuple[Jaxpr, ...]
 
@@ -41,7 +49,7 @@ def _cond_jvp(primals: Any, tangents: Any, *, branches: Branches) -> Any:
 def _with_slots(
     jaxpr: Jaxpr, n_out: int, slots: tuple[int, ...], avals: tuple[ShapedArray, ...]
 ) -> Jaxpr:
-    """Residual i goes to slots[i] of all residuals; slots that are not the branch's own are zeros."""
+    """Residual i goes to slots[i] of all residuals; slots of other branches are zeros."""
 
     def f(*args: Any) -> list[Any]:
         outs = eval_jaxpr(jaxpr, *args)
@@ -85,17 +93,13 @@ def _share_slots(
     return assigned, tuple(avals)
 
 
-def _cond_linearize(
-    nonzeros: Sequence[bool], index: Any, *primals: Any, branches: Branches
-) -> Any:
+def _cond_linearize(nonzeros: Sequence[bool], index: Any, *primals: Any, branches: Branches) -> Any:
     nz = tuple(nonzeros[1:])
     nz_out = _union([linearize_jaxpr(b, nz)[3] for b in branches])
     parts = [linearize_jaxpr(b, nz, nz_out) for b in branches]
     n = len(nz_out)
     slots, avals = _share_slots([primal.out_avals[n:] for primal, *_ in parts])
-    forward = tuple(
-        [_with_slots(p[0], n, s, avals) for p, s in zip(parts, slots, strict=True)]
-    )
+    forward = tuple([_with_slots(p[0], n, s, avals) for p, s in zip(parts, slots, strict=True)])
     outs = cond_p.bind(index, *primals, branches=forward)
     outs, residuals = outs[:n], outs[n:]
     linear = tuple([_from_slots(p[1], s, avals) for p, s in zip(parts, slots, strict=True)])
@@ -111,23 +115,17 @@ def _cond_transpose(cts: Any, index: Any, *args: Any, branches: Branches) -> lis
     linear = tuple([type(x) is UndefinedPrimal for x in args])
     known = [x for x, is_linear in zip(args, linear, strict=True) if not is_linear]
     transposed = tuple([transpose_jaxpr(b, linear) for b in branches])
-    outs = iter(
-        cond_p.bind(index, *known, *[instantiate(ct) for ct in cts], branches=transposed)
-    )
+    outs = iter(cond_p.bind(index, *known, *[instantiate(ct) for ct in cts], branches=transposed))
     return [None, *[next(outs) if is_linear else None for is_linear in linear]]
 
 
 def _cond_batch(axis: Any, args: Any, dims: Any, *, branches: Branches) -> Any:
     in_dims = tuple([None if d is None else 0 for d in dims[1:]])
-    args = [
-        x if d is None else to_front(x, d, axis.size) for x, d in zip(args, dims, strict=True)
-    ]
+    args = [x if d is None else to_front(x, d, axis.size) for x, d in zip(args, dims, strict=True)]
     found = [batch_jaxpr(b, in_dims, axis.size, axis.name) for b in branches]
     if dims[0] is None:
         force = _union([[d is not None for d in out_dims] for _, out_dims in found])
-        batched = tuple(
-            [batch_jaxpr(b, in_dims, axis.size, axis.name, force)[0] for b in branches]
-        )
+        batched = tuple([batch_jaxpr(b, in_dims, axis.size, axis.name, force)[0] for b in branches])
         outs = cond_p.bind(*args, branches=batched)
         return outs, [0 if flag else None for flag in force]
     # Each lane has a branch of its own: run all branches, and select.
@@ -149,9 +147,33 @@ def _cond_batch(axis: Any, args: Any, dims: Any, *, branches: Branches) -> Any:
     return outs, [0] * len(outs)
 
 
+def _cond_stage(trace: JaxprTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """Recorded as one eqn, but for outputs that partial evaluation can compute now."""
+    branches = params["branches"]
+    index, operands = args[0], args[1:]
+    index_unknown, *flags = unknown_flags(trace, args)
+    unknown = tuple(flags)
+    if trace.parent is None or index_unknown:
+        return trace.record(cond_p, args, params)
+    out_unknown = _union([depends_on(b, unknown) for b in branches])
+    if all(out_unknown):
+        return trace.record(cond_p, args, params)
+    parts = [partial_eval_jaxpr(b, unknown, out_unknown) for b in branches]
+    n = out_unknown.count(False)
+    slots, avals = _share_slots([known.out_avals[n:] for known, *_ in parts])
+    known = tuple([_with_slots(p[0], n, s, avals) for p, s in zip(parts, slots, strict=True)])
+    rest = tuple([_from_slots(p[1], s, avals) for p, s in zip(parts, slots, strict=True)])
+    outs = cond_p.bind(index, *chosen(operands, unknown, False), branches=known)
+    tracers = trace.record(
+        cond_p, [index, *outs[n:], *chosen(operands, unknown, True)], {"branches": rest}
+    )
+    return merged(outs[:n], tracers, out_unknown)
+
+
 cond_p = Primitive(
     "cond",
     multiple_results=True,
+    stage=_cond_stage,
     abstract_eval=_cond_aval,
     jvp=_cond_jvp,
     linearize=_cond_linearize,

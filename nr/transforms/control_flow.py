@@ -1,4 +1,4 @@
-"""Loops and branches for users: scan, while_loop, fori_loop, map, cond, switch, associative_scan."""
+"""Loops and branches for users: scan, while_loop, fori_loop, map, cond, switch ..."""
 
 from __future__ import annotations
 
@@ -261,11 +261,10 @@ def fori_loop(
                 f'fori_loop: bounds must be rank-0 integers; got {bound.aval} for "{name}".'
             )
     dtype, _ = dtypes.promote([(lower.dtype, lower.weak_type), (upper.dtype, upper.weak_type)])
-    lower, upper = (convert_element_type(x, dtype) for x in (lower, upper))
     one = dtype.type(1)
-    static = not isinstance(lower, Tracer) and not isinstance(upper, Tracer)
-    if static or (lower_upper := _concrete_pair(lower, upper)) is not None:
-        lo, hi = (int(lower), int(upper)) if static else lower_upper
+    bounds = _concrete_pair(lower, upper)
+    if bounds is not None:
+        lo, hi = bounds
 
         def step(carry: Any, _: Any) -> Any:
             i, value = carry
@@ -274,6 +273,8 @@ def fori_loop(
         start = operand("fori_loop", dtype.type(lo))
         (_, result), _ = scan(step, (start, init_val), None, max(hi - lo, 0), unroll=unroll or 1)
         return result
+
+    lower, upper = (convert_element_type(x, dtype) for x in (lower, upper))
 
     def body(carry: Any) -> Any:
         i, last, value = carry
@@ -471,9 +472,7 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
         return [operand("associative_scan", x) for x in tree_flatten(out)[0]]
 
     def cut(xs: list[Array], start: int, stop: int | None, step: int = 1) -> list[Array]:
-        return [
-            slice_in_dim(x, start, stop, step, axis=a) for x, a in zip(xs, axes, strict=True)
-        ]
+        return [slice_in_dim(x, start, stop, step, axis=a) for x, a in zip(xs, axes, strict=True)]
 
     def prefixes(xs: list[Array]) -> list[Array]:
         n = xs[0].shape[axes[0]]
@@ -487,9 +486,7 @@ def associative_scan(fn: Callable, elems: Any, reverse: bool = False, axis: int 
         even = cut(xs, 0, 1)
         if n_rest:
             tail = combine(cut(odd, 0, n_rest), rest)
-            even = [
-                concatenate([a, b], d) for a, b, d in zip(even, tail, axes, strict=True)
-            ]
+            even = [concatenate([a, b], d) for a, b, d in zip(even, tail, axes, strict=True)]
         return [_interleave(a, b, d) for a, b, d in zip(even, odd, axes, strict=True)]
 
     out = prefixes(leaves)

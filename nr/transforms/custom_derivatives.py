@@ -15,6 +15,7 @@ import numpy as np
 
 from nr.core import dtypes
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
+from nr.core.errors import CUSTOM_VJP_FORWARD_MODE
 from nr.core.jaxprs import JaxprCallable, JaxprTrace, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import Primitive, typeof
@@ -187,9 +188,7 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = function_name(self.fun)
         if self.jvp is None:
-            raise AttributeError(
-                f"custom_jvp: {name} has no rule. Define one with @{name}.defjvp."
-            )
+            raise AttributeError(f"custom_jvp: {name} has no rule. Define one with @{name}.defjvp.")
         args = _resolve(self.fun, args, kwargs)
         dynamic, fun, statics = _without_static(self.fun, args, self.nondiff_argnums)
         leaves, in_tree = tree_flatten((dynamic, {}))
@@ -269,16 +268,11 @@ def _custom_vjp_rule(
             out_avals=tuple(avals),
         )
     )
-    return outs, [
-        next(results) if i in real else Zero(a.to_tangent()) for i, a in enumerate(avals)
-    ]
+    return outs, [next(results) if i in real else Zero(a.to_tangent()) for i, a in enumerate(avals)]
 
 
 def _no_forward_mode(*args: Any, **params: Any) -> Any:
-    raise TypeError(
-        "custom_vjp: forward mode (jvp, jacfwd, linearize) was used on a function that has a "
-        "custom_vjp only. Define a custom_jvp, or use reverse mode (grad, vjp, jacrev)."
-    )
+    raise TypeError(CUSTOM_VJP_FORWARD_MODE)
 
 
 def _custom_lin_aval(
@@ -358,7 +352,6 @@ custom_lin_p = Primitive(
     "custom_lin",
     multiple_results=True,
     abstract_eval=_custom_lin_aval,
-    evaluate=_no_forward_mode,
     jvp=_no_forward_mode,
     transpose=_custom_lin_transpose,
     batch=_custom_lin_batch,
@@ -397,9 +390,7 @@ def _custom_vjp_batch(
         def flat(*values: Any) -> list[Any]:
             in_cts = bwd(values[:n], values[n:])
             return [
-                instantiate(ct)
-                for ct, a in zip(in_cts, in_avals, strict=True)
-                if differentiable(a)
+                instantiate(ct) for ct, a in zip(in_cts, in_avals, strict=True) if differentiable(a)
             ]
 
         outs = iter(_vmapped(flat, axis, [0] * n + ct_dims)(*residuals, *cts))
@@ -564,9 +555,7 @@ def _checked_cts(name: str, cts: Any, args: tuple) -> list[Any]:
                     f"custom_vjp: bwd of {name} must return a cotangent of the argument's type "
                     f"{expected}; got {part.aval} at argument {i}{keystr(path)}."
                 )
-            result.append(
-                part if part.dtype == expected.dtype else part.astype(expected.dtype)
-            )
+            result.append(part if part.dtype == expected.dtype else part.astype(expected.dtype))
     return result
 
 

@@ -74,9 +74,7 @@ def jvp(
     return (out, out_dot, flat.aux) if has_aux else (out, out_dot)
 
 
-def _check_tangents(
-    op: str, primals: Any, leaves: Sequence[Any], dots: Sequence[Any]
-) -> list[Any]:
+def _check_tangents(op: str, primals: Any, leaves: Sequence[Any], dots: Sequence[Any]) -> list[Any]:
     result = []
     for i, (x, t) in enumerate(zip(leaves, dots, strict=True)):
         expected = typeof(x).to_tangent()
@@ -149,9 +147,7 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
         dots = _check_tangents("linearize", primals, leaves, dots)
         given = [t for t in dots if type(t) is not Zero]
         results = iter(eval_jaxpr(jaxpr, *residuals, *given))
-        filled = [
-            next(results) if nz else Zero(a) for nz, a in zip(nz_out, out_avals, strict=True)
-        ]
+        filled = [next(results) if nz else Zero(a) for nz, a in zip(nz_out, out_avals, strict=True)]
         return tree_unflatten(out_tree, [_public_tangent(t) for t in filled])
 
     out = tree_unflatten(out_tree, [operand("linearize", x) for x in outs])
@@ -166,14 +162,11 @@ class Pullback:
     def flat(self, cts: Sequence[Any]) -> list[Any]:
         """Cotangents of the argument leaves, as arrays or `Zero`."""
         given = [ct for ct, nz in zip(cts, self.nz_out, strict=True) if nz]
-        linear = [
-            UndefinedPrimal(a) for a, nz in zip(self.in_avals, self.nz_in, strict=True) if nz
-        ]
+        linear = [UndefinedPrimal(a) for a, nz in zip(self.in_avals, self.nz_in, strict=True) if nz]
         in_cts = backward_pass(self.jaxpr, [*self.residuals, *linear], given)
         rest = iter(in_cts[len(self.residuals) :])
         return [
-            next(rest) if nz else Zero(a)
-            for nz, a in zip(self.nz_in, self.in_avals, strict=True)
+            next(rest) if nz else Zero(a) for nz, a in zip(self.nz_in, self.in_avals, strict=True)
         ]
 
     def __call__(self, ct: Any) -> Any:
@@ -255,9 +248,7 @@ def linear_transpose(fun: Callable, *primals: Any) -> Callable:
     avals = [ShapedArray(x.shape, x.dtype) if hasattr(x, "shape") else typeof(x) for x in leaves]
     for aval in avals:
         if aval.to_tangent().dtype == dtypes.float0:
-            raise TypeError(
-                f"linear_transpose: arguments must be floating or complex; got {aval}."
-            )
+            raise TypeError(f"linear_transpose: arguments must be floating or complex; got {aval}.")
     flat = FlatFun(fun, in_tree, "linear_transpose")
     jaxpr, captured = trace_to_jaxpr(flat, avals, name="linear_transpose")
 

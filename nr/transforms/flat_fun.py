@@ -18,9 +18,7 @@ class FlatFun:
 
     __slots__ = ("f", "in_tree", "op", "out_tree", "has_aux", "aux")
 
-    def __init__(
-        self, f: Callable, in_tree: PyTreeDef, op: str, *, has_aux: bool = False
-    ) -> None:
+    def __init__(self, f: Callable, in_tree: PyTreeDef, op: str, *, has_aux: bool = False) -> None:
         self.f = f
         self.in_tree = in_tree
         self.op = op

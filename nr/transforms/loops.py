@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
-from nr.core.jaxprs import Jaxpr, Var, eval_jaxpr, trace_closed
+from nr.core.jaxprs import Jaxpr, JaxprTrace, Var, depends_on, eval_jaxpr, trace_closed
 from nr.core.tracing import Primitive, typeof
 from nr.lax.rules import add_tangents, instantiate, move_dim, to_front, zeros_of
 from nr.transforms.ad import (
-    differentiable,
     jvp_jaxpr,
     linearize_jaxpr,
     transpose_jaxpr,
     zeros_filled,
 )
 from nr.transforms.batching import batch_jaxpr, jaxpr_uses_axis
+from nr.transforms.partial_eval import chosen, merged, partial_eval_jaxpr, unknown_flags
 
 
 def _fixpoint(flags: list[bool], start: int, stop: int, step: Callable) -> None:
@@ -178,14 +178,12 @@ def _scan_transpose(
 ) -> list[Any]:
     lo, hi = num_consts, num_consts + num_carry
     undefined = [type(x) is UndefinedPrimal for x in args]
-    # A carry that starts at a known value (a zero tangent) is linear all the same.
-    linear = tuple([u or lo <= i < hi for i, u in enumerate(undefined)])
-    for i in range(lo, hi):
-        if not differentiable(typeof(args[i])):
-            raise NotImplementedError(
-                "scan: a loop that carries both linear and integer values can't be transposed "
-                "here. Differentiate with nr.grad, or nr.linearize first."
-            )
+    flags = list(undefined)
+    _fixpoint(flags, lo, hi, lambda f: depends_on(jaxpr, f)[:num_carry])
+    if not all(flags[lo:hi]):  # some carries are not linear: run them forward first
+        params = {"length": length, "reverse": reverse, "unroll": unroll}
+        return _transpose_after_split(cts, args, jaxpr, undefined, lo, hi, params)
+    linear = tuple(flags)
     transposed = transpose_jaxpr(jaxpr, linear)
     avals = jaxpr.in_avals
     c_known = [i for i in range(lo) if not linear[i]]
@@ -194,7 +192,7 @@ def _scan_transpose(
     x_linear = [i for i in range(hi, len(args)) if linear[i]]
     n_y = len(jaxpr.outvars) - num_carry
 
-    # Body of the reverse loop: consts c_known; carry (sums for c_linear, ct_carry); xs (ct_y, x_known)
+    # The reverse loop: consts c_known; carry (sums for c_linear, ct_carry); xs (ct_y, x_known)
     def body(*values: Any) -> list[Any]:
         rest = iter(values)
 
@@ -235,6 +233,26 @@ def _scan_transpose(
     return [found[i] if u else None for i, u in enumerate(undefined)]
 
 
+def _transpose_after_split(
+    cts: Any, args: Any, jaxpr: Jaxpr, undefined: list[bool], lo: int, hi: int, params: dict
+) -> list[Any]:
+    split = _split_scan(jaxpr, undefined, lo, hi)
+    flags, out_unknown = split[2], split[3]
+    result: list[Any] = []
+
+    def transpose_rest(rest_args: list[Any], rest_params: dict[str, Any]) -> list[Any]:
+        unknown_cts = chosen(cts, out_unknown, True)
+        result[:] = _scan_transpose(unknown_cts, *rest_args, **rest_params)
+        return unknown_cts
+
+    _run_split_scan(transpose_rest, args, split, lo, hi, params)
+    n_ck = sum(flags[:hi])
+    n_res = len(result) - sum(flags)
+    in_cts = iter([*result[:n_ck], *result[n_ck + n_res :]])
+    found = [next(in_cts) if flag else None for flag in flags]
+    return [ct if u else None for ct, u in zip(found, undefined, strict=True)]
+
+
 def _scan_batch(
     axis: Any, args: Any, dims: Any, *, jaxpr: Jaxpr, num_consts: int, num_carry: int, **params: Any
 ) -> Any:
@@ -247,9 +265,7 @@ def _scan_batch(
         in_dims = tuple([0 if b else None for b in flags])
         return batch_jaxpr(jaxpr, in_dims, axis.size, axis.name, force)
 
-    _fixpoint(
-        batched, lo, hi, lambda flags: [d is not None for d in body(flags)[1][:num_carry]]
-    )
+    _fixpoint(batched, lo, hi, lambda flags: [d is not None for d in body(flags)[1][:num_carry]])
     new_body, out_dims = body(tuple(batched))
     values = []
     for i, (x, d) in enumerate(zip(args, dims, strict=True)):
@@ -267,9 +283,73 @@ def _scan_batch(
     ]
 
 
+def _split_scan(
+    jaxpr: Jaxpr, unknown: Sequence[bool], lo: int, hi: int
+) -> tuple[Jaxpr, Jaxpr, list[bool], tuple[bool, ...]]:
+    """The body split by what is unknown in any step: parts, unknown inputs, unknown outputs."""
+    flags = list(unknown)
+    _fixpoint(flags, lo, hi, lambda f: depends_on(jaxpr, f)[: hi - lo])
+    force = (*flags[lo:hi], *[False] * (len(jaxpr.outvars) - (hi - lo)))
+    known, rest, out_unknown = partial_eval_jaxpr(jaxpr, tuple(flags), force)
+    return known, rest, flags, out_unknown
+
+
+def _run_split_scan(
+    bind_rest: Callable, args: Sequence[Any], split: Any, lo: int, hi: int, params: dict[str, Any]
+) -> list[Any]:
+    """Run the known part of a scan, then ``bind_rest(args, params)`` on what it leaves."""
+    known, rest, flags, out_unknown = split
+    n_carry = flags[lo:hi].count(False)
+    n_known = out_unknown.count(False)
+    outs = scan_p.bind(
+        *chosen(args, flags, False),
+        jaxpr=known,
+        num_consts=flags[:lo].count(False),
+        num_carry=n_carry,
+        **params,
+    )
+    residuals = outs[n_known:]
+    n_ck, n_res = sum(flags[:hi]), len(residuals)
+    order = [*range(n_res, n_res + n_ck), *range(n_res), *range(n_res + n_ck, len(rest.invars))]
+    unknown_args = chosen(args, flags, True)
+    tracers = bind_rest(
+        [*unknown_args[:n_ck], *residuals, *unknown_args[n_ck:]],
+        {
+            "jaxpr": _reordered(rest, order),
+            "num_consts": sum(flags[:lo]),
+            "num_carry": sum(flags[lo:hi]),
+            **params,
+        },
+    )
+    return merged(outs[:n_known], tracers, out_unknown)
+
+
+def _scan_stage(trace: JaxprTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """Recorded as one eqn, but for outputs that partial evaluation can compute now."""
+    unknown = unknown_flags(trace, args)
+    params = dict(params)
+    jaxpr, lo, n_carry = params["jaxpr"], params["num_consts"], params["num_carry"]
+    if trace.parent is None:
+        return trace.record(scan_p, args, params)
+    split = _split_scan(jaxpr, unknown, lo, lo + n_carry)
+    if all(split[3]):
+        return trace.record(scan_p, args, params)
+    for key in ("jaxpr", "num_consts", "num_carry"):
+        del params[key]
+    return _run_split_scan(
+        lambda rest_args, rest_params: trace.record(scan_p, rest_args, rest_params),
+        args,
+        split,
+        lo,
+        lo + n_carry,
+        params,
+    )
+
+
 scan_p = Primitive(
     "scan",
     multiple_results=True,
+    stage=_scan_stage,
     abstract_eval=_scan_aval,
     jvp=_scan_jvp,
     linearize=_scan_linearize,
@@ -369,9 +449,7 @@ def _while_batch(
         return tuple([0 if b else None for b in flags])
 
     while True:
-        _, (pred_dim,) = batch_jaxpr(
-            cond_jaxpr, dims_of([*cond_b, *carry_b]), axis.size, axis.name
-        )
+        _, (pred_dim,) = batch_jaxpr(cond_jaxpr, dims_of([*cond_b, *carry_b]), axis.size, axis.name)
         if pred_dim is not None:  # lanes stop at different steps: every carry is batched
             carry_b = [True] * len(carry_b)
         _, out_dims = batch_jaxpr(
@@ -381,9 +459,7 @@ def _while_batch(
         if new == carry_b:
             break
         carry_b = new
-    cond, (pred_dim,) = batch_jaxpr(
-        cond_jaxpr, dims_of([*cond_b, *carry_b]), axis.size, axis.name
-    )
+    cond, (pred_dim,) = batch_jaxpr(cond_jaxpr, dims_of([*cond_b, *carry_b]), axis.size, axis.name)
     body, _ = batch_jaxpr(
         body_jaxpr, dims_of([*body_b, *carry_b]), axis.size, axis.name, tuple(carry_b)
     )
@@ -392,9 +468,9 @@ def _while_batch(
         for x, d, b in zip(args, dims, [*cond_b, *body_b, *carry_b], strict=True)
     ]
     if pred_dim is not None:
-        return _while_by_lanes(
-            axis, values, cond, body, cond_nconsts, body_nconsts
-        ), [0] * len(carry_b)
+        return _while_by_lanes(axis, values, cond, body, cond_nconsts, body_nconsts), [0] * len(
+            carry_b
+        )
     outs = while_p.bind(
         *values,
         cond_jaxpr=cond,
@@ -442,9 +518,44 @@ def select_lanes(preds: Any, on_true: Any, on_false: Any) -> Any:
     return Primitive.all["select_n"].bind(mask, on_false, on_true)
 
 
+def _while_stage(trace: JaxprTrace, args: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """Recorded as one eqn; carries that are known throughout are computed now as well."""
+    cond_jaxpr, body_jaxpr = params["cond_jaxpr"], params["body_jaxpr"]
+    n_cond, n_consts = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
+    tracers = trace.record(while_p, args, params)
+    if trace.parent is None:
+        return tracers
+    flags = list(unknown_flags(trace, args))
+    cond_flags, flags = flags[:n_cond], flags[n_cond:]
+    n_body = params["body_nconsts"]
+    _fixpoint(flags, n_body, len(flags), lambda f: depends_on(body_jaxpr, f))
+    carry_flags = flags[n_body:]
+    if any(depends_on(cond_jaxpr, (*cond_flags, *carry_flags))) or all(carry_flags):
+        return tracers
+    known_cond, _, _ = partial_eval_jaxpr(cond_jaxpr, (*cond_flags, *carry_flags))
+    known_body, _, _ = partial_eval_jaxpr(body_jaxpr, tuple(flags), tuple(carry_flags))
+    n_carry = carry_flags.count(False)
+    outs = while_p.bind_with(
+        trace.parent,
+        [
+            *chosen(args[:n_cond], cond_flags, False),
+            *chosen(args[n_cond:n_consts], flags[:n_body], False),
+            *chosen(args[n_consts:], carry_flags, False),
+        ],
+        {
+            "cond_jaxpr": known_cond,
+            "body_jaxpr": known_body.replace(outvars=known_body.outvars[:n_carry]),
+            "cond_nconsts": cond_flags.count(False),
+            "body_nconsts": flags[:n_body].count(False),
+        },
+    )
+    return merged(outs, chosen(tracers, carry_flags, True), carry_flags)
+
+
 while_p = Primitive(
     "while",
     multiple_results=True,
+    stage=_while_stage,
     abstract_eval=_while_aval,
     jvp=_while_jvp,
     linearize=_while_linearize,

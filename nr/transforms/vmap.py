@@ -38,7 +38,8 @@ def vmap(
 
     Example:
         >>> import nr
-        >>> nr.vmap(lambda x, y: x @ y, in_axes=(0, None))(nr.numpy.eye(2), nr.numpy.array([1., 2.]))
+        >>> x, y = nr.numpy.eye(2), nr.numpy.array([1., 2.])
+        >>> nr.vmap(lambda x, y: x @ y, in_axes=(0, None))(x, y)
         Array([1., 2.], dtype=float32)
     """
     if not callable(fun):
@@ -69,9 +70,7 @@ def vmap(
         leaves = [x if d is None else operand("vmap", x) for x, d in zip(leaves, dims, strict=True)]
         outs, out_dims = vmap_flat(flat, leaves, dims, size, axis_name)
         wanted = flatten_axes("out_axes", flat.out_tree, out_axes)
-        results = [
-            _place(x, d, w, size) for x, d, w in zip(outs, out_dims, wanted, strict=True)
-        ]
+        results = [_place(x, d, w, size) for x, d, w in zip(outs, out_dims, wanted, strict=True)]
         return tree_unflatten(flat.out_tree, results)
 
     return vmap_f

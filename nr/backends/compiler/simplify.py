@@ -65,10 +65,7 @@ def _literal_key(value: Any) -> Hashable:
 def _key(eqn: JaxprEqn) -> Hashable | None:
     try:
         operands = tuple(
-            [
-                (_literal_key(a.val), a.aval) if type(a) is Literal else id(a)
-                for a in eqn.invars
-            ]
+            [(_literal_key(a.val), a.aval) if type(a) is Literal else id(a) for a in eqn.invars]
         )
         key = (eqn.primitive.name, operands, tuple(sorted(eqn.params.items())))
         hash(key)
@@ -105,9 +102,7 @@ def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
         if any([v in live for v in eqn.outvars]) or eqn_effectful(eqn):
             eqns.append(eqn)
             live.update([a for a in eqn.invars if type(a) is Var])
-    constants = [
-        (v, c) for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if v in live
-    ]
+    constants = [(v, c) for v, c in zip(jaxpr.constvars, jaxpr.consts, strict=True) if v in live]
     return jaxpr.replace(
         eqns=eqns[::-1], constvars=[v for v, _ in constants], consts=[c for _, c in constants]
     )

@@ -1,0 +1,272 @@
+"""Activation functions under the names of ``jax.nn``; each takes an array of any shape.
+
+Integers are promoted to the default float where the result is not an integer. At a kink the
+derivative is the one that JAX gives; it is named in the docstring.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import nr.numpy as jnp
+from nr.core.array import Array
+from nr.lax.elementwise import logistic
+from nr.lax.rules import operand
+from nr.lax.special import erfc
+from nr.numpy.promotion import promote_inexact
+
+__all__ = [
+    "celu",
+    "elu",
+    "gelu",
+    "glu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "identity",
+    "leaky_relu",
+    "log1mexp",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "squareplus",
+    "swish",
+    "tanh",
+]
+
+
+def _floating(op: str, x: Any) -> Array:
+    return promote_inexact(op, x)[0]
+
+
+# ---------------------------------------------------------------- piecewise linear
+def identity(x: Any) -> Array:
+    """x itself, as an array."""
+    return operand("identity", x)
+
+
+def relu(x: Any) -> Array:
+    """max(x, 0); the derivative at 0 is 0.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.relu(nr.numpy.array([-1.0, 0.0, 2.0]))
+        Array([0., 0., 2.], dtype=float32)
+    """
+    x = operand("relu", x)
+    # Not maximum(x, 0), whose derivative at 0 is a half; a NaN is not <= 0 and stays.
+    return jnp.where(x <= 0, 0, x)
+
+
+def relu6(x: Any) -> Array:
+    """min(max(x, 0), 6); the derivative at 0 and 6 is 1/2."""
+    return jnp.minimum(jnp.maximum(x, 0), 6)
+
+
+def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Array:
+    """x where it is not negative, else negative_slope * x; the derivative at 0 is 1."""
+    x = _floating("leaky_relu", x)
+    return jnp.where(x >= 0, x, negative_slope * x)
+
+
+def hard_tanh(x: Any) -> Array:
+    """x clipped to [-1, 1]; the derivative at -1 and 1 is 1."""
+    x = operand("hard_tanh", x)
+    return jnp.where(x > 1, 1, jnp.where(x < -1, -1, x))
+
+
+def hard_sigmoid(x: Any) -> Array:
+    """relu6(x + 3) / 6: a sigmoid of three straight pieces."""
+    x = _floating("hard_sigmoid", x)
+    return relu6(x + 3) / 6
+
+
+def hard_silu(x: Any) -> Array:
+    """x * hard_sigmoid(x).
+
+    Source: Howard et al., "Searching for MobileNetV3", 2019, section 5.2.
+    """
+    x = _floating("hard_silu", x)
+    return x * hard_sigmoid(x)
+
+
+hard_swish = hard_silu
+
+
+def sparse_sigmoid(x: Any) -> Array:
+    """(x + 1) / 2 clipped to [0, 1]: the derivative of `sparse_plus`."""
+    return 0.5 * jnp.clip(_floating("sparse_sigmoid", x) + 1, 0, 2)
+
+
+# ---------------------------------------------------------------- sigmoids
+def tanh(x: Any) -> Array:
+    """The hyperbolic tangent."""
+    return jnp.tanh(x)
+
+
+def sigmoid(x: Any) -> Array:
+    """1 / (1 + exp(-x)), without overflow.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.sigmoid(nr.numpy.array([-1000.0, 0.0, 1000.0]))
+        Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    return logistic(_floating("sigmoid", x))
+
+
+def log_sigmoid(x: Any) -> Array:
+    """log(sigmoid(x)), exact also where the sigmoid rounds to 0 or 1."""
+    return -softplus(-_floating("log_sigmoid", x))
+
+
+def soft_sign(x: Any) -> Array:
+    """x / (1 + abs(x))."""
+    x = _floating("soft_sign", x)
+    return x / (jnp.abs(x) + 1)
+
+
+# ---------------------------------------------------------------- smooth relus
+def softplus(x: Any) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return jnp.logaddexp(_floating("softplus", x), 0.0)
+
+
+def squareplus(x: Any, b: Any = 4) -> Array:
+    """(x + sqrt(x**2 + b)) / 2.
+
+    Source: Barron, "Squareplus: A Softplus-Like Algebraic Rectifier", 2021.
+    """
+    x = _floating("squareplus", x)
+    return 0.5 * (x + jnp.sqrt(jnp.square(x) + b))
+
+
+def sparse_plus(x: Any) -> Array:
+    """0 up to -1, (x + 1)**2 / 4 up to 1, then x.
+
+    Source: Grau-Moya et al.; Peters et al., "Sparse Sequence-to-Sequence Models", 2019.
+    """
+    x = _floating("sparse_plus", x)
+    return jnp.where(x <= -1, 0, jnp.where(x >= 1, x, jnp.square(x + 1) / 4))
+
+
+def silu(x: Any) -> Array:
+    """x * sigmoid(x).
+
+    Source: Elfwing, Uchibe, Doya, "Sigmoid-Weighted Linear Units for Neural Network Function
+    Approximation in Reinforcement Learning", 2017.
+    """
+    x = _floating("silu", x)
+    return x * logistic(x)
+
+
+swish = silu
+
+
+def mish(x: Any) -> Array:
+    """x * tanh(softplus(x)).
+
+    Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function", 2019.
+    """
+    x = _floating("mish", x)
+    return x * jnp.tanh(softplus(x))
+
+
+def gelu(x: Any, approximate: bool = True) -> Array:
+    """x * Phi(x), with Phi the cumulative distribution function of the standard normal.
+
+    Args:
+        x: any array.
+        approximate: use the paper's tanh formula, which is off by less than 0.0005.
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.gelu(nr.numpy.array([-1.0, 0.0, 1.0]))
+        Array([-0.15880801,  0.        ,  0.841192  ], dtype=float32)
+    """
+    x = _floating("gelu", x)
+    if approximate:
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
+        return x * (0.5 * (1.0 + jnp.tanh(inner)))
+    # erfc and not 1 + erf, which cancels for negative x.
+    return 0.5 * x * erfc(-x * math.sqrt(0.5))
+
+
+def elu(x: Any, alpha: Any = 1.0) -> Array:
+    """x where positive, else alpha * (exp(x) - 1).
+
+    Source: Clevert, Unterthiner, Hochreiter, "Fast and Accurate Deep Network Learning by
+    Exponential Linear Units", 2015.
+    """
+    x = _floating("elu", x)
+    positive = x > 0
+    # The exponential's argument is guarded: inf * 0 in its derivative would be NaN.
+    return jnp.where(positive, x, alpha * jnp.expm1(jnp.where(positive, 0, x)))
+
+
+def celu(x: Any, alpha: Any = 1.0) -> Array:
+    """x where positive, else alpha * (exp(x / alpha) - 1).
+
+    Source: Barron, "Continuously Differentiable Exponential Linear Units", 2017.
+    """
+    x = _floating("celu", x)
+    positive = x > 0
+    return jnp.where(positive, x, alpha * jnp.expm1(jnp.where(positive, 0, x) / alpha))
+
+
+# The fixed point of mean 0 and variance 1 (Klambauer et al., equation 14).
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def selu(x: Any) -> Array:
+    """elu scaled so that layers keep zero mean and unit variance.
+
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017.
+    """
+    return _SELU_SCALE * elu(x, _SELU_ALPHA)
+
+
+# ---------------------------------------------------------------- others
+def glu(x: Any, axis: int = -1) -> Array:
+    """The first half of an axis times the sigmoid of the second half.
+
+    Raises:
+        ValueError: the axis has an odd size.
+
+    Source: Dauphin et al., "Language Modeling with Gated Convolutional Networks", 2016.
+    """
+    x = _floating("glu", x)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f'glu: an axis of "x" was required; got axis {axis} and {x.aval}.')
+    if x.shape[axis] % 2:
+        raise ValueError(
+            f'glu: axis {axis} of "x" must have an even size; got {x.aval}. '
+            "Give the layer before it twice as many features as the gate should leave."
+        )
+    value, gate = jnp.split(x, 2, axis)
+    return value * logistic(gate)
+
+
+def log1mexp(x: Any) -> Array:
+    """log(1 - exp(-x)) for positive x, without cancellation.
+
+    Source: Maechler, "Accurately Computing log(1 - exp(-|a|))", 2012.
+    """
+    x = _floating("log1mexp", x)
+    small = x < math.log(2)
+    # Each branch sees a harmless argument where the other is taken.
+    below = jnp.log(-jnp.expm1(-jnp.where(small, x, 1)))
+    return jnp.where(small, below, jnp.log1p(-jnp.exp(-jnp.where(small, 1, x))))

@@ -1,0 +1,205 @@
+"""softmax and its kin, one-hot vectors, standardization: functions over an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import nr.numpy as jnp
+from nr.core import dtypes
+from nr.core.array import Array
+from nr.core.config import config
+from nr.lax.elementwise import rsqrt
+from nr.lax.rules import operand
+from nr.lax.shape import iota, stop_gradient
+from nr.numpy.promotion import promote_inexact
+
+__all__ = [
+    "log_softmax",
+    "logmeanexp",
+    "logsumexp",
+    "one_hot",
+    "softmax",
+    "standardize",
+]
+
+Axis = int | Sequence[int] | None
+
+
+def _shifted(x: Array, axis: Axis, where: Any) -> Array:
+    """x less its maximum over the axis; 0 where masked.
+
+    No gradient goes through the maximum: what is computed from the result does not depend on it.
+    """
+    if where is None:
+        return x - stop_gradient(jnp.max(x, axis, keepdims=True, initial=-np.inf))
+    top = jnp.max(x, axis, keepdims=True, initial=-np.inf, where=where)
+    return jnp.where(where, x - stop_gradient(jnp.where(jnp.isneginf(top), 0, top)), 0)
+
+
+def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """exp(x) / sum(exp(x)) over an axis, without overflow.
+
+    Args:
+        x: scores; -inf gives 0, a slice that holds only -inf, or inf, gives NaN.
+        axis: the axis or axes of the sum; None for all.
+        where: bool, broadcasts against x. Elements where it is False take no part: their
+            result is 0, and so are their gradients.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.softmax(nr.numpy.array([1000.0, 1000.0, -nr.numpy.inf]))
+        Array([0.5, 0.5, 0. ], dtype=float32)
+    """
+    x = promote_inexact("softmax", x)[0]
+    weights = jnp.exp(_shifted(x, axis, where))
+    if where is None:
+        return weights / jnp.sum(weights, axis, keepdims=True)
+    weights = jnp.where(where, weights, 0)
+    total = jnp.sum(weights, axis, keepdims=True)
+    # A slice that is masked as a whole has the total 0, and 0 / 1 as its result.
+    return weights / jnp.where(total == 0, 1, total)
+
+
+def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """log(softmax(x)), exact also where the softmax rounds to 0 or 1.
+
+    Args:
+        x: scores.
+        axis: the axis or axes of the sum; None for all.
+        where: as in `softmax`; the result is -inf where it is False.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.log_softmax(nr.numpy.array([0.0, 1000.0]))
+        Array([-1000.,     0.], dtype=float32)
+    """
+    x = promote_inexact("log_softmax", x)[0]
+    shifted = _shifted(x, axis, where)
+    if where is None:
+        return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis, keepdims=True))
+    total = jnp.sum(jnp.where(where, jnp.exp(shifted), 0), axis, keepdims=True)
+    return jnp.where(where, shifted - jnp.log(jnp.where(total == 0, 1, total)), -np.inf)
+
+
+def logsumexp(
+    a: Any,
+    axis: Axis = None,
+    b: Any = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: Any = None,
+) -> Array | tuple[Array, Array]:
+    """log(sum(b * exp(a))) over an axis, without overflow.
+
+    Args:
+        a: exponents.
+        axis: the axis or axes of the sum; None for all.
+        b: factors, which broadcast against a; 1 by default.
+        keepdims: keep the summed axes with size 1.
+        return_sign: also return the sign of the sum, and the logarithm of its absolute value.
+        where: bool, which elements take part.
+
+    Returns:
+        The logarithm (NaN where the sum is negative), or (logarithm, sign).
+
+    Example:
+        >>> import nr
+        >>> nr.nn.logsumexp(nr.numpy.array([1000.0, 1000.0]))
+        Array(1000.69316, dtype=float32)
+    """
+    if b is None:
+        (a,) = promote_inexact("logsumexp", a)
+    else:
+        a, b = promote_inexact("logsumexp", a, b)
+        # An exponent of inf beside a factor 0 must not be the maximum, nor make inf * 0.
+        a, b = jnp.broadcast_arrays(a, b)
+        a = jnp.where(b == 0, -np.inf, a)
+    top = jnp.max(jnp.real(a), axis, keepdims=True, initial=-np.inf, where=where)
+    top = stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+    terms = jnp.exp(a - top)
+    if b is not None:
+        terms = terms * b
+    total = jnp.sum(terms, axis, keepdims=keepdims, where=where)
+    if not keepdims:
+        top = jnp.squeeze(top, axis)
+    if return_sign:
+        return jnp.log(jnp.abs(total)) + top, jnp.sign(total)
+    if total.dtype in dtypes.COMPLEX:
+        return jnp.log(total) + top
+    return jnp.log(jnp.where(total < 0, np.nan, total)) + top
+
+
+def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
+    """log(mean(exp(x))) over an axis, without overflow; the mean of the elements taking part."""
+    total = logsumexp(x, axis, keepdims=keepdims, where=where)
+    assert not isinstance(total, tuple)
+    counted = jnp.broadcast_to(True if where is None else where, jnp.shape(x))
+    return total - jnp.log(jnp.sum(counted, axis, keepdims=keepdims, dtype=total.dtype))
+
+
+def standardize(
+    x: Any,
+    axis: Axis = -1,
+    mean: Any = None,
+    variance: Any = None,
+    epsilon: Any = 1e-5,
+    where: Any = None,
+) -> Array:
+    """(x - mean) / sqrt(variance + epsilon) over an axis.
+
+    Args:
+        x: any array.
+        axis: the axis or axes over which mean and variance are taken; None for all.
+        mean, variance: used instead of those of x; they broadcast against x.
+        epsilon: keeps the root from 0.
+        where: bool, which elements count for mean and variance.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.standardize(nr.numpy.array([1.0, 3.0]), epsilon=0.0)
+        Array([-1.,  1.], dtype=float32)
+    """
+    x = promote_inexact("standardize", x)[0]
+    if mean is None:
+        mean = jnp.mean(x, axis, keepdims=True, where=where)
+    centred = x - mean
+    if variance is None:
+        variance = jnp.mean(jnp.square(centred), axis, keepdims=True, where=where)
+    return centred * rsqrt(variance + jnp.asarray(epsilon, x.dtype))
+
+
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Array:
+    """Vectors that are 1 at the index given by x, and 0 elsewhere.
+
+    Args:
+        x: integers; one outside [0, num_classes) gives a vector of zeros.
+        num_classes: the length of the vectors.
+        dtype: of the result, by default the default float.
+        axis: where in the result the vectors lie.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.one_hot(nr.numpy.array([1, 3]), 3)
+        Array([[0., 1., 0.],
+               [0., 0., 0.]], dtype=float32)
+    """
+    x = operand("one_hot", x)
+    if x.dtype not in dtypes.INTEGER:
+        raise TypeError(
+            f'one_hot: integers were required; got {x.aval} for "x". '
+            "Convert with .astype('int32')."
+        )
+    rank = x.ndim + 1
+    if not -rank <= axis < rank:
+        raise ValueError(
+            f"one_hot: an axis of the result, of rank {rank}, was required; got axis {axis}."
+        )
+    dtype = config.default_float if dtype is None else dtypes.canonicalize(dtype)
+    shape = [1] * rank
+    shape[axis] = num_classes
+    # Classes that x's dtype cannot hold are never hit: compare in a dtype that holds both.
+    classes = iota(np.int32 if x.dtype.itemsize < 8 else x.dtype, num_classes).reshape(shape)
+    return (jnp.expand_dims(x, axis) == classes).astype(dtype)

@@ -1,0 +1,107 @@
+"""Questions about dtypes, and conversion between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nr.core import dtypes
+from nr.core.array import Array
+from nr.core.config import config
+from nr.core.dtypes import finfo, iinfo, issubdtype, promote_types
+from nr.core.tracing import PYTHON_SCALARS
+from nr.lax.convert import convert_element_type
+from nr.lax.elementwise import ne, real
+from nr.lax.rules import const_like, operand
+from nr.numpy.creation import place
+from nr.numpy.promotion import dtype_and_weak
+
+__all__ = [
+    "astype", "can_cast", "finfo", "iinfo", "isdtype", "issubdtype", "promote_types",
+    "result_type",
+]  # fmt: skip
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = False, device: Any = None) -> Array:
+    """x in another dtype.
+
+    Floats are truncated towards zero to integers, complex numbers lose their imaginary part, and
+    what is not 0 becomes True.
+
+    Args:
+        dtype: None means the default floating dtype.
+        copy: no matter, arrays being immutable.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.astype(jnp.array([1.9, -1.9]), jnp.int32)
+        Array([ 1, -1], dtype=int32)
+    """
+    x = operand("astype", x)
+    dtype = config.default_float if dtype is None else dtypes.canonicalize(dtype)
+    if x.dtype != dtype and x.dtype in dtypes.COMPLEX and dtype not in dtypes.COMPLEX:
+        x = ne(x, const_like(x, 0)) if dtype == dtypes.bool_dt else real(x)
+    return place(convert_element_type(x, dtype), device)
+
+
+def result_type(*args: Any) -> np.dtype:
+    """The dtype to which arrays, dtypes and Python numbers promote together.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.result_type(jnp.ones(2, jnp.bfloat16), 1.0)
+        dtype(bfloat16)
+    """
+    if not args:
+        raise ValueError("result_type: an array or dtype was expected; got none.")
+    pairs = []
+    for x in args:
+        if type(x) in PYTHON_SCALARS or isinstance(x, Array):
+            pairs.append(dtype_and_weak(x))
+        elif x in PYTHON_SCALARS if isinstance(x, type) else False:
+            pairs.append((dtypes.scalar_dtype(x), x is not bool))
+        else:
+            pairs.append((dtypes.canonicalize(x), False))
+    return dtypes.promote(pairs)[0]
+
+
+def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
+    """Whether a dtype (or an array's) can be cast to another by NumPy's casting rules."""
+    return bool(np.can_cast(dtypes.canonicalize(from_), dtypes.canonicalize(to), casting))
+
+
+_KINDS = {
+    "bool": dtypes.BOOL,
+    "signed integer": dtypes.SIGNED,
+    "unsigned integer": dtypes.UNSIGNED,
+    "integral": dtypes.INTEGER,
+    "real floating": dtypes.FLOATING,
+    "complex floating": dtypes.COMPLEX,
+    "numeric": dtypes.NUMERIC,
+}
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether a dtype is of a kind, named as in the array API standard.
+
+    Args:
+        kind: "bool", "signed integer", "unsigned integer", "integral", "real floating",
+            "complex floating" or "numeric"; or a dtype; or a tuple of these.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.isdtype(jnp.bfloat16, "real floating")
+        True
+    """
+    dtype = dtypes.canonicalize(dtype)
+    if isinstance(kind, tuple):
+        return any(isdtype(dtype, one) for one in kind)
+    if isinstance(kind, str) and kind in _KINDS:
+        return dtype in _KINDS[kind]
+    try:
+        return dtype == dtypes.canonicalize(kind)
+    except TypeError:
+        raise ValueError(
+            f"isdtype: kind must be a dtype or one of {', '.join(_KINDS)}; got {kind!r}."
+        ) from None
