@@ -1,90 +1,136 @@
-"""nr: NumPy-style pure functions; compose grad, vmap and jit; run as fused native code."""
+"""nr: NumPy-style pure functions; compose grad, vmap and jit; run as fused native code.
+
+Names are imported when they are first used, so that ``import nr`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from nr import backends as _backends  # noqa: F401 - registers the platforms
-from nr import dtypes, errors, lax, tree, tree_util
-from nr.core.array import Array
-from nr.core.config import config
-from nr.core.devices import Device, default_device, device, devices
-from nr.lax.placement import block_until_ready, device_get, device_put
-from nr.transforms import control_flow as _control_flow
-from nr.transforms.callbacks import io_callback, pure_callback
-from nr.transforms.checkpoint import checkpoint, remat
-from nr.transforms.compiled_function import jit
-from nr.transforms.custom_derivatives import closure_convert, custom_jvp, custom_vjp
-from nr.transforms.derivatives import (
-    grad,
-    hessian,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jvp,
-    linear_transpose,
-    linearize,
-    value_and_grad,
-    vjp,
-)
-from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr
-from nr.transforms.names import disable_jit, named_call, named_scope
-from nr.transforms.vmap import vmap
 
-for _name in (
-    "scan",
-    "while_loop",
-    "fori_loop",
-    "map",
-    "cond",
-    "switch",
-    "associative_scan",
-):  # higher-order operations stand on the transformations, above nr.lax; users find them there
-    setattr(lax, _name, getattr(_control_flow, _name))
-del _name
-
-from nr import debug, flatten_util, numpy, random  # noqa: E402 - these use nr.lax complete
+if TYPE_CHECKING:
+    from nr import (
+        debug,
+        dtypes,
+        errors,
+        flatten_util,
+        lax,
+        nn,
+        numpy,
+        optim,
+        random,
+        scipy,
+        test_util,
+        tree,
+        tree_util,
+        typing,
+    )
+    from nr.core.array import Array
+    from nr.core.config import config
+    from nr.core.devices import (
+        Device,
+        default_backend,
+        default_device,
+        device,
+        device_count,
+        devices,
+        local_device_count,
+        local_devices,
+    )
+    from nr.lax.placement import block_until_ready, device_get, device_put
+    from nr.transforms.callbacks import io_callback, pure_callback
+    from nr.transforms.checkpoint import checkpoint, remat
+    from nr.transforms.compiled_function import clear_caches, jit
+    from nr.transforms.custom_derivatives import closure_convert, custom_jvp, custom_vjp
+    from nr.transforms.derivatives import (
+        grad,
+        hessian,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jvp,
+        linear_transpose,
+        linearize,
+        value_and_grad,
+        vjp,
+    )
+    from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr
+    from nr.transforms.names import disable_jit, named_call, named_scope
+    from nr.transforms.vmap import vmap
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Array",
-    "Device",
-    "ShapeDtypeStruct",
-    "block_until_ready",
-    "checkpoint",
-    "closure_convert",
-    "config",
-    "custom_jvp",
-    "custom_vjp",
+# Where each public name lives; the imports above say the same to type checkers.
+_HOMES = {
+    "nr.core.array": ["Array"],
+    "nr.core.config": ["config"],
+    "nr.core.devices": [
+        "Device",
+        "default_backend",
+        "default_device",
+        "device",
+        "device_count",
+        "devices",
+        "local_device_count",
+        "local_devices",
+    ],
+    "nr.lax.placement": ["block_until_ready", "device_get", "device_put"],
+    "nr.transforms.callbacks": ["io_callback", "pure_callback"],
+    "nr.transforms.checkpoint": ["checkpoint", "remat"],
+    "nr.transforms.compiled_function": ["clear_caches", "jit"],
+    "nr.transforms.custom_derivatives": ["closure_convert", "custom_jvp", "custom_vjp"],
+    "nr.transforms.derivatives": [
+        "grad",
+        "hessian",
+        "jacfwd",
+        "jacobian",
+        "jacrev",
+        "jvp",
+        "linear_transpose",
+        "linearize",
+        "value_and_grad",
+        "vjp",
+    ],
+    "nr.transforms.make_jaxpr": ["ShapeDtypeStruct", "eval_shape", "make_jaxpr"],
+    "nr.transforms.names": ["disable_jit", "named_call", "named_scope"],
+    "nr.transforms.vmap": ["vmap"],
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = [
     "debug",
-    "default_device",
-    "device",
-    "device_get",
-    "device_put",
-    "devices",
-    "disable_jit",
     "dtypes",
     "errors",
-    "eval_shape",
     "flatten_util",
-    "grad",
-    "hessian",
-    "io_callback",
-    "jacfwd",
-    "jacobian",
-    "jacrev",
-    "jit",
-    "jvp",
     "lax",
-    "linear_transpose",
-    "linearize",
-    "make_jaxpr",
-    "named_call",
-    "named_scope",
+    "nn",
     "numpy",
-    "pure_callback",
+    "optim",
     "random",
-    "remat",
+    "scipy",
+    "test_util",
     "tree",
     "tree_util",
-    "value_and_grad",
-    "vjp",
-    "vmap",
+    "typing",
 ]
+
+__all__ = [  # noqa: PLE0604 - names, all of them strings
+    *_HOME_OF,
+    *_MODULES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"nr.{name}")
+    else:
+        raise AttributeError(f"module 'nr' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -7,12 +7,34 @@ functions of `nr.numpy`, which installs them (nr/numpy/array_methods.py).
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import numpy as np
 
 from nr.core import devices, dtypes
 from nr.core.avals import ShapedArray
+
+
+_OPERATORS = """
+    add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul
+    divmod rdivmod and rand or ror xor rxor lshift rlshift rshift rrshift neg pos abs invert round
+    eq ne lt le gt ge getitem iter
+""".split()  # fmt: skip
+
+
+def _import_methods() -> None:
+    """Import nr.numpy, which installs the operators and methods of arrays."""
+    importlib.import_module("nr.numpy")
+
+
+def _operator(name: str) -> Any:
+    def operator(self: Any, *args: Any) -> Any:
+        _import_methods()
+        return getattr(type(self), name)(self, *args)
+
+    return operator
 
 
 class Array:
@@ -23,6 +45,12 @@ class Array:
     __hash__ = None  # type: ignore[assignment]
 
     aval: ShapedArray
+
+    def __getattr__(self, name: str) -> Any:
+        if "nr.numpy" not in sys.modules and not name.startswith("_"):
+            _import_methods()
+            return getattr(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,6 +93,10 @@ class Array:
 
     def __delitem__(self, index: Any) -> None:
         raise TypeError("item deletion: arrays are immutable. Use nr.numpy.delete.")
+
+
+for _name in _OPERATORS:  # until nr.numpy is imported, by the first of them that is used
+    setattr(Array, f"__{_name}__", _operator(f"__{_name}__"))
 
 
 def _index_text(index: Any) -> str:

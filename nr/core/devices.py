@@ -99,6 +99,20 @@ def devices(platform: str | None = None) -> list[Device]:
     return [device(f"{platform}:{i}") for i in range(backend(platform).device_count())]
 
 
+def device_count(platform: str | None = None) -> int:
+    """How many devices `devices` gives."""
+    return len(devices(platform))
+
+
+def default_backend() -> str:
+    """The platform of the default device: "cpu" or "cuda"."""
+    return current_default().platform
+
+
+# One process, all of whose devices are local.
+local_devices = devices
+local_device_count = device_count
+
 _default: ContextVar[Device | None] = ContextVar("default_device", default=None)
 
 

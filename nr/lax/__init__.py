@@ -1,8 +1,11 @@
 """Operations with JAX's names and exact types: the layer that nr.numpy is composed from.
 
-First-order primitives live here by family; the control flow of nr/transforms is added to the
-namespace when `nr` is imported.
+First-order primitives live here by family. Control flow stands on the transformations, above this
+package; its names are looked up there when first used.
 """
+
+import importlib
+from typing import Any
 
 from nr.lax.collectives import (
     all_gather,
@@ -168,3 +171,15 @@ from nr.lax.special import (
     zeta,
 )
 from nr.lax.window import conv_general_dilated_patches, reduce_window
+
+_CONTROL_FLOW = ("associative_scan", "cond", "fori_loop", "map", "scan", "switch", "while_loop")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CONTROL_FLOW:
+        raise AttributeError(f"module 'nr.lax' has no attribute {name!r}")
+    return getattr(importlib.import_module("nr.transforms.control_flow"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_CONTROL_FLOW])

@@ -1,10 +1,11 @@
-"""The Threefry-2x32 block cipher as a primitive: the source of `nr.random`'s bits.
+"""The primitives of `nr.random`: the Threefry-2x32 block cipher, and maps of uniform samples.
 
 Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,16 @@ import numpy as np
 
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
-from nr.lax.rules import elementwise_aval, elementwise_batch, nondifferentiable, operands
+from nr.core.dtypes import FLOATING
+from nr.lax.elementwise import div, exp, mul, square
+from nr.lax.rules import (
+    const_like,
+    elementwise,
+    elementwise_aval,
+    elementwise_batch,
+    nondifferentiable,
+    operands,
+)
 
 _UINT32 = frozenset([np.dtype(np.uint32)])
 _common_aval = elementwise_aval("threefry2x32", _UINT32)
@@ -51,3 +61,14 @@ def threefry2x32(k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Array, Array]:
         ['0x6b200159', '0x99ba4efe']
     """
     return tuple(threefry2x32_p.bind(*operands("threefry2x32", k1, k2, x1, x2)))
+
+
+def _normal_derivative(t: Any, z: Any, u: Any) -> Any:
+    half_square = mul(square(z), const_like(z, 0.5))
+    return mul(t, mul(exp(half_square), const_like(z, math.sqrt(math.pi / 2))))
+
+
+# sqrt(2) erf_inv(u): a standard normal sample from u uniform in (-1, 1). And log(u) of u in (0, 1].
+# In single precision both round as XLA does, which keeps samples within a few ulp of JAX's.
+normal_from_uniform_p = elementwise("normal_from_uniform", FLOATING, _normal_derivative)
+log_of_uniform_p = elementwise("log_of_uniform", FLOATING, lambda t, y, u: div(t, u))

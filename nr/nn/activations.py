@@ -152,10 +152,7 @@ def squareplus(x: Any, b: Any = 4) -> Array:
 
 
 def sparse_plus(x: Any) -> Array:
-    """0 up to -1, (x + 1)**2 / 4 up to 1, then x.
-
-    Source: Grau-Moya et al.; Peters et al., "Sparse Sequence-to-Sequence Models", 2019.
-    """
+    """0 up to -1, (x + 1)**2 / 4 up to 1, then x; its derivative is `sparse_sigmoid`."""
     x = _floating("sparse_plus", x)
     return jnp.where(x <= -1, 0, jnp.where(x >= 1, x, jnp.square(x + 1) / 4))
 

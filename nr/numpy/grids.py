@@ -126,7 +126,11 @@ def linspace(
         out = move_dim(place(out, device), 0, canonical_axis("linspace", axis, out.ndim))
     else:
         step = div(sub(high, low), _number(low, gaps if gaps > 0 else np.nan))
-        out = _finish("linspace", _spaced(low, high, num, gaps, endpoint), dtype, axis, device)
+        if dtype is not None and _is_integer(dtype):
+            out = _spaced_whole(low, high, num, gaps)
+        else:
+            out = _spaced(low, high, num, gaps, endpoint)
+        out = _finish("linspace", out, dtype, axis, device)
     return (out, step) if retstep else out
 
 
@@ -153,6 +157,15 @@ def _spaced(low: Any, high: Any, num: int, gaps: int, endpoint: bool) -> Any:
         end = reshape(high, (1, *high.shape))
         out = concatenate([slice_in_dim(out, 0, num - 1), end], 0)
     return out
+
+
+def _spaced_whole(low: Any, high: Any, num: int, gaps: int) -> Any:
+    """`_spaced`, exact wherever the result is an integer, for rounding down."""
+    shape = (num, *low.shape)
+    rise = broadcast_in_dim(sub(high, low), shape, range(1, len(shape)))
+    numbers = broadcast_in_dim(iota(low.dtype, num), shape, (0,))
+    start = broadcast_in_dim(low, shape, range(1, len(shape)))
+    return add(start, div(mul(rise, numbers), _number(low, max(gaps, 1))))
 
 
 def logspace(

@@ -13,7 +13,7 @@ from nr.core.array import Array, ArrayImpl
 from nr.core.tracing import Tracer
 from nr.lax.convert import convert_element_type
 from nr.lax.cumulative import cumsum
-from nr.lax.elementwise import bitwise_and, mul, ne, rem, shift_right_logical, sub
+from nr.lax.elementwise import add, bitwise_and, mul, ne, rem, shift_right_logical, sub
 from nr.lax.indexing import ScatterDimensionNumbers
 from nr.lax.reduce import reduce_sum
 from nr.lax.rules import canonical_axes, canonical_axis, operand
@@ -376,7 +376,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
         if isinstance(by, Tracer):
             places = sub(iota(by.dtype, n), by)
             extent = np.asarray(n).astype(by.dtype)[()]
-            positive = rem(rem(places, extent) + extent, extent)
+            positive = rem(add(rem(places, extent), extent), extent)
             a = take(a, positive, d, mode="clip")
         elif by % n:
             cut = n - by % n

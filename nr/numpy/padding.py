@@ -10,7 +10,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.lax.convert import convert_element_type
-from nr.lax.elementwise import add, div, mul, round_to_even, sub
+from nr.lax.elementwise import RoundingMethod, add, div, mul, round, sub
 from nr.lax.reduce import reduce_max, reduce_min, reduce_sum
 from nr.lax.rules import operand
 from nr.lax.select import select
@@ -244,7 +244,7 @@ def _statistic(x: Any, axis: int, width: int, length: int | None, mode: str, las
             count = wide.dtype.type(middle.shape[axis])
             value = div(reduce_sum(middle, (axis,)), count)
         if x.dtype not in dtypes.INEXACT:
-            value = round_to_even(value)
+            value = round(value, RoundingMethod.TO_NEAREST_EVEN)
         value = convert_element_type(value, x.dtype)
     one = reshape(value, tuple([1 if d == axis else m for d, m in enumerate(x.shape)]))
     shape = [width if d == axis else m for d, m in enumerate(x.shape)]

@@ -27,7 +27,6 @@ from nr.lax.elementwise import (
     log1p,
     lt,
     mul,
-    mul_p,
     neg,
     nextafter,
     pow,
@@ -42,7 +41,8 @@ from nr.lax.elementwise import complex as make_complex
 from nr.lax.reduce import reduce_sum
 from nr.lax.select import select
 from nr.lax.shape import broadcast_shapes, canonical_shape, reshape, slice_in_dim
-from nr.lax.special import erf, erf_inv, erf_inv_p
+from nr.lax.special import erf
+from nr.lax.threefry import log_of_uniform_p, normal_from_uniform_p
 from nr.random.arguments import broadcast_to, float_dtype, parameter, sample_shape
 from nr.random.bits import random_bits
 from nr.random.keys import raw_key, split_pair
@@ -82,7 +82,7 @@ def standard_normal(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """`normal` from a raw key, of a floating dtype."""
     one = dtype.type(1)
     u = uniform_between(key, shape, dtype, np.nextafter(-one, dtype.type(0)), one)
-    return mul_p.bind(erf_inv_p.bind(u), dtype.type(math.sqrt(2)))
+    return normal_from_uniform_p.bind(u)
 
 
 def truncated_normal(
@@ -103,7 +103,7 @@ def truncated_normal(
     lower = parameter("truncated_normal", lower, dtype, shape)
     upper = parameter("truncated_normal", upper, dtype, shape)
     u = uniform_between(raw, shape, dtype, erf(div(lower, root)), erf(div(upper, root)))
-    out = mul(erf_inv(u), root)
+    out = normal_from_uniform_p.bind(u)
     # Rounding must not take a sample out of the open interval.
     infinity = dtype.type(np.inf)
     return clamp(nextafter(lower, infinity), out, nextafter(upper, -infinity))
@@ -213,7 +213,7 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
         raise ValueError(f"gumbel: mode must be one of {GUMBEL_MODES}; got {mode!r}.")
     if mode in (None, "low"):
         u = uniform_between(raw, shape, dtype, dtypes.finfo(dtype).tiny, dtype.type(1))
-        return neg(log(neg(log(u))))
+        return neg(log(neg(log_of_uniform_p.bind(u))))
     if mode == "highest" and dtype == np.dtype(np.float32):
         return _finest_gumbel(raw, shape)
     u = unit_uniform(raw, (2, *shape), dtype)
@@ -290,7 +290,7 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Array:
     dtype = float_dtype("logistic", dtype)
     tiny = dtypes.finfo(dtype).tiny
     u = uniform_between(raw, canonical_shape("logistic", shape), dtype, tiny, dtype.type(1))
-    return sub(log(u), log1p(neg(u)))
+    return sub(log_of_uniform_p.bind(u), log1p(neg(u)))
 
 
 def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MethodType
@@ -70,6 +71,13 @@ class _Plan:
 
 
 _MAX_PLANS = 16
+_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+
+
+def clear_caches() -> None:
+    """Forget what all jitted functions have traced and compiled."""
+    for function in list(_functions):
+        function.clear_cache()
 
 
 class JitFunction:
@@ -99,6 +107,7 @@ class JitFunction:
         self._plans: list[_Plan] = []
         self._traced: dict[Any, _Traced] = {}
         self._records: list[tuple[Any, TraceRecord]] = []
+        _functions.add(self)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)

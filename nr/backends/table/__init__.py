@@ -23,7 +23,19 @@ def kernel_table(xp: ModuleType) -> dict[str, Kernel]:
         >>> table["reduce_sum"](np.arange(4, dtype=np.float32), axes=(0,))
         array(6., dtype=float32)
     """
-    from . import conv, dot, elementwise, indexing, reduce, shape, sort, special, threefry, window
+    from . import (
+        conv,
+        dot,
+        elementwise,
+        indexing,
+        reduce,
+        sampling,
+        shape,
+        sort,
+        special,
+        threefry,
+        window,
+    )
 
     table: dict[str, Kernel] = {}
     for module in (
@@ -32,6 +44,7 @@ def kernel_table(xp: ModuleType) -> dict[str, Kernel]:
         indexing,
         sort,
         threefry,
+        sampling,
         elementwise,
         special,
         dot,

@@ -1,9 +1,12 @@
-"""From uniform samples to normal ones: sqrt(2) erf_inv(u), as XLA computes it.
+"""Functions that take uniform samples to others, with XLA's rounding in single precision.
 
-This is not the accurate `erf_inv`. Near +-1 the result hangs on how u * u is rounded, so numbers
-that agree with JAX's come only of the same steps: M. Giles, "Approximating the erfinv function",
-GPU Computing Gems (Jade), 2011, chapter 10: polynomials in w = -log(1 - u^2) near the centre, and
-in sqrt(w) in the tails.
+These are not the accurate `erf_inv` and `log`. What samplers make of them magnifies their last
+digits (near +-1 erf_inv hangs on how u * u is rounded; -log(-log(u)) passes through 0), so numbers
+that agree with JAX's come only of the same steps.
+
+M. Giles, "Approximating the erfinv function", GPU Computing Gems (Jade), 2011, chapter 10:
+polynomials in w = -log(1 - u^2) near the centre, and in sqrt(w) in the tails. S. Moshier, Cephes
+Mathematical Library, 1989, logf: log(m) of m in [sqrt(1/2), sqrt(2)) by a polynomial in m - 1.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from ._structure import Array, Kernel, is_half
 
 _BLOCK = 1 << 14  # elements: the temporaries stay in the second-level cache
 
-# Highest power first. Each range: the bound of w, what is taken from w or sqrt(w), the polynomial.
+# Polynomials, the highest power first.
 _SINGLE_CENTRE = (
     2.81022636e-08,
     3.43273939e-07,
@@ -106,6 +109,21 @@ _DOUBLE_FAR = (
     1.0103004648645343977,
     4.8499064014085844221,
 )
+_LOG = tuple(
+    np.float32(c)
+    for c in (
+        7.0376836292e-2,
+        -1.1514610310e-1,
+        1.1676998740e-1,
+        -1.2420140846e-1,
+        1.4249322787e-1,
+        -1.6668057665e-1,
+        2.0000714765e-1,
+        -2.4999993993e-1,
+        3.3333331174e-1,
+    )
+)
+_LOG_2_LOW, _LOG_2_HIGH = np.float32(-2.12194440e-4), np.float32(0.693359375)
 
 
 def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
@@ -135,6 +153,27 @@ def _double(xp: Any, u: Array) -> Array:
     return factor * u
 
 
+def _fused(x: Array, y: Array, z: Array) -> Array:
+    """x * y + z rounded to float32 once: the product is exact in double precision."""
+    return (x.astype(np.float64) * y + z).astype(np.float32)
+
+
+def _log_single(xp: Any, x: Array) -> Array:
+    """log of normal positive floats, in three interleaved polynomials of z**3 = (m - 1)**3."""
+    m, exponent = xp.frexp(x)
+    small = m < np.float32(0.5**0.5)
+    exponent = (exponent - small).astype(np.float32)
+    z = xp.where(small, m + m, m) - np.float32(1)
+    z2 = z * z
+    z3 = z2 * z
+    a, b, c = (
+        _fused(_fused(_LOG[i] * xp.ones_like(z), z, _LOG[i + 1]), z, _LOG[i + 2])
+        for i in (0, 3, 6)
+    )
+    series = _fused(_fused(_fused(a, z3, b), z3, c), z3, exponent * _LOG_2_LOW)
+    return _fused(exponent, _LOG_2_HIGH, (z - np.float32(0.5) * z2) + series)
+
+
 def rows(xp: Any) -> dict[str, Kernel]:
     """Return the kernels of this file over the arrays of `xp`.
 
@@ -145,20 +184,27 @@ def rows(xp: Any) -> dict[str, Kernel]:
         A kernel by primitive name.
     """
 
-    def normal_from_uniform(u: Array) -> Array:
-        u = xp.asarray(u)
-        dtype = u.dtype
-        kernel = _double if dtype == np.float64 else _single
-        wide = u.reshape(-1).astype(np.float32) if is_half(dtype) else u.reshape(-1)
-        result = xp.empty(u.shape, dtype)
-        flat = result.reshape(-1)
-        root = dtype.type(math.sqrt(2))
-        size = _BLOCK if xp.__name__ == "numpy" else max(1, flat.size)
-        with np.errstate(all="ignore"):
-            for start in range(0, flat.size, size):
-                part = slice(start, start + size)
-                flat[part] = kernel(xp, wide[part])
-                flat[part] *= root
-        return result
 
-    return {"normal_from_uniform": normal_from_uniform}
+    def blockwise(single: Kernel, double: Kernel, scale: float) -> Kernel:
+        def row(u: Array) -> Array:
+            u = xp.asarray(u)
+            dtype = u.dtype
+            kernel = double if dtype == np.float64 else single
+            wide = u.reshape(-1).astype(np.float32) if is_half(dtype) else u.reshape(-1)
+            result = xp.empty(u.shape, dtype)
+            flat = result.reshape(-1)
+            size = _BLOCK if xp.__name__ == "numpy" else max(1, flat.size)
+            with np.errstate(all="ignore"):
+                for start in range(0, flat.size, size):
+                    part = slice(start, start + size)
+                    flat[part] = kernel(xp, wide[part])
+                    if scale != 1:
+                        flat[part] *= dtype.type(scale)
+            return result
+
+        return row
+
+    return {
+        "normal_from_uniform": blockwise(_single, _double, math.sqrt(2)),
+        "log_of_uniform": blockwise(_log_single, lambda xp, x: xp.log(x), 1),
+    }
