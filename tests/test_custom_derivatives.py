@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -70,8 +72,10 @@ def test_second_derivatives_go_through_the_rule():
     f, g = marked_jvp(), marked_vjp()
     close(nr.vmap(nr.grad(nr.grad(f)))(X), -10.0 * np.sin(X))
     close(nr.vmap(nr.grad(nr.grad(g)))(X), -10.0 * np.sin(X))
-    # forward over reverse: the forward mode sees fwd and bwd, not the function
-    close(nr.jvp(nr.vmap(nr.grad(g)), (X,), (X,))[1], -10.0 * np.sin(X) * X)
+    # Forward over reverse sees fwd and bwd, not the function: here neither calls it.
+    h = nr.custom_vjp(jnp.sin)
+    h.defvjp(lambda x: (jnp.sin(x), jnp.cos(x)), lambda cos, ct: (10.0 * cos * ct,))
+    close(nr.jvp(nr.vmap(nr.grad(h)), (X,), (X,))[1], -10.0 * np.sin(X) * X)
 
 
 def test_the_rule_decides_where_it_contradicts_the_function():
@@ -283,8 +287,7 @@ def test_a_rule_that_closes_over_a_differentiated_value_is_an_error_that_says_so
     for g in (nr.grad(outer), nr.jit(nr.grad(outer)), nr.grad(nr.jit(outer))):
         with pytest.raises((nr.errors.UnexpectedTracerError, NotImplementedError)) as info:
             g(X)
-        assert "closes over" in str(info.value) or "closed over" in str(info.value)
-        assert "argument" in str(info.value)
+        assert re.search("clos(e|es|ed) over", str(info.value)) and "argument" in str(info.value)
 
 
 def test_custom_vjp_errors():

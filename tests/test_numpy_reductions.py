@@ -35,7 +35,12 @@ REDUCTIONS = ["sum", "prod", "max", "min", "any", "all", "mean", "var", "std", "
               "nansum", "nanprod", "nanmax", "nanmin", "nanmean", "nanvar", "nanstd"]  # fmt: skip
 CUMULATIVE = ["cumsum", "cumprod", "nancumsum", "nancumprod"]
 POSITIONS = ["argmax", "argmin", "nanargmax", "nanargmin"]
-UNORDERED = {"ptp", "nanmax", "nanmin", *POSITIONS}  # not for complex numbers
+UNORDERED = {"ptp", "nanmax", "nanmin", *POSITIONS}
+
+
+def accepted(name, dtype):
+    """Complex numbers have no order, and bools no difference."""
+    return not (dtype == "c64" and name in UNORDERED) and (name, dtype) != ("ptp", "b1")
 
 
 def options(name):
@@ -55,19 +60,22 @@ def options(name):
 
 def expected(name, x, kwargs):
     wide = x.astype(np.float64) if x.dtype in (BF16, np.float16) else x
-    if name == "ptp" and x.dtype == bool:
-        wide = x.astype(np.int32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return np.asarray(getattr(np, name)(wide, **kwargs))
 
 
-@pytest.mark.parametrize("dtype", DATA)
-@pytest.mark.parametrize("name", [*REDUCTIONS, *CUMULATIVE, *POSITIONS])
+@pytest.mark.parametrize(
+    "name, dtype",
+    [
+        (name, dtype)
+        for name in [*REDUCTIONS, *CUMULATIVE, *POSITIONS]
+        for dtype in DATA
+        if accepted(name, dtype)
+    ],
+)
 def test_values_equal_numpy(name, dtype):
     x = DATA[dtype]
-    if dtype == "c64" and name in UNORDERED:
-        pytest.skip("complex numbers have no order")
     for kwargs in options(name):
         got = getattr(jnp, name)(asarray(x), **kwargs)
         want = expected(name, x, kwargs)
@@ -91,8 +99,10 @@ def test_values_equal_numpy(name, dtype):
 def test_dtypes_and_shapes_equal_jax(name):
     jax = pytest.importorskip("jax")
     for dtype, x in DATA.items():
-        if dtype == "f64" or (dtype == "c64" and name in UNORDERED):
+        if dtype == "f64" or not accepted(name, dtype):
             continue
+        if name == "cumulative_prod" and dtype in ("i8", "u8"):
+            continue  # JAX keeps them; the array API standard wants the default integer
         f, g = getattr(jnp, name), getattr(jax.numpy, name)
         kwargs = {"axis": 1} if "arg" not in name else {"axis": 1, "keepdims": True}
         if name.startswith("cumulative"):
@@ -129,7 +139,7 @@ def test_half_sums_accumulate_in_float32():
         x = full((4096,), 1, name)
         assert float(jnp.sum(x)) == 4096.0
         assert float(jnp.mean(x)) == 1.0
-    assert float(jnp.mean(full((8192,), 60000, "float16"))) == 60000.0 - 32 + 32
+    assert float(jnp.mean(full((8192,), 60000, "float16"))) == 60000.0
 
 
 def test_dtype_argument():

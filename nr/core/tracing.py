@@ -7,6 +7,7 @@ A tracer belongs to a trace iff ``x.trace is self``: there are no levels.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -17,6 +18,9 @@ from nr.core import devices, dtypes
 from nr.core.array import DELETED, Array, ArrayImpl
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.errors import UnexpectedTracerError
+
+# nr's arithmetic is IEEE and silent; NumPy's reports from within nr are no use to anybody.
+warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"nr\.")
 
 PYTHON_SCALARS = (bool, int, float, complex)
 

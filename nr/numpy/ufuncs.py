@@ -74,6 +74,17 @@ def divide(x1: Any, x2: Any, /) -> Array:
 true_divide = divide
 
 
+_DIVIDES = dtypes.INTEGER | NATIVE_FLOATING
+
+
+def _floor_divide_now(x: Any, y: Any) -> Any:
+    whole = y.dtype.kind in "iu" if isinstance(y, np.ndarray) else type(y) is int
+    if whole and not np.all(y):
+        raise ZeroDivisionError("left to the definition, which follows XLA")
+    return np.floor_divide(x, y)
+
+
+@binary(_floor_divide_now, _DIVIDES)
 def floor_divide(x1: Any, x2: Any, /) -> Array:
     """The quotient of x1 and x2 rounded towards minus infinity.
 
@@ -101,8 +112,8 @@ def _float_divmod(x: Any, y: Any) -> tuple[Array, Array]:
     zero, one = const_like(x, 0), const_like(x, 1)
     down = lax.bitwise_and(lax.ne(rest, zero), lax.ne(lax.sign(y), lax.sign(rest)))
     rest = select(down, lax.add(rest, y), rest)
-    quotient = select(down, lax.sub(quotient, one), quotient)
-    return lax.round(quotient), rest
+    quotient = lax.round(select(down, lax.sub(quotient, one), quotient))
+    return select(lax.eq(y, zero), lax.div(x, y), quotient), rest
 
 
 def _refuse_complex(op: str, x: Array) -> None:
@@ -117,6 +128,7 @@ def _nonzero_divisor(y: Any) -> Any:
     return select(lax.eq(y, const_like(y, 0)), const_like(y, 1), y)
 
 
+@binary(np.remainder, _DIVIDES)
 def remainder(x1: Any, x2: Any, /) -> Array:
     """The remainder of floor_divide, with the sign of x2; an integer modulo 0 is 0.
 
@@ -265,6 +277,8 @@ def power(x1: Any, x2: Any, /) -> Array:
         Array([1., 4., 9.], dtype=float32)
     """
     if type(x2) is int:
+        if x2 == 2 and getattr(x1, "dtype", None) in dtypes.NUMERIC:
+            return square(x1)
         (x,) = promote_numeric("power", x1)
         if x.dtype in dtypes.INTEGER and x2 < 0:
             raise TypeError(

@@ -26,6 +26,15 @@ from nr.random.discrete import categorical as categorical
 from nr.random.discrete import geometric as geometric
 from nr.random.discrete import rademacher as rademacher
 from nr.random.discrete import randint as randint
+from nr.random.gamma import ball as ball
+from nr.random.gamma import beta as beta
+from nr.random.gamma import chisquare as chisquare
+from nr.random.gamma import dirichlet as dirichlet
+from nr.random.gamma import f as f
+from nr.random.gamma import gamma as gamma
+from nr.random.gamma import generalized_normal as generalized_normal
+from nr.random.gamma import loggamma as loggamma
+from nr.random.gamma import t as t
 from nr.random.keys import PRNGKey as PRNGKey
 from nr.random.keys import PRNGKeyArray as PRNGKeyArray
 from nr.random.keys import clone as clone
@@ -38,4 +47,5 @@ from nr.random.keys import split as split
 from nr.random.keys import wrap_key_data as wrap_key_data
 from nr.random.permutation import choice as choice
 from nr.random.permutation import permutation as permutation
+from nr.random.poisson import poisson as poisson
 from nr.random.uniform import uniform as uniform

@@ -51,7 +51,10 @@ def sample_shape(op: str, shape: Any, **params: Any) -> tuple[int, ...]:
     Raises:
         ValueError: if a parameter does not broadcast to the shape.
     """
-    shapes = {name: typeof(operand(op, x)).shape for name, x in params.items()}
+    shapes = {
+        name: () if type(x) in PYTHON_SCALARS else typeof(operand(op, x)).shape
+        for name, x in params.items()
+    }
     if shape is None:
         return broadcast_shapes(*shapes.values())
     shape = canonical_shape(op, shape)

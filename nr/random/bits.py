@@ -46,10 +46,11 @@ def bits(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
 def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
     """Unsigned integers of 8, 16, 32 or 64 random bits from a raw key."""
-    return reshape(_mix(*encrypt_counters(*halves(key), math.prod(shape)), width), shape)
+    return reshape(mix(*encrypt_counters(*halves(key), math.prod(shape)), width), shape)
 
 
-def _mix(first: Any, second: Any, width: int) -> Any:
+def mix(first: Any, second: Any, width: int) -> Any:
+    """Unsigned integers of a width from the halves of Threefry's blocks."""
     if width == 64:
         high = convert_element_type(first, UINT[64])
         return or_p.bind(

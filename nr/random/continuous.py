@@ -26,6 +26,7 @@ from nr.lax.elementwise import (
     log,
     log1p,
     lt,
+    max,
     mul,
     neg,
     nextafter,
@@ -46,7 +47,7 @@ from nr.lax.threefry import log_of_uniform_p, normal_from_uniform_p
 from nr.random.arguments import broadcast_to, float_dtype, parameter, sample_shape
 from nr.random.bits import random_bits
 from nr.random.keys import raw_key, split_pair
-from nr.random.uniform import uniform_between, unit_uniform
+from nr.random.uniform import between, uniform_between, unit_uniform
 
 
 # ---------------------------------------------------------------- normal
@@ -80,9 +81,18 @@ def normal(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
 def standard_normal(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """`normal` from a raw key, of a floating dtype."""
-    one = dtype.type(1)
-    u = uniform_between(key, shape, dtype, np.nextafter(-one, dtype.type(0)), one)
-    return normal_from_uniform_p.bind(u)
+    return normal_from_unit(unit_uniform(key, shape, dtype))
+
+
+def normal_from_unit(u: Any) -> Any:
+    """Standard normal samples from floats in [0, 1)."""
+    one, zero = u.dtype.type(1), u.dtype.type(0)
+    return normal_from_uniform_p.bind(between(u, np.nextafter(-one, zero), one))
+
+
+def exponential_from_unit(u: Any) -> Any:
+    """Exponential samples from floats in [0, 1)."""
+    return neg(log1p(neg(u)))
 
 
 def truncated_normal(
@@ -187,7 +197,7 @@ def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
 def standard_exponential(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
     """`exponential` from a raw key."""
-    return neg(log1p(neg(unit_uniform(key, shape, dtype))))
+    return exponential_from_unit(unit_uniform(key, shape, dtype))
 
 
 GUMBEL_MODES = ("low", "high", "highest")
@@ -212,7 +222,7 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
     if mode not in (None, *GUMBEL_MODES):
         raise ValueError(f"gumbel: mode must be one of {GUMBEL_MODES}; got {mode!r}.")
     if mode in (None, "low"):
-        u = uniform_between(raw, shape, dtype, dtypes.finfo(dtype).tiny, dtype.type(1))
+        u = max(dtype.type(dtypes.finfo(dtype).tiny), unit_uniform(raw, shape, dtype))
         return neg(log(neg(log_of_uniform_p.bind(u))))
     if mode == "highest" and dtype == np.dtype(np.float32):
         return _finest_gumbel(raw, shape)
@@ -288,8 +298,8 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Array:
     """Samples of the logistic distribution, log(u / (1 - u))."""
     raw = raw_key("logistic", key)
     dtype = float_dtype("logistic", dtype)
-    tiny = dtypes.finfo(dtype).tiny
-    u = uniform_between(raw, canonical_shape("logistic", shape), dtype, tiny, dtype.type(1))
+    tiny = dtype.type(dtypes.finfo(dtype).tiny)
+    u = max(tiny, unit_uniform(raw, canonical_shape("logistic", shape), dtype))
     return sub(log_of_uniform_p.bind(u), log1p(neg(u)))
 
 

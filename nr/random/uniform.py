@@ -57,7 +57,12 @@ def uniform_between(
     key: Any, shape: tuple[int, ...], dtype: np.dtype, minval: Any, maxval: Any
 ) -> Any:
     """`uniform` from a raw key, of checked arguments."""
-    u = unit_uniform(key, shape, dtype)
+    return between(unit_uniform(key, shape, dtype), minval, maxval)
+
+
+def between(u: Any, minval: Any, maxval: Any) -> Any:
+    """Floats in [0, 1) scaled to [minval, maxval)."""
+    shape, dtype = u.shape, u.dtype
     if isinstance(minval, _SCALARS) and isinstance(maxval, _SCALARS):
         lo, hi = _number(minval, dtype), _number(maxval, dtype)
         span = dtype.type(hi - lo)
@@ -79,13 +84,20 @@ def _number(x: Any, dtype: np.dtype) -> Any:
 
 
 def unit_uniform(key: Any, shape: tuple[int, ...], dtype: np.dtype) -> Any:
-    """Floats in [0, 1) from a raw key: random mantissas under the exponent of 1, less 1."""
-    width, mantissa = 8 * dtype.itemsize, dtypes.finfo(dtype).nmant
-    random_width = 8 if mantissa < 8 else width
-    uint = UINT[width]
-    raw = convert_element_type(random_bits(key, random_width, shape), uint)
-    one = dtype.type(1)
-    mantissas = shift_right_logical_p.bind(raw, uint.type(random_width - mantissa))
+    """Floats in [0, 1) from a raw key."""
+    return unit_from_bits(random_bits(key, bits_wanted(dtype), shape), dtype)
+
+
+def bits_wanted(dtype: np.dtype) -> int:
+    """How many random bits a float of the dtype is made from."""
+    return 8 if dtypes.finfo(dtype).nmant < 8 else 8 * dtype.itemsize
+
+
+def unit_from_bits(bits: Any, dtype: np.dtype) -> Any:
+    """Floats in [0, 1): random mantissas under the exponent of 1, less 1."""
+    uint, one = UINT[8 * dtype.itemsize], dtype.type(1)
+    unused = bits_wanted(dtype) - dtypes.finfo(dtype).nmant
+    mantissas = shift_right_logical_p.bind(convert_element_type(bits, uint), uint.type(unused))
     floats = or_p.bind(mantissas, one.view(uint))
     return sub_p.bind(bitcast_convert_type_p.bind(floats, new_dtype=dtype), one)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,23 +143,17 @@ def _cosine(peak: float, steps: int) -> Callable:
 
 
 # ---------------------------------------------------------------- progress
-class _progress:
-    """A progress bar: tqdm's if it is installed, else nothing but the line of each epoch."""
-
-    def __init__(self, label: str, total: int) -> None:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            self.bar = None
-        else:
-            self.bar = tqdm(total=total, desc=label, leave=False, unit="step", file=sys.stderr)
-
-    def __enter__(self) -> Callable[[], Any]:
-        return (lambda: None) if self.bar is None else self.bar.update
-
-    def __exit__(self, *error: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+@contextmanager
+def _progress(label: str, total: int) -> Iterator[Callable[[], object]]:
+    """A progress bar, and what moves it on: tqdm's if installed, else a line as it starts."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        print(f"{label}: {total} steps", flush=True)
+        yield lambda: None
+    else:
+        with tqdm(total=total, desc=label, leave=False, unit="step", file=sys.stderr) as bar:
+            yield bar.update
 
 
 # ---------------------------------------------------------------- picture
@@ -243,7 +238,7 @@ def main(argv: Sequence[str] = ()) -> int:
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     result = train(data, recipe, seed=options.seed)
-    path = options.out / f"{'digits' if data.name == 'UCI digits' else 'fashion_mnist'}.png"
+    path = options.out / f"{data.name.lower().replace(' ', '-')}.png"
     try:
         draw(data, result, path)
         print(f"picture: {path}")

@@ -53,6 +53,7 @@ def _strengthened(
     jaxpr, operands, out_tree, outs = trace(avals)
     _check_structure(op, carry_tree, out_tree)
     changed = False
+    carry = list(carry)  # Python scalars as they are: they take their digits from the final dtype
     for i, (before, after) in enumerate(zip(avals, outs, strict=True)):
         if before.weak_type:
             kinds = "biufVc"
@@ -62,6 +63,7 @@ def _strengthened(
             changed = True
     if changed:
         jaxpr, operands, out_tree, outs = trace([typeof(x) for x in carry])
+    carry = [operand(op, x) for x in carry]
     for x, after, (path, _) in zip(carry, outs, tree_flatten_with_path(init)[0], strict=True):
         before = typeof(x)
         if not _same_type(before, after):
@@ -122,7 +124,6 @@ def scan(
     flat_xs, xs_tree = tree_flatten(xs)
     check_leaves("scan", carry, init, "init")
     check_leaves("scan", flat_xs, xs, "xs")
-    carry = [operand("scan", x) for x in carry]
     flat_xs = [operand("scan", x) for x in flat_xs]
     length = _scan_length(flat_xs, xs, length)
     x_avals = [ShapedArray(x.shape[1:], x.dtype) for x in flat_xs]
@@ -207,7 +208,6 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     """
     carry, tree = tree_flatten(init_val)
     check_leaves("while_loop", carry, init_val, "init_val")
-    carry = [operand("while_loop", x) for x in carry]
     in_tree = tree_structure(((init_val,), {}))
 
     def trace(avals: list[ShapedArray]) -> Any:
@@ -226,7 +226,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     )
     outs = cond_jaxpr.out_avals
     if len(outs) != 1 or not flat.out_tree.is_leaf or outs[0] is not ShapedArray((), np.bool_):
-        got = ", ".join(map(str, outs))
+        got = ", ".join([str(a) for a in outs])
         raise TypeError(f"while_loop: cond_fun must return one b1[]; got {got}.")
     results = while_p.bind(
         *cond_operands,

@@ -167,8 +167,7 @@ def _log_single(xp: Any, x: Array) -> Array:
     z2 = z * z
     z3 = z2 * z
     a, b, c = (
-        _fused(_fused(_LOG[i] * xp.ones_like(z), z, _LOG[i + 1]), z, _LOG[i + 2])
-        for i in (0, 3, 6)
+        _fused(_fused(_LOG[i] * xp.ones_like(z), z, _LOG[i + 1]), z, _LOG[i + 2]) for i in (0, 3, 6)
     )
     series = _fused(_fused(_fused(a, z3, b), z3, c), z3, exponent * _LOG_2_LOW)
     return _fused(exponent, _LOG_2_HIGH, (z - np.float32(0.5) * z2) + series)
@@ -183,7 +182,6 @@ def rows(xp: Any) -> dict[str, Kernel]:
     Returns:
         A kernel by primitive name.
     """
-
 
     def blockwise(single: Kernel, double: Kernel, scale: float) -> Kernel:
         def row(u: Array) -> Array:
