@@ -1,4 +1,4 @@
-"""Without this, arrays could be made with wrong numbers or dtypes, or share memory they must not."""
+"""Without this, arrays could get wrong numbers or dtypes, or share memory that they must not."""
 
 import numpy as np
 import pytest
@@ -204,7 +204,7 @@ def test_spacing_between_traced_ends(name):
     f = getattr(grids, name)
     got = nr.jit(lambda a, b: f(a, b, 5, axis=-1))(jnp.array([1.0, 2.0]), 4.0)
     same(got, getattr(np, name)([1.0, 2.0], 4.0, 5, axis=-1), "float32")
-    slope = nr.grad(lambda a: reductions.sum(f(a, 4.0, 5)))(1.0)
+    slope = nr.grad(lambda a: reductions.sum(f(a, 4.0, 5)))(jnp.array(1.0))
     h = 1e-6
     want = (getattr(np, name)(1 + h, 4, 5).sum() - getattr(np, name)(1 - h, 4, 5).sum()) / (2 * h)
     assert float(slope) == pytest.approx(want, rel=1e-4)  # of the difference quotient

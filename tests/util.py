@@ -10,7 +10,7 @@ import numpy as np
 
 import nr
 from nr.core.array import ArrayImpl
-from nr.core.dtypes import COMPLEX, DTYPES, FLOATING, INEXACT
+from nr.core.dtypes import COMPLEX, DTYPES, FLOATING, INEXACT, INTEGER
 from nr.test_util import check_grads
 from tests.cases.base import OpCase
 
@@ -54,13 +54,17 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tol: float, what: str) -
         np.testing.assert_array_equal(got, expected, err_msg=what)
 
 
-def _narrowed(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """A reference's result in the result's dtype, if all it did was to compute in a wider one."""
-    wider = expected.dtype == np.float64 and got.dtype in FLOATING
-    wider |= expected.dtype == np.complex128 and got.dtype in COMPLEX
-    wider |= expected.dtype == np.float32 and got.dtype.itemsize == 2 and got.dtype in FLOATING
+# As what kinds of dtypes a reference may compute in a wide one.
+_WIDE = {"float64": FLOATING, "complex128": COMPLEX, "int64": INTEGER, "uint64": INTEGER}
+
+
+def _narrowed(expected: np.ndarray, got: np.ndarray, args: Sequence[np.ndarray]) -> np.ndarray:
+    """A reference's result in an operand's dtype, if all it did was to compute in a wider one."""
+    same_kind = got.dtype in _WIDE.get(expected.dtype.name, ())
     with np.errstate(over="ignore"):
-        return expected.astype(got.dtype) if wider else expected
+        if same_kind and any(x.dtype == got.dtype for x in args):
+            return expected.astype(got.dtype)
+        return expected
 
 
 # ---------------------------------------------------------------- the checks
@@ -72,7 +76,7 @@ def check_value(case: OpCase, dtype: str) -> None:
         expected = leaves(case.reference(*[x.copy() for x in args]))
     assert len(got) == len(expected)
     for i, (a, b) in enumerate(zip(got, expected, strict=True)):
-        assert_close(a, _narrowed(b, a), tolerance(case, a.dtype), f"output {i} beside NumPy")
+        assert_close(a, _narrowed(b, a, args), tolerance(case, a.dtype), f"output {i} beside NumPy")
 
 
 def check_jit(case: OpCase, dtype: str) -> None:
@@ -101,11 +105,14 @@ def check_errors(case: OpCase, dtype: str) -> None:
     """Malformed operands meet the same error eagerly and under jit, or the same result type."""
     (args,) = case.samples(dtype, 1)
     other = "int32" if DTYPES[dtype] in INEXACT else "float32"
+    malformed = [[x.real.astype(other) for x in args]]
     for i, x in enumerate(args):
-        for wrong in (x[..., None], np.concatenate([x, x[:1]]) if x.ndim else x, x.astype(other)):
-            bad = arrays([*args[:i], wrong, *args[i + 1 :]])
-            eager, traced = _outcome(case.fun, bad), _outcome(nr.jit(case.fun), bad)
-            assert eager == traced, f"argument {i} as {bad[i].aval}"
+        for wrong in (x[..., None], np.concatenate([x, x[:1]]) if x.ndim else x, malformed[0][i]):
+            malformed.append([*args[:i], wrong, *args[i + 1 :]])
+    for each in malformed:
+        bad = arrays(each)
+        eager, traced = _outcome(case.fun, bad), _outcome(nr.jit(case.fun), bad)
+        assert eager == traced, f"arguments {', '.join(str(x.aval) for x in bad)}"
 
 
 def _outcome(fun: Any, args: list[Any]) -> Any:

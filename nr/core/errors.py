@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 # One text for the eager and the compiled run.
 CUSTOM_VJP_FORWARD_MODE = (
     "custom_vjp: forward mode (jvp, jacfwd, linearize) was used on a function that has a "

@@ -7,7 +7,6 @@ A tracer belongs to a trace iff ``x.trace is self``: there are no levels.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -18,9 +17,7 @@ from nr.core import devices, dtypes
 from nr.core.array import DELETED, Array, ArrayImpl
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.errors import UnexpectedTracerError
-
-# nr's arithmetic is IEEE and silent; NumPy's reports from within nr are no use to anybody.
-warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"nr\.")
+from nr.core.quiet import hush, unhush
 
 PYTHON_SCALARS = (bool, int, float, complex)
 
@@ -284,10 +281,14 @@ class Primitive:
         kernel = self._cpu
         if kernel is None:
             kernel = self._cpu = devices.backend("cpu").kernel(self)
+        token = hush()
         try:
             out = kernel(*values, **params)
         except Exception as err:
-            out = self._after_failure(kernel, args, params, err)
+            self._explain(args, params)
+            raise err
+        finally:
+            unhush(token)
         if self.multiple_results:
             return [wrap(x) for x in out]
         if type(out) is not np.ndarray:
@@ -315,30 +316,20 @@ class Primitive:
             with backend.on(device):
                 out = backend.kernel(self)(*values, **params)
         except Exception:
-            self.abstract_eval(*[typeof(x) for x in args], **params)
+            self._explain(args, params)
             raise
         if self.multiple_results:
             return [ArrayImpl(x, device) for x in out]
         return ArrayImpl(out, device)
 
-    def _after_failure(
-        self, kernel: Callable, args: Sequence[Any], params: dict, err: Exception
-    ) -> Any:
-        """Give the message that tracing gives; if the operands are in order, the error was ours."""
+    def _explain(self, args: Sequence[Any], params: dict) -> None:
+        """Raise the error that tracing gives, where it was the operands' fault that a row failed."""
         for x in args:
             if isinstance(x, Tracer):
                 raise leaked_tracer_error(x, self.name) from None
             if type(x) is ArrayImpl and x.data is None:
                 raise RuntimeError(DELETED) from None
         self.abstract_eval(*[typeof(x) for x in args], **params)
-        if not isinstance(err, (RuntimeWarning, FloatingPointError)):
-            raise err
-        # The user has NumPy's floating-point reports raise; nr's arithmetic is IEEE, silent.
-        with np.errstate(all="ignore"):
-            return kernel(
-                *[x.data if type(x) is ArrayImpl else x for x in args],
-                **params,
-            )
 
 
 def _is_weak(x: Any) -> bool:

@@ -110,6 +110,7 @@ reduce_precision_p = elementwise(
     "reduce_precision",
     dtypes.FLOATING,
     lambda t, out, x, **params: reduce_precision_p.bind(t, **params),
+    transpose=lambda ct, x, **params: [reduce_precision_p.bind(ct, **params)],
 )
 
 

@@ -25,6 +25,7 @@ from nr.lax.rules import (
     elementwise_aval,
     one_dtype,
     operand,
+    operand_of,
     operands,
     unbroadcast,
     zeros_of,
@@ -73,7 +74,7 @@ sub_p = elementwise(
 
 def sub(x: Any, y: Any) -> Array:
     """x - y, element by element."""
-    return sub_p.bind(*operands("sub", x, y))
+    return sub_p.bind(*operands("sub", x, y, accepts=NUMERIC))
 
 
 def _mul_transpose(ct: Any, x: Any, y: Any) -> list[Any]:
@@ -111,7 +112,7 @@ div_p = elementwise(
 
 def div(x: Any, y: Any) -> Array:
     """x / y, element by element; integers are divided towards zero, as in C."""
-    return div_p.bind(*operands("div", x, y))
+    return div_p.bind(*operands("div", x, y, accepts=NUMERIC))
 
 
 rem_p = elementwise(
@@ -124,7 +125,7 @@ rem_p = elementwise(
 
 def rem(x: Any, y: Any) -> Array:
     """The remainder of x / y with the sign of x, as C's fmod."""
-    return rem_p.bind(*operands("rem", x, y))
+    return rem_p.bind(*operands("rem", x, y, accepts=REAL))
 
 
 def round_towards_zero(x: Any) -> Array:
@@ -137,7 +138,7 @@ neg_p = elementwise("neg", NUMERIC, lambda t, out, x: neg(t), transpose=lambda c
 
 def neg(x: Any) -> Array:
     """-x, element by element."""
-    return neg_p.bind(operand("neg", x))
+    return neg_p.bind(operand_of("neg", x, NUMERIC))
 
 
 def _abs_derivative(t: Any, out: Any, x: Any) -> Any:
@@ -153,7 +154,7 @@ abs_p = elementwise("abs", NUMERIC, _abs_derivative, result=dtypes.to_real)
 
 def abs(x: Any) -> Array:  # noqa: A001 - the field's name
     """|x|, element by element; real for complex x."""
-    return abs_p.bind(operand("abs", x))
+    return abs_p.bind(operand_of("abs", x, NUMERIC))
 
 
 sign_p = elementwise("sign", NUMERIC, None)
@@ -161,7 +162,7 @@ sign_p = elementwise("sign", NUMERIC, None)
 
 def sign(x: Any) -> Array:
     """-1, 0 or 1; x / |x| for complex x; NaN stays NaN."""
-    return sign_p.bind(operand("sign", x))
+    return sign_p.bind(operand_of("sign", x, NUMERIC))
 
 
 def _balanced(out: Any, x: Any, y: Any) -> Any:
@@ -201,7 +202,7 @@ nextafter_p = elementwise("nextafter", FLOATING, None, None)
 
 def nextafter(x: Any, y: Any) -> Array:
     """The next representable number after x in the direction of y."""
-    return nextafter_p.bind(*operands("nextafter", x, y))
+    return nextafter_p.bind(*operands("nextafter", x, y, accepts=FLOATING))
 
 
 def _clamp_aval(lo: ShapedArray, x: ShapedArray, hi: ShapedArray) -> ShapedArray:
@@ -232,7 +233,11 @@ def select_where(mask: Any, t: Any, out: Any) -> Any:
 
 def clamp(min: Any, x: Any, max: Any) -> Array:  # noqa: A002 - JAX's argument names
     """x held between min and max (rank 0, or the shape of x)."""
-    return clamp_p.bind(*one_dtype("clamp", min, x, max))
+    lo, x, hi = bounds = one_dtype("clamp", min, x, max)
+    for bound in (lo, hi):
+        if bound.dtype != x.dtype or (bound.shape and bound.shape != x.shape):
+            _clamp_aval(*[typeof(y) for y in bounds])  # raises; NumPy would broadcast
+    return clamp_p.bind(lo, x, hi)
 
 
 # ---------------------------------------------------------------- comparison
@@ -290,24 +295,25 @@ is_finite_p = elementwise("is_finite", FLOATING, None, result=_bool_result)
 
 def floor(x: Any) -> Array:
     """The largest integer not above x."""
-    return floor_p.bind(operand("floor", x))
+    return floor_p.bind(operand_of("floor", x, FLOATING))
 
 
 def ceil(x: Any) -> Array:
     """The smallest integer not below x."""
-    return ceil_p.bind(operand("ceil", x))
+    return ceil_p.bind(operand_of("ceil", x, FLOATING))
 
 
 def round(  # noqa: A001
     x: Any, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO
 ) -> Array:
     """The nearest integer; halves go away from zero, or to the even one."""
-    return round_p.bind(operand("round", x), rounding_method=RoundingMethod(rounding_method))
+    x = operand_of("round", x, FLOATING)
+    return round_p.bind(x, rounding_method=RoundingMethod(rounding_method))
 
 
 def is_finite(x: Any) -> Array:
     """Neither NaN nor infinite."""
-    return is_finite_p.bind(operand("is_finite", x))
+    return is_finite_p.bind(operand_of("is_finite", x, FLOATING))
 
 
 # ---------------------------------------------------------------- bits
@@ -324,47 +330,47 @@ clz_p = elementwise("clz", INTEGER, None)
 
 def bitwise_and(x: Any, y: Any) -> Array:
     """x & y, element by element."""
-    return and_p.bind(*operands("and", x, y))
+    return and_p.bind(*operands("and", x, y, accepts=BITS))
 
 
 def bitwise_or(x: Any, y: Any) -> Array:
     """x | y, element by element."""
-    return or_p.bind(*operands("or", x, y))
+    return or_p.bind(*operands("or", x, y, accepts=BITS))
 
 
 def bitwise_xor(x: Any, y: Any) -> Array:
     """x ^ y, element by element."""
-    return xor_p.bind(*operands("xor", x, y))
+    return xor_p.bind(*operands("xor", x, y, accepts=BITS))
 
 
 def bitwise_not(x: Any) -> Array:
     """~x, element by element."""
-    return not_p.bind(operand("not", x))
+    return not_p.bind(operand_of("not", x, BITS))
 
 
 def shift_left(x: Any, y: Any) -> Array:
     """x << y; 0 where y is not below the width."""
-    return shift_left_p.bind(*operands("shift_left", x, y))
+    return shift_left_p.bind(*operands("shift_left", x, y, accepts=INTEGER))
 
 
 def shift_right_logical(x: Any, y: Any) -> Array:
     """x >> y, filling with zeros."""
-    return shift_right_logical_p.bind(*operands("shift_right_logical", x, y))
+    return shift_right_logical_p.bind(*operands("shift_right_logical", x, y, accepts=INTEGER))
 
 
 def shift_right_arithmetic(x: Any, y: Any) -> Array:
     """x >> y, filling with the sign."""
-    return shift_right_arithmetic_p.bind(*operands("shift_right_arithmetic", x, y))
+    return shift_right_arithmetic_p.bind(*operands("shift_right_arithmetic", x, y, accepts=INTEGER))
 
 
 def population_count(x: Any) -> Array:
     """The number of bits set."""
-    return population_count_p.bind(operand("population_count", x))
+    return population_count_p.bind(operand_of("population_count", x, INTEGER))
 
 
 def clz(x: Any) -> Array:
     """The number of leading zero bits."""
-    return clz_p.bind(operand("clz", x))
+    return clz_p.bind(operand_of("clz", x, INTEGER))
 
 
 # ---------------------------------------------------------------- exponentials and logarithms
@@ -386,32 +392,32 @@ def exp(x: Any) -> Array:
         >>> nr.lax.exp(nr.numpy.array([0., 1.]))
         Array([1.       , 2.7182817], dtype=float32)
     """
-    return exp_p.bind(operand("exp", x))
+    return exp_p.bind(operand_of("exp", x, INEXACT))
 
 
 def exp2(x: Any) -> Array:
     """2 to the x."""
-    return exp2_p.bind(operand("exp2", x))
+    return exp2_p.bind(operand_of("exp2", x, INEXACT))
 
 
 def expm1(x: Any) -> Array:
     """exp(x) - 1, accurate near 0."""
-    return expm1_p.bind(operand("expm1", x))
+    return expm1_p.bind(operand_of("expm1", x, INEXACT))
 
 
 def log(x: Any) -> Array:
     """The natural logarithm."""
-    return log_p.bind(operand("log", x))
+    return log_p.bind(operand_of("log", x, INEXACT))
 
 
 def log1p(x: Any) -> Array:
     """log(1 + x), accurate near 0."""
-    return log1p_p.bind(operand("log1p", x))
+    return log1p_p.bind(operand_of("log1p", x, INEXACT))
 
 
 def logistic(x: Any) -> Array:
     """1 / (1 + exp(-x))."""
-    return logistic_p.bind(operand("logistic", x))
+    return logistic_p.bind(operand_of("logistic", x, INEXACT))
 
 
 # ---------------------------------------------------------------- powers and roots
@@ -423,22 +429,22 @@ square_p = elementwise("square", NUMERIC, lambda t, y, x: mul(t, mul(x, const_li
 
 def sqrt(x: Any) -> Array:
     """The square root."""
-    return sqrt_p.bind(operand("sqrt", x))
+    return sqrt_p.bind(operand_of("sqrt", x, INEXACT))
 
 
 def rsqrt(x: Any) -> Array:
     """1 / sqrt(x)."""
-    return rsqrt_p.bind(operand("rsqrt", x))
+    return rsqrt_p.bind(operand_of("rsqrt", x, INEXACT))
 
 
 def cbrt(x: Any) -> Array:
     """The real cube root."""
-    return cbrt_p.bind(operand("cbrt", x))
+    return cbrt_p.bind(operand_of("cbrt", x, FLOATING))
 
 
 def square(x: Any) -> Array:
     """x * x."""
-    return square_p.bind(operand("square", x))
+    return square_p.bind(operand_of("square", x, NUMERIC))
 
 
 integer_pow_p = elementwise(
@@ -450,7 +456,7 @@ integer_pow_p = elementwise(
 
 def integer_pow(x: Any, y: int) -> Array:
     """x to a Python integer, by repeated multiplication."""
-    x = operand("integer_pow", x)
+    x = operand_of("integer_pow", x, NUMERIC)
     if y == 1:
         return x
     if y == 0:
@@ -485,7 +491,9 @@ def pow(x: Any, y: Any) -> Array:  # noqa: A001
     """x to the y, element by element; y may also be an integer array."""
     x, y = operand("pow", x), operand("pow", y)
     if y.dtype not in INTEGER or y.weak_type or x.weak_type:
-        x, y = operands("pow", x, y)
+        x, y = operands("pow", x, y, accepts=NUMERIC)
+    elif x.shape != y.shape and x.shape and y.shape:
+        _pow_aval(typeof(x), typeof(y))  # raises; NumPy would broadcast
     return pow_p.bind(x, y)
 
 
@@ -510,37 +518,37 @@ atan2_p = elementwise(
 
 def sin(x: Any) -> Array:
     """Sine of x in radians."""
-    return sin_p.bind(operand("sin", x))
+    return sin_p.bind(operand_of("sin", x, INEXACT))
 
 
 def cos(x: Any) -> Array:
     """Cosine of x in radians."""
-    return cos_p.bind(operand("cos", x))
+    return cos_p.bind(operand_of("cos", x, INEXACT))
 
 
 def tan(x: Any) -> Array:
     """Tangent of x in radians."""
-    return tan_p.bind(operand("tan", x))
+    return tan_p.bind(operand_of("tan", x, INEXACT))
 
 
 def asin(x: Any) -> Array:
     """Arcsine, in radians."""
-    return asin_p.bind(operand("asin", x))
+    return asin_p.bind(operand_of("asin", x, INEXACT))
 
 
 def acos(x: Any) -> Array:
     """Arccosine, in radians."""
-    return acos_p.bind(operand("acos", x))
+    return acos_p.bind(operand_of("acos", x, INEXACT))
 
 
 def atan(x: Any) -> Array:
     """Arctangent, in radians."""
-    return atan_p.bind(operand("atan", x))
+    return atan_p.bind(operand_of("atan", x, INEXACT))
 
 
 def atan2(x: Any, y: Any) -> Array:
     """The angle of the point (y, x), in radians in [-pi, pi]."""
-    return atan2_p.bind(*operands("atan2", x, y))
+    return atan2_p.bind(*operands("atan2", x, y, accepts=FLOATING))
 
 
 # ---------------------------------------------------------------- hyperbolic functions
@@ -560,32 +568,32 @@ atanh_p = elementwise("atanh", INEXACT, lambda t, y, x: div(t, sub(const_like(x,
 
 def sinh(x: Any) -> Array:
     """Hyperbolic sine."""
-    return sinh_p.bind(operand("sinh", x))
+    return sinh_p.bind(operand_of("sinh", x, INEXACT))
 
 
 def cosh(x: Any) -> Array:
     """Hyperbolic cosine."""
-    return cosh_p.bind(operand("cosh", x))
+    return cosh_p.bind(operand_of("cosh", x, INEXACT))
 
 
 def tanh(x: Any) -> Array:
     """Hyperbolic tangent."""
-    return tanh_p.bind(operand("tanh", x))
+    return tanh_p.bind(operand_of("tanh", x, INEXACT))
 
 
 def asinh(x: Any) -> Array:
     """Inverse hyperbolic sine."""
-    return asinh_p.bind(operand("asinh", x))
+    return asinh_p.bind(operand_of("asinh", x, INEXACT))
 
 
 def acosh(x: Any) -> Array:
     """Inverse hyperbolic cosine."""
-    return acosh_p.bind(operand("acosh", x))
+    return acosh_p.bind(operand_of("acosh", x, INEXACT))
 
 
 def atanh(x: Any) -> Array:
     """Inverse hyperbolic tangent."""
-    return atanh_p.bind(operand("atanh", x))
+    return atanh_p.bind(operand_of("atanh", x, INEXACT))
 
 
 # ---------------------------------------------------------------- complex numbers
@@ -616,9 +624,10 @@ def _complex_transpose(ct: Any, x: Any, y: Any) -> list[Any]:
     ]
 
 
+_PAIRED = frozenset(d for d in FLOATING if d.itemsize >= 4)  # there are complex dtypes of these
 complex_p = elementwise(
     "complex",
-    frozenset(d for d in FLOATING if d.itemsize >= 4),
+    _PAIRED,
     lambda t, out, x, y: complex(t, _zero_like(t)),
     lambda t, out, x, y: complex(_zero_like(t), t),
     result=dtypes.to_complex,
@@ -629,17 +638,17 @@ conj_p = elementwise("conj", COMPLEX, lambda t, y, x: conj(t), transpose=lambda 
 
 def real(x: Any) -> Array:
     """The real part of complex x."""
-    return real_p.bind(operand("real", x))
+    return real_p.bind(operand_of("real", x, COMPLEX))
 
 
 def imag(x: Any) -> Array:
     """The imaginary part of complex x."""
-    return imag_p.bind(operand("imag", x))
+    return imag_p.bind(operand_of("imag", x, COMPLEX))
 
 
 def complex(x: Any, y: Any) -> Array:  # noqa: A001
     """x + iy from real x and y."""
-    return complex_p.bind(*operands("complex", x, y))
+    return complex_p.bind(*operands("complex", x, y, accepts=_PAIRED))
 
 
 def conj(x: Any) -> Array:

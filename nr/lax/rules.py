@@ -46,8 +46,17 @@ def _short(x: Any) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def operands(op: str, *xs: Any) -> Sequence[Any]:
-    """Operands of one dtype, and of one shape or rank 0.
+def operand_of(op: str, x: Any, accepts: Accepts) -> Any:
+    """x as an operand whose dtype is one of a set; NumPy would convert others."""
+    if not isinstance(x, Array):
+        x = operand(op, x)
+    if x.dtype not in accepts:
+        check_dtype(op, typeof(x), accepts)
+    return x
+
+
+def operands(op: str, *xs: Any, accepts: Accepts | None = None) -> Sequence[Any]:
+    """Operands of one dtype (one of a set), and of one shape or rank 0.
 
     Python scalars take the dtype of the arrays that they meet. Mismatches are found here and not
     left to NumPy, which would promote or broadcast.
@@ -60,6 +69,8 @@ def operands(op: str, *xs: Any) -> Sequence[Any]:
     for x in xs[1:]:
         if x.dtype != first.dtype or (x.shape != first.shape and x.shape and first.shape):
             _common(op, [typeof(y) for y in xs])
+    if accepts is not None and first.dtype not in accepts:
+        check_dtype(op, typeof(first), accepts)
     return xs
 
 

@@ -66,7 +66,8 @@ def _select_n_transpose(ct: Any, which: Any, *cases: Any) -> list[Any]:
 
 def _select_n_batch(axis: Any, args: Sequence[Any], dims: Sequence[int | None]) -> Any:
     which, *cases = args
-    if dims[0] is None and typeof(which).ndim == 0 or len(set(dims)) == 1:
+    whole = typeof(which).ndim == typeof(cases[0]).ndim
+    if dims[0] is None and typeof(which).ndim == 0 or len(set(dims)) == 1 and whole:
         dim = next(d for d in dims if d is not None)
         cases = [
             broadcast_batch(c, axis.size, dim) if d is None else move_dim(c, d, dim)
@@ -105,7 +106,19 @@ def select_n(which: Any, *cases: Any) -> Array:
         ...                 nr.numpy.array([3, 4]))
         Array([3, 2], dtype=int32)
     """
-    return select_n_p.bind(operand("select_n", which), *operands("select_n", *cases))
+    return _checked(operand("select_n", which), *operands("select_n", *cases))
+
+
+def _checked(which: Any, *cases: Any) -> Array:
+    """Bind; what NumPy would broadcast or promote is found here."""
+    shape = cases[0].shape if cases else ()
+    if (
+        (which.shape and which.shape != shape)
+        or (which.dtype != dtypes.bool_dt or len(cases) != 2)
+        or any([x.shape != shape for x in cases])
+    ):
+        _select_n_aval(typeof(which), *map(typeof, cases))
+    return select_n_p.bind(which, *cases)
 
 
 def select(pred: Any, on_true: Any, on_false: Any) -> Array:
@@ -117,4 +130,4 @@ def select(pred: Any, on_true: Any, on_false: Any) -> Array:
         z if typeof(z).shape or not shape else broadcast(z, shape=shape, broadcast_dimensions=())
         for z in (y, x)
     ]
-    return select_n_p.bind(pred, *cases)
+    return _checked(pred, *cases)

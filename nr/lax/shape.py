@@ -376,7 +376,10 @@ def concatenate(xs: Any, dimension: int) -> Array:
         raise ValueError("concatenate: at least one array was expected; got none.")
     if len(xs) == 1:
         return operand("concatenate", xs[0])
-    return concatenate_p.bind(*xs, dimension=canonical_axis("concatenate", dimension, xs[0].ndim))
+    dimension = canonical_axis("concatenate", dimension, xs[0].ndim)
+    if any([x.dtype != xs[0].dtype for x in xs]):
+        _concatenate_aval(*map(typeof, xs), dimension=dimension)  # raises; NumPy would promote
+    return concatenate_p.bind(*xs, dimension=dimension)
 
 
 # ---------------------------------------------------------------- pad
@@ -443,6 +446,8 @@ def pad(x: Any, padding_value: Any, padding_config: Any) -> Array:
     """x with (low, high, interior) padding in each dimension; negative low and high cut off."""
     x, padding_value = one_dtype("pad", x, padding_value)
     config = tuple([tuple([int(n) for n in entry]) for entry in padding_config])
+    if x.dtype != padding_value.dtype:
+        _pad_aval(typeof(x), typeof(padding_value), padding_config=config)  # raises
     return pad_p.bind(x, padding_value, padding_config=config)
 
 
@@ -520,6 +525,11 @@ def slice(  # noqa: A001
         steps = None
     if steps is None and limit == x.shape and not any(start):
         return x
+    shape = x.shape
+    if len(start) != len(shape) or any(
+        [not 0 <= lo <= hi <= n for lo, hi, n in zip(start, limit, shape, strict=True)]
+    ):  # raises; NumPy would count from the end, or cut at it
+        _slice_aval(typeof(x), start_indices=start, limit_indices=limit, strides=steps)
     return slice_p.bind(x, start_indices=start, limit_indices=limit, strides=steps)
 
 

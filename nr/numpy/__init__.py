@@ -41,10 +41,12 @@ from nr.numpy.dtype_functions import (
     finfo,
     iinfo,
     isdtype,
+    isscalar,
     issubdtype,
     promote_types,
     result_type,
 )
+from nr.numpy.files import fromfile, load, save, savez
 from nr.numpy.grids import (
     c_,
     eye,
@@ -370,7 +372,6 @@ newaxis = None
 set_printoptions, get_printoptions = _np.set_printoptions, _np.get_printoptions
 printoptions = _np.printoptions
 s_, index_exp, iterable = _np.s_, _np.index_exp, _np.iterable
-save, savez = _np.save, _np.savez
 
 __array_api_version__ = _array_methods.API_VERSION
 
@@ -542,6 +543,7 @@ __all__ = [
     "frexp",
     "from_dlpack",
     "frombuffer",
+    "fromfile",
     "fromfunction",
     "fromiter",
     "fromstring",
@@ -595,6 +597,7 @@ __all__ = [
     "isposinf",
     "isreal",
     "isrealobj",
+    "isscalar",
     "issubdtype",
     "iterable",
     "ix_",
@@ -607,6 +610,7 @@ __all__ = [
     "less_equal",
     "lexsort",
     "linspace",
+    "load",
     "log",
     "log10",
     "log1p",

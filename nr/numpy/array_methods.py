@@ -244,7 +244,7 @@ def install(functions: dict[str, Any]) -> None:
         setattr(Array, f"__{name}__", _operator(f"__{name}__", function))
     Array.__matmul__ = _operator("__matmul__", functions["matmul"])
     Array.__rmatmul__ = _reflected("__rmatmul__", functions["matmul"])
-    for name in (n for n in _METHODS if n in functions):
+    for name in _METHODS:
         setattr(Array, name, functions[name])
     for name, function in _OWN_METHODS.items():
         setattr(Array, name, function)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.lax.conv import conv_general_dilated
@@ -46,8 +45,8 @@ def convolve(
     Args:
         a: a vector.
         v: a vector.
-        mode: "full" for every k where they overlap, "same" for the middle part as long as the longer
-            one, "valid" for those k where they overlap completely.
+        mode: "full" for every k where they overlap, "same" for the middle part of the longer one's
+            length, "valid" for those k where they overlap completely.
         precision: accepted for JAX's sake.
         preferred_element_type: the dtype of the result, where not the operands' common one.
 
@@ -70,7 +69,7 @@ def correlate(
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Array:
-    """The correlation of two vectors, y[k] = sum of a[k + i] conj(v[i]); arguments as of `convolve`.
+    """The correlation of two vectors, y[k] = sum of a[k + i] conj(v[i]); see `convolve`.
 
     Example:
         >>> import nr.numpy as jnp
@@ -121,7 +120,7 @@ def interp(
         x: where to evaluate it, an array of any shape.
         xp: the points' abscissae, an ascending vector.
         fp: their ordinates, a vector.
-        left: the value left of all points; by default fp[0]; "extrapolate" prolongs the first piece.
+        left: the value left of all points; fp[0] if None; "extrapolate" prolongs the first piece.
         right: the value right of all points, likewise.
         period: of the function, whose points may then be in any order.
 

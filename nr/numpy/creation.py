@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 _PYTHON_SET = frozenset(PYTHON_SCALARS)
+# NumPy takes Python floats to these in one rounding; to others they go through double precision.
+_STRAIGHT = frozenset(dtypes.DTYPES[name] for name in ("float32", "float64", "complex64"))
 _LARGEST_F32 = float(np.finfo(np.float32).max)
 
 
@@ -245,10 +247,18 @@ def _from_nested(op: str, x: Any, dtype: np.dtype | None) -> Any:
 
 
 def _from_python(op: str, x: Any, kinds: set[type], dtype: np.dtype | None) -> np.ndarray:
-    kind = next((k for k in (complex, float, int, bool) if k in kinds), float)
+    if complex in kinds:
+        kind: type = complex
+    elif float in kinds or not kinds:
+        kind = float
+    else:
+        kind = int if int in kinds else bool
     if dtype is None:
         dtype = dtypes.scalar_dtype(kind)
-    if kind is float or kind is complex:  # in double precision first: overflow gives infinity
+    if kind is float or kind is complex:
+        if dtype in _STRAIGHT:
+            with np.errstate(over="ignore"):
+                return _numpy_array(op, x, dtype)
         wide = np.dtype(np.float64 if kind is float else np.complex128)
         return _cast(_numpy_array(op, x, wide), dtype)
     return _numpy_array(op, x, dtype)
@@ -259,6 +269,11 @@ def _numpy_array(op: str, x: Any, dtype: np.dtype) -> np.ndarray:
         return np.array(x, dtype)
     except OverflowError:
         raise _overflow(op, x, dtype) from None
+    except TypeError as err:
+        raise TypeError(
+            f"{op}: numbers of dtype {dtypes.short_name(dtype)} were expected; got {_short(x)}. "
+            f"Ask for another dtype, or take the real parts."
+        ) from err
     except ValueError as err:
         raise ValueError(
             f"{op}: nested lists must be rectangular and of numbers; got {_short(x)}. "
@@ -395,12 +410,11 @@ def _full_error(value: Any, shape: tuple[int, ...]) -> ValueError:
 
 def _like(a: Any, dtype: Any, shape: Any, device: Any) -> tuple[tuple[int, ...], Any, Any]:
     """Shape, dtype and device of an array like another (or like anything with those two)."""
-    if isinstance(a, Array) or not (hasattr(a, "shape") and hasattr(a, "dtype")):
+    aval = a
+    if type(a) is ArrayImpl:
+        device = a.committed if device is None else device
+    elif not (hasattr(a, "shape") and hasattr(a, "dtype")):
         aval = operand("zeros_like", a)
-    else:
-        aval = a
-    if device is None and type(a) is ArrayImpl:
-        device = a.committed
     return (
         tuple(aval.shape) if shape is None else shape,
         aval.dtype if dtype is None else dtype,

@@ -18,8 +18,8 @@ from nr.numpy.creation import place
 from nr.numpy.promotion import dtype_and_weak
 
 __all__ = [
-    "astype", "can_cast", "finfo", "iinfo", "isdtype", "issubdtype", "promote_types",
-    "result_type",
+    "astype", "can_cast", "finfo", "iinfo", "isdtype", "isscalar", "issubdtype",
+    "promote_types", "result_type",
 ]  # fmt: skip
 
 
@@ -105,3 +105,16 @@ def isdtype(dtype: Any, kind: Any) -> bool:
         raise ValueError(
             f"isdtype: kind must be a dtype or one of {', '.join(_KINDS)}; got {kind!r}."
         ) from None
+
+
+def isscalar(element: Any) -> bool:
+    """Whether an object is a number, or an array of rank 0.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.isscalar(3), jnp.isscalar(jnp.array(3)), jnp.isscalar([3])
+        (True, True, False)
+    """
+    if isinstance(element, (Array, np.ndarray)):
+        return element.ndim == 0
+    return bool(np.isscalar(element))

@@ -16,6 +16,7 @@ import numpy as np
 
 from nr.core import dtypes
 from nr.core.array import ArrayImpl
+from nr.core.quiet import hush, unhush
 from nr.core.tracing import EVAL, current_trace
 
 # NumPy does not know bfloat16: ml_dtypes' ufuncs round and promote by rules of their own.
@@ -37,6 +38,7 @@ def unary(ufunc: Callable, accepts: frozenset[np.dtype], *, weak: bool = True) -
         @functools.wraps(general)
         def function(x: Any, /) -> Any:
             if type(x) is ArrayImpl and x.committed is None and current_trace() is EVAL:
+                token = hush()
                 try:
                     data = x.data
                     if data.dtype in accepts:
@@ -46,6 +48,8 @@ def unary(ufunc: Callable, accepts: frozenset[np.dtype], *, weak: bool = True) -
                         return ArrayImpl(out, None, weak and x.weak)
                 except Exception:  # noqa: S110 - the general definition reports it
                     pass
+                finally:
+                    unhush(token)
             return general(x)
 
         return function
@@ -80,6 +84,7 @@ def binary(
         @functools.wraps(general)
         def function(x1: Any, x2: Any, /) -> Any:
             if current_trace() is EVAL:
+                token = hush()
                 try:
                     if type(x1) is ArrayImpl:
                         if x1.committed is None:
@@ -112,6 +117,8 @@ def binary(
                         return ArrayImpl(out, None, weak and x2.weak)
                 except Exception:  # noqa: S110 - the general definition reports it
                     pass
+                finally:
+                    unhush(token)
             return general(x1, x2)
 
         return function

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nr.core import dtypes
-from nr.core.array import Array
-from nr.core.tracing import Tracer
+from nr.core.array import Array, ArrayImpl
+from nr.core.tracing import EVAL, Tracer, current_trace
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import add, ge, lt, sub
 from nr.lax.reduce import reduce_sum
@@ -79,6 +79,19 @@ def _sequence(op: str, arrays: Any) -> list[Any]:
     return [array(x) if isinstance(x, (tuple, list)) else x for x in arrays]
 
 
+def _plain(arrays: Any) -> list[np.ndarray] | None:
+    """The NumPy arrays behind Arrays of one dtype on the host, if they may be joined right away."""
+    if current_trace() is not EVAL or not isinstance(arrays, (tuple, list)) or not arrays:
+        return None
+    data = []
+    for x in arrays:
+        if type(x) is not ArrayImpl or x.committed is not None or x.data is None:
+            return None
+        data.append(x.data)
+    dtype = data[0].dtype
+    return data if all([x.dtype == dtype for x in data]) else None
+
+
 def _join(op: str, xs: list[Any], axis: Any, dtype: Any = None) -> Any:
     if dtype is None:
         xs = promote(op, *xs)
@@ -101,6 +114,12 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
         >>> jnp.concatenate([jnp.ones(2), jnp.zeros(1)])
         Array([1., 1., 0.], dtype=float32)
     """
+    data = _plain(arrays) if dtype is None else None
+    if data is not None:
+        try:
+            return ArrayImpl(np.concatenate(data, axis))
+        except (TypeError, ValueError):
+            pass  # the general way says what is wrong
     xs = _sequence("concatenate", arrays)
     if axis is None:
         return _join("concatenate", [ravel(x) for x in xs], 0, dtype)
@@ -136,6 +155,12 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
     """
     if out is not None:
         raise TypeError("stack: out must be None, since arrays are immutable. Use the result.")
+    data = _plain(arrays) if dtype is None else None
+    if data is not None:
+        try:
+            return ArrayImpl(np.stack(data, axis))
+        except (TypeError, ValueError):
+            pass  # the general way says what is wrong
     xs = [as_operand("stack", x) for x in _sequence("stack", arrays)]
     shape = xs[0].shape
     for x in xs:

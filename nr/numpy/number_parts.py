@@ -136,11 +136,7 @@ def spacing(x: Any, /) -> Array:
     """
     (x,) = promote_inexact("spacing", x)
     size = lax.abs(x)
-    above = lax.nextafter(size, const_like(x, np.inf))
-    below = lax.nextafter(size, const_like(x, 0))
-    # Beyond the largest number lies infinity: there the distance to the one below is the same.
-    largest = lax.bitwise_and(lax.is_finite(size), lax.eq(above, const_like(x, np.inf)))
-    gap = select(largest, lax.sub(size, below), lax.sub(above, size))
+    gap = lax.sub(lax.nextafter(size, const_like(x, np.inf)), size)
     gap = select(lax.is_finite(size), gap, const_like(x, np.nan))
     return copysign(gap, x)
 

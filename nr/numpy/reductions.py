@@ -15,7 +15,7 @@ from nr.core import dtypes
 from nr.core.array import Array, ArrayImpl
 from nr.core.config import config
 from nr.core.tracing import Primitive
-from nr.lax.convert import convert_element_type
+from nr.lax.convert import convert_element_type, convert_element_type_p
 from nr.lax.cumulative import cumprod_p, cumsum_p
 from nr.lax.elementwise import abs as lax_abs
 from nr.lax.elementwise import add, div, div_p, eq, gt, mul, ne, sqrt, square, sub
@@ -136,11 +136,11 @@ def _spread(x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
 
 
 # ---------------------------------------------------------------- sum and product
+_MONOIDS = {"sum": (reduce_sum_p, add, 0), "prod": (reduce_prod_p, mul, 1)}
+
+
 def _accumulate(
     op: str,
-    primitive: Primitive,
-    combine: Callable,
-    identity: int,
     a: Any,
     axis: Any,
     dtype: Any,
@@ -149,6 +149,7 @@ def _accumulate(
     where: Any,
     promote_integers: bool,
 ) -> Any:
+    primitive, combine, identity = _MONOIDS[op]
     a = _array(op, a)
     given = a.dtype
     if dtype is None:
@@ -163,7 +164,7 @@ def _accumulate(
     elif dtype.kind == "b":
         work = config.default_int
     if given != work:
-        a = convert_element_type(a, work)
+        a = convert_element_type_p.bind(a, new_dtype=work)
     shape = a.shape
     axes = _axes(op, axis, len(shape))
     if where is not None:
@@ -203,11 +204,8 @@ def sum(  # noqa: A001
         >>> jnp.sum(jnp.array([[1, 2], [3, 4]]), axis=0)
         Array([4, 6], dtype=int32)
     """
-    if out is not None:
-        _no_out("sum", out)
-    return _accumulate(
-        "sum", reduce_sum_p, add, 0, a, axis, dtype, keepdims, initial, where, promote_integers
-    )
+    _no_out("sum", out)
+    return _accumulate("sum", a, axis, dtype, keepdims, initial, where, promote_integers)
 
 
 def prod(
@@ -221,11 +219,8 @@ def prod(
     promote_integers: bool = True,
 ) -> Array:
     """The product of elements over axes; arguments as of `sum`."""
-    if out is not None:
-        _no_out("prod", out)
-    return _accumulate(
-        "prod", reduce_prod_p, mul, 1, a, axis, dtype, keepdims, initial, where, promote_integers
-    )
+    _no_out("prod", out)
+    return _accumulate("prod", a, axis, dtype, keepdims, initial, where, promote_integers)
 
 
 # ---------------------------------------------------------------- extremes
@@ -240,11 +235,8 @@ def _limit(dtype: np.dtype, largest: bool) -> Any:
     return complex(end, end) if dtype in dtypes.COMPLEX else end
 
 
-def _extreme(
-    op: str, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any
-) -> Any:
-    if out is not None:
-        _no_out(op, out)
+def _extreme(op: str, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any) -> Any:
+    _no_out(op, out)
     primitive = reduce_max_p if op == "max" else reduce_min_p
     a = _array(op, a)
     shape = a.shape
@@ -323,20 +315,18 @@ amin = min
 
 def ptp(a: Any, axis: Any = None, out: None = None, keepdims: bool = False) -> Array:
     """The largest less the smallest element over axes."""
-    if out is not None:
-        _no_out("ptp", out)
+    _no_out("ptp", out)
     a = _array("ptp", a)
     return sub(max(a, axis, keepdims=keepdims), min(a, axis, keepdims=keepdims))
 
 
 # ---------------------------------------------------------------- truth
 def _truth(op: str, a: Any, axis: Any, out: Any, keepdims: bool, where: Any) -> Any:
-    if out is not None:
-        _no_out(op, out)
+    _no_out(op, out)
     primitive = reduce_or_p if op == "any" else reduce_and_p
     a = _array(op, a)
     if a.dtype.kind != "b":
-        a = convert_element_type(a, np.bool_)
+        a = convert_element_type_p.bind(a, new_dtype=dtypes.bool_dt)
     shape = a.shape
     axes = _axes(op, axis, len(shape))
     if where is not None:
@@ -404,8 +394,7 @@ def mean(
         >>> jnp.mean(jnp.array([[1, 2], [3, 4]]), axis=0)
         Array([2., 3.], dtype=float32)
     """
-    if out is not None:
-        _no_out("mean", out)
+    _no_out("mean", out)
     a = _array("mean", a)
     work, result_dtype = _moment_dtypes("mean", a.dtype, dtype)
     shape = a.shape
@@ -424,9 +413,16 @@ def mean(
 
 
 def _variance(
-    op: str, a: Any, axis: Any, dtype: Any, ddof: Any, where: Any, mean: Any, correction: Any
-) -> tuple[Any, tuple[int, ...], tuple[int, ...], np.dtype]:
-    """The variance in the dtype of computation, with the shape, axes and dtype of the result."""
+    op: str,
+    a: Any,
+    axis: Any,
+    dtype: Any,
+    ddof: Any,
+    keepdims: bool,
+    where: Any,
+    mean: Any,
+    correction: Any,
+) -> Any:
     if correction is not None:
         if ddof != 0:
             raise ValueError(
@@ -446,7 +442,7 @@ def _variance(
             raise ValueError(f"{op}: of {a.aval} the dtype must be complex; got {dtype}.")
     work, result_dtype = _moment_dtypes(op, given, dtype)
     if given != work:
-        a = convert_element_type(a, work)
+        a = convert_element_type_p.bind(a, new_dtype=work)
     shape = a.shape
     axes = _axes(op, axis, len(shape))
     mask = None if where is None else _mask(op, where, shape)
@@ -461,7 +457,11 @@ def _variance(
     if mask is not None:
         squares = select(mask, squares, full_like(squares, 0))
     total = reduce_sum_p.bind(squares, axes=axes)
-    return _divide_by_freedom(total, n, ddof), shape, axes, dtypes.to_real(result_dtype)
+    result = _divide_by_freedom(total, n, ddof)
+    if op == "std":
+        result = sqrt(result)
+    result = convert_element_type(result, dtypes.to_real(result_dtype))
+    return _keep(result, shape, axes) if keepdims else result
 
 
 def _divide_by_freedom(total: Any, n: Any, ddof: Any) -> Any:
@@ -503,13 +503,8 @@ def var(
         >>> jnp.var(jnp.array([1., 2., 3.]), ddof=1)
         Array(1., dtype=float32)
     """
-    if out is not None:
-        _no_out("var", out)
-    result, shape, axes, result_dtype = _variance(
-        "var", a, axis, dtype, ddof, where, mean, correction
-    )
-    result = convert_element_type(result, result_dtype)
-    return _keep(result, shape, axes) if keepdims else result
+    _no_out("var", out)
+    return _variance("var", a, axis, dtype, ddof, keepdims, where, mean, correction)
 
 
 def std(
@@ -525,30 +520,24 @@ def std(
     correction: float | None = None,
 ) -> Array:
     """The standard deviation over axes, the root of `var`; arguments as of `var`."""
-    if out is not None:
-        _no_out("std", out)
-    result, shape, axes, result_dtype = _variance(
-        "std", a, axis, dtype, ddof, where, mean, correction
-    )
-    result = convert_element_type(sqrt(result), result_dtype)
-    return _keep(result, shape, axes) if keepdims else result
+    _no_out("std", out)
+    return _variance("std", a, axis, dtype, ddof, keepdims, where, mean, correction)
 
 
 # ---------------------------------------------------------------- positions of extremes
 def _arg_extreme(op: str, a: Any, axis: Any, out: Any, keepdims: bool | None) -> Any:
-    if out is not None:
-        _no_out(op, out)
+    _no_out(op, out)
     primitive = argmax_p if op == "argmax" else argmin_p
     a = _array(op, a)
-    if a.dtype in dtypes.COMPLEX:
+    if a.dtype.kind == "c":
         check_dtype(op, a.aval, dtypes.REAL | dtypes.BOOL)
     shape = a.shape
     if axis is None:
         axes = tuple(range(len(shape)))
         a, axis = reshape(a, (_count(shape, axes),)), 0
     else:
-        axis = canonical_axis(op, axis, len(shape))
-        axes = (axis,)
+        axes = _axes(op, axis, len(shape))
+        axis = axes[0]
     index_dtype = config.default_int
     if a.shape[axis] > np.iinfo(index_dtype).max:
         index_dtype = dtypes.DTYPES["int64"]
@@ -743,7 +732,8 @@ def _running(
     work = config.default_int if dtype.kind == "b" else dtype
     if a.dtype != work:
         a = convert_element_type(a, work)
-    return convert_element_type(primitive.bind(a, axis=axis, reverse=False), dtype)
+    result = primitive.bind(a, axis=axis, reverse=False)
+    return result if work == dtype else convert_element_type(result, dtype)
 
 
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
@@ -754,15 +744,13 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None)
         >>> jnp.cumsum(jnp.array([1, 2, 3]))
         Array([1, 3, 6], dtype=int32)
     """
-    if out is not None:
-        _no_out("cumsum", out)
+    _no_out("cumsum", out)
     return _running("cumsum", cumsum_p, a, axis, dtype)
 
 
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """Running products along an axis (of the flat array if None)."""
-    if out is not None:
-        _no_out("cumprod", out)
+    _no_out("cumprod", out)
     return _running("cumprod", cumprod_p, a, axis, dtype)
 
 

@@ -46,6 +46,4 @@ def hanning(M: int) -> Array:
 def kaiser(M: int, beta: Any) -> Array:
     """The Kaiser window of M points; a larger beta narrows it."""
     points = known_scalar("kaiser", "M", M)
-    return asarray(
-        np.kaiser(points, known_scalar("kaiser", "beta", beta)), config.default_float
-    )
+    return asarray(np.kaiser(points, known_scalar("kaiser", "beta", beta)), config.default_float)

@@ -244,13 +244,16 @@ def categorical(
     batch = (*logits.shape[:axis], *logits.shape[axis + 1 :])
     shape = batch if shape is None else canonical_shape("categorical", shape)
     prefix = shape[: len(shape) - len(batch)]
-    if shape[len(prefix) :] != batch:
+    tail = shape[len(prefix) :]
+    if len(tail) != len(batch) or any(
+        m != n and (m != 1 or not replace) for m, n in zip(batch, tail, strict=True)
+    ):
         raise ValueError(
             f"categorical: the shape must end in {batch}, that of the logits without axis {axis}; "
             f'got shape {shape} for {logits.aval} as "logits".'
         )
     if replace:
-        full = (*prefix, *logits.shape)
+        full = (*prefix, *tail[:axis], logits.shape[axis], *tail[axis:])
         perturbed = add(gumbel(raw, full, dtype, mode), broadcast_to(logits, full))
         return argmax(perturbed, axis + len(prefix), config.default_int)
     n, k = logits.shape[axis], math.prod(prefix)

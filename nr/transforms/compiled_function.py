@@ -18,6 +18,7 @@ from nr.core.array import DELETED, Array, ArrayImpl
 from nr.core.avals import ShapedArray
 from nr.core.config import config
 from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
+from nr.core.quiet import hush, unhush
 from nr.core.source_info import filtered, function_name, user_source
 from nr.core.tracing import EVAL, PYTHON_SCALARS, axis_env, current_trace, typeof
 from nr.core.tree_codegen import emit_flatten, emit_unflatten
@@ -389,8 +390,11 @@ def _context() -> tuple:
 
 def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
     if plan.device is None:
-        with np.errstate(all="ignore"):
+        token = hush()
+        try:
             outs = plan.program(*values)
+        finally:
+            unhush(token)
     else:
         backend = plan.device.backend
         with backend.on(plan.device):

@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import typeof
 from nr.core.trees import flatten_axes, tree_flatten, tree_structure, tree_unflatten
@@ -67,7 +69,10 @@ def vmap(
         dims += [0] * (len(leaves) - len(dims))
         size, dims = _mapped_size(leaves, dims, axis_size, signature, args, kwargs)
         flat = FlatFun(fun, in_tree, "vmap")
-        leaves = [x if d is None else operand("vmap", x) for x, d in zip(leaves, dims, strict=True)]
+        leaves = [  # Python numbers that are not mapped stay what they are
+            operand("vmap", x) if d is not None or isinstance(x, np.ndarray) else x
+            for x, d in zip(leaves, dims, strict=True)
+        ]
         outs, out_dims = vmap_flat(flat, leaves, dims, size, axis_name)
         wanted = flatten_axes("out_axes", flat.out_tree, out_axes)
         results = [_place(x, d, w, size) for x, d, w in zip(outs, out_dims, wanted, strict=True)]

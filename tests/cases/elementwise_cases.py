@@ -42,14 +42,6 @@ def _wide(reference):
     return rounded
 
 
-def _to_real(reference):
-    def rounded(*xs):
-        with np.errstate(all="ignore"):
-            return np.asarray(reference(*xs))
-
-    return rounded
-
-
 def _round_away(x):
     return np.copysign(np.floor(np.abs(x) + 0.5), x)
 
@@ -239,7 +231,6 @@ def _signed_reference(reference):
     return both
 
 
-# The zeros of NumPy's and XLA's cos, exp and so on have no sign to speak of: all others do.
 SPECIAL = [
     OpCase(
         f"{name} of special values",
@@ -251,8 +242,9 @@ SPECIAL = [
         primitive=name,
     )
     for name, reference in [
-        *[(name, reference) for name, reference, *_ in FUNCTIONS if name != "exp2"],
+        *[(name, reference) for name, reference, *_ in FUNCTIONS if name not in ("exp2", "sign")],
         ("exp2", np.exp2),
+        ("sign", lambda x: np.where(x == 0, x, np.sign(x))),
         ("abs", np.abs),
         ("round", _round_away),
     ]
@@ -497,7 +489,8 @@ def _right_logical(bits, x, y):
 
 
 def _right_arithmetic(bits, x, y):
-    return x >> (y if 0 <= y < bits else bits - 1) if x < 0 or 0 <= y < bits else 0
+    signed = (x + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)  # unsigned dtypes too, as in XLA
+    return signed >> (y if 0 <= y < bits else bits - 1)
 
 
 MORE_INTS = ("int32", "int64", "int8", "uint8", "uint16", "uint32", "uint64")

@@ -244,6 +244,8 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         "reduce_precision": reduce_precision,
         "copy": copy,
         "stop_gradient": lambda x: x,
+        # in a program, which runs on one device; eagerly the primitive itself places
+        "device_put": lambda x, *, device: x,
         "select_n": select_n,
         "clamp": clamp,
     }
