@@ -45,7 +45,9 @@ def test_pure_callback_of_trees_and_keywords():
 
 def test_pure_callback_in_a_loop():
     callback, calls = spy()
-    f = nr.jit(lambda x: lax.scan(lambda c, _: (nr.pure_callback(callback, F3, c), None), x, None, 3)[0])
+    f = nr.jit(
+        lambda x: lax.scan(lambda c, _: (nr.pure_callback(callback, F3, c), None), x, None, 3)[0]
+    )
     close(f(X), np.sin(np.sin(np.sin(X))))
     assert len(calls) == 3
 
@@ -56,9 +58,14 @@ def test_pure_callback_that_is_not_needed_is_dropped():
     assert calls == []
 
 
-@pytest.mark.parametrize("method, shapes", [
-    ("sequential", [(3,), (3,)]), ("expand_dims", [(2, 3)]), ("broadcast_all", [(2, 3)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "method, shapes",
+    [
+        ("sequential", [(3,), (3,)]),
+        ("expand_dims", [(2, 3)]),
+        ("broadcast_all", [(2, 3)]),
+    ],
+)
 def test_vmap_methods(method, shapes):
     callback, calls = spy()
     batch = np.stack([X, X + 1.0])
@@ -81,14 +88,18 @@ def test_vmap_methods_with_an_unmapped_argument():
 
 def test_pure_callback_errors():
     callback, _ = spy()
-    with pytest.raises(NotImplementedError, match="pure_callback: under vmap.*vmap_method='sequential'"):
+    with pytest.raises(
+        NotImplementedError, match="pure_callback: under vmap.*vmap_method='sequential'"
+    ):
         nr.vmap(lambda x: nr.pure_callback(callback, F3, x))(np.stack([X]))
     with pytest.raises(ValueError, match="vmap_method must be .*got 'fast'"):
         nr.pure_callback(callback, F3, X, vmap_method="fast")
     with pytest.raises(ValueError, match="can't be differentiated.*custom_jvp or nr.custom_vjp"):
         nr.grad(lambda x: jnp.sum(nr.pure_callback(callback, F3, x)))(X)
     for wrap in (lambda f: f, nr.jit):
-        with pytest.raises(ValueError, match=r"callback must return f64\[3\], as declared; got shape \(\)"):
+        with pytest.raises(
+            ValueError, match=r"callback must return f64\[3\], as declared; got shape \(\)"
+        ):
             wrap(lambda x: nr.pure_callback(lambda v: 1.0, F3, x))(X)
         with pytest.raises(ValueError, match="must return the declared structure"):
             wrap(lambda x: nr.pure_callback(lambda v: (v, v), F3, x))(X)

@@ -73,7 +73,9 @@ def test_recomputation_is_not_merged_with_the_forward_pass():
     assert count(program, "checkpoint") == 2
     # Four sines forward, and at least three again before the cosines.
     assert count(program, "sin") >= 7
-    assert count(simplify(nr.make_jaxpr(nr.value_and_grad(lambda x: jnp.sum(deep(x))))(X)), "sin") == 4
+    assert (
+        count(simplify(nr.make_jaxpr(nr.value_and_grad(lambda x: jnp.sum(deep(x))))(X)), "sin") == 4
+    )
 
 
 def test_recomputation_happens_when_the_program_runs():
@@ -116,16 +118,22 @@ def test_values_and_derivatives_are_those_of_the_function():
         got, want = wrap(nr.grad(loss(g), (0, 1)))(p, X), nr.grad(loss(f), (0, 1))(p, X)
         nr.tree.map(lambda a, b: close(a, np.asarray(b)), got, want)
     t = {"w": X + 1.0, "b": np.float64(2.0)}
-    close(nr.jvp(lambda p: g(p, X)["y"], (p,), (t,))[1],
-          np.asarray(nr.jvp(lambda p: f(p, X)["y"], (p,), (t,))[1]))  # fmt: skip
-    close(nr.hessian(lambda x: loss(g)(p, x))(X), np.asarray(nr.hessian(lambda x: loss(f)(p, x))(X)))
+    close(
+        nr.jvp(lambda p: g(p, X)["y"], (p,), (t,))[1],
+        np.asarray(nr.jvp(lambda p: f(p, X)["y"], (p,), (t,))[1]),
+    )
+    close(
+        nr.hessian(lambda x: loss(g)(p, x))(X), np.asarray(nr.hessian(lambda x: loss(f)(p, x))(X))
+    )
 
 
 def test_nested_checkpoints():
     inner = nr.checkpoint(lambda x: jnp.sin(jnp.sin(x)))
     outer = nr.checkpoint(lambda x: inner(inner(x)))
     assert residual_shapes(outer, X) == [(3,)]
-    close(nr.grad(lambda x: jnp.sum(outer(x)))(X), np.asarray(nr.grad(lambda x: jnp.sum(deep(x)))(X)))
+    close(
+        nr.grad(lambda x: jnp.sum(outer(x)))(X), np.asarray(nr.grad(lambda x: jnp.sum(deep(x)))(X))
+    )
 
 
 def test_static_arguments_and_decorator_options():

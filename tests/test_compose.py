@@ -425,8 +425,14 @@ def test_perturbations_are_not_confused() -> None:
 
 
 def test_hessians_agree_in_all_four_ways() -> None:
-    ways = [nr.jacfwd(nr.jacfwd(trig)), nr.jacfwd(nr.jacrev(trig)), nr.jacrev(nr.jacfwd(trig)),
-            nr.jacrev(nr.jacrev(trig)), nr.hessian(nr.jit(trig)), nr.jit(nr.hessian(trig))]  # fmt: skip
+    ways = [
+        nr.jacfwd(nr.jacfwd(trig)),
+        nr.jacfwd(nr.jacrev(trig)),
+        nr.jacrev(nr.jacfwd(trig)),
+        nr.jacrev(nr.jacrev(trig)),
+        nr.hessian(nr.jit(trig)),
+        nr.jit(nr.hessian(trig)),
+    ]
     first = np.asarray(ways[0](X))
     assert first.shape == (3, 3) and np.any(np.diagonal(first) != 0)
     for way in ways[1:]:

@@ -122,17 +122,17 @@ def test_scan_gradient_by_xs_and_by_what_it_closes_over():
     np.testing.assert_allclose(
         np.sum(np.asarray(gxs) * t), quotient(lambda z: f(w, z), XS, t), rtol=1e-8
     )
-    np.testing.assert_allclose(
-        np.asarray(gw) @ X, quotient(lambda z: f(z, XS), w, X), rtol=1e-8
-    )
+    np.testing.assert_allclose(np.asarray(gw) @ X, quotient(lambda z: f(z, XS), w, X), rtol=1e-8)
 
 
 def test_scan_with_integer_carry_and_outputs_is_differentiable():
     def f(x):
         (i, h), (ys, evens) = lax.scan(
             lambda c, e: ((c[0] + 1, c[1] * x), (c[1] * c[0], c[0] % 2 == 0)),
-            (0, x), None, length=4,
-        )  # fmt: skip
+            (0, x),
+            None,
+            length=4,
+        )
         return jnp.sum(ys * jnp.where(evens, 2.0, 3.0)[:, None]) + jnp.sum(h) * i
 
     check_gradients(f, X)
@@ -179,7 +179,9 @@ def test_scan_weak_carry_takes_the_type_of_the_body():
     carry, ys = lax.scan(lambda c, x: (c + x, c), 0.0, XS[:, 0])
     assert carry.dtype == np.float64 and ys.dtype == np.float64
     close(carry, XS[:, 0].sum())
-    assert lax.scan(lambda c, x: (c + x, c), 0, np.arange(3, dtype=np.float32))[0].dtype == np.float32
+    assert (
+        lax.scan(lambda c, x: (c + x, c), 0, np.arange(3, dtype=np.float32))[0].dtype == np.float32
+    )
     assert lax.fori_loop(0, 3, lambda i, c: c + X[0], 0.0).dtype == np.float64
     assert lax.while_loop(lambda c: c < 3, lambda c: c + np.float64(1.5), 0.0).dtype == np.float64
 
@@ -193,12 +195,18 @@ def test_python_numbers_start_loops_with_all_their_digits():
 
 
 def test_scan_errors():
-    with pytest.raises(TypeError, match=r"scan: carry must keep its type; `carry\['h'\]\[0\]` "
-                       r"starts as f32\[3\] but the body returns f64\[3\].*astype\('float32'\)"):  # fmt: skip
+    with pytest.raises(
+        TypeError,
+        match=r"scan: carry must keep its type; `carry\['h'\]\[0\]` "
+        r"starts as f32\[3\] but the body returns f64\[3\].*astype\('float32'\)",
+    ):
         init = {"h": [np.zeros(3, np.float32)], "i": np.int32(0)}
         lax.scan(lambda c, x: ({"h": [jnp.asarray(X)], "i": c["i"]}, None), init, None, length=2)
-    with pytest.raises(TypeError, match=r"scan: carry must keep its type; `carry` starts as "
-                       r"f64\[3\] but the body returns f64\[4,3\]"):  # fmt: skip
+    with pytest.raises(
+        TypeError,
+        match=r"scan: carry must keep its type; `carry` starts as "
+        r"f64\[3\] but the body returns f64\[4,3\]",
+    ):
         lax.scan(lambda c, x: (jnp.asarray(XS), None), X, None, length=2)
     with pytest.raises(TypeError, match="scan: carry must keep its structure"):
         lax.scan(lambda c, x: ((c, c), None), X, XS)
@@ -228,8 +236,9 @@ def test_while_is_a_loop():
     close(doubled(X), doubled_loop(X))
     close(nr.jit(doubled)(X), doubled_loop(X))
     close(lax.while_loop(lambda c: False, lambda c: c + 1, X), X)
-    out = lax.while_loop(lambda c: c["i"] < 5, lambda c: {"i": c["i"] + 1, "v": c["v"] * 2},
-                         {"i": 0, "v": X})  # fmt: skip
+    out = lax.while_loop(
+        lambda c: c["i"] < 5, lambda c: {"i": c["i"] + 1, "v": c["v"] * 2}, {"i": 0, "v": X}
+    )
     close(out, {"i": 5, "v": X * 32})
 
 
@@ -260,8 +269,10 @@ def test_while_forward_mode():
 
 @pytest.mark.parametrize("wrap", [lambda f: f, nr.jit, nr.checkpoint], ids=["eager", "jit", "ckpt"])
 def test_while_reverse_mode_error(wrap):
-    with pytest.raises(ValueError, match="while_loop: reverse-mode.*nr.lax.scan.*fori_loop with "
-                       "static bounds.*nr.jvp"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match="while_loop: reverse-mode.*nr.lax.scan.*fori_loop with static bounds.*nr.jvp",
+    ):
         nr.grad(wrap(lambda x: jnp.sum(doubled(x))))(X)
 
 
@@ -274,7 +285,9 @@ def test_while_reverse_mode_is_defined_where_the_loop_does_not_depend_on_the_arg
 
 
 def test_while_errors():
-    with pytest.raises(TypeError, match=r"while_loop: cond_fun must return one b1\[\]; got f64\[3\]"):
+    with pytest.raises(
+        TypeError, match=r"while_loop: cond_fun must return one b1\[\]; got f64\[3\]"
+    ):
         lax.while_loop(lambda c: c, lambda c: c, X)
     with pytest.raises(TypeError, match=r"while_loop: carry must keep its type; `carry\[1\]`"):
         lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sum(c[1])), (0, X))
@@ -314,8 +327,11 @@ def test_fori_index_keeps_the_type_of_the_bounds():
     lax.fori_loop(0, 2, lambda i, h: (kinds.append(i.dtype), h)[1], 0.0)
     lax.fori_loop(np.int64(0), np.int64(2), lambda i, h: (kinds.append(i.dtype), h)[1], 0.0)
     assert kinds[0] == np.int32 and kinds[-1] == np.int64
-    with pytest.raises(TypeError, match=r'fori_loop: bounds must be rank-0 integers; got f32\[\] for '
-                       r'"upper"'):  # fmt: skip
+    with pytest.raises(
+        TypeError,
+        match=r"fori_loop: bounds must be rank-0 integers; got f32\[\] for "
+        r'"upper"',
+    ):
         lax.fori_loop(0, 2.5, lambda i, h: h, 0.0)
 
 
@@ -399,14 +415,19 @@ def test_branch_mismatch_errors():
     def other(x):
         return {"a": x.astype("float32")}
 
-    with pytest.raises(TypeError, match=r"cond: branches must return the same types; "
-                       r"`out\['a'\]` is f32\[3\] from other and f64\[3\] from one.*astype"):  # fmt: skip
+    with pytest.raises(
+        TypeError,
+        match=r"cond: branches must return the same types; "
+        r"`out\['a'\]` is f32\[3\] from other and f64\[3\] from one.*astype",
+    ):
         lax.cond(True, one, other, X)
     with pytest.raises(TypeError, match="cond: branches must return the same structure; got"):
         lax.cond(True, one, lambda x: x, X)
     with pytest.raises(TypeError, match=r"switch: branches must return the same types"):
         lax.switch(0, [one, other], X)
-    with pytest.raises(TypeError, match=r"cond: the predicate must have rank 0; got b1\[3\].*where"):
+    with pytest.raises(
+        TypeError, match=r"cond: the predicate must have rank 0; got b1\[3\].*where"
+    ):
         lax.cond(X > 0, one, one, X)
 
 
@@ -432,9 +453,10 @@ def test_closed_over_tracers_are_operands():
         close(nr.vmap(f, (0, None))(batch, n), np.stack([loop(x, n) for x in batch]))
         t = np.array([0.7, -0.2, 1.1])
         np.testing.assert_allclose(
-            np.asarray(nr.jvp(lambda x: f(x, n), (X,), (t,))[1]),
-            quotient(lambda x: loop(x, n), X, t), rtol=1e-8,
-        )  # fmt: skip
+            np.asarray(nr.jvp(lambda x, n=n: f(x, n), (X,), (t,))[1]),
+            quotient(lambda x, n=n: loop(x, n), X, t),
+            rtol=1e-8,
+        )
 
 
 # ---------------------------------------------------------------- map, associative_scan

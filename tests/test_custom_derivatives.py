@@ -109,7 +109,7 @@ def test_jvp_of_trees_and_integers():
 
     p = {"a": X, "b": (X + 1.0,)}
     for g in (f, nr.jit(f)):
-        grads = nr.grad(lambda p: jnp.sum(g(p, 3)["s"]))(p)
+        grads = nr.grad(lambda p, g=g: jnp.sum(g(p, 3)["s"]))(p)
         close(grads["a"], 3 * (X + 1.0))
         close(grads["b"][0], 3 * X)
 
@@ -171,7 +171,9 @@ def test_custom_jvp_errors():
     with pytest.raises(TypeError, match=r"custom_jvp: the rule of <lambda> must return a pair"):
         nr.jvp(f, (X,), (X,))
     f.defjvp(lambda p, t: (p[0], jnp.sum(t[0])))
-    with pytest.raises(TypeError, match=r"a tangent of the type of its output, f64\[3\]; got f64\[\]"):
+    with pytest.raises(
+        TypeError, match=r"a tangent of the type of its output, f64\[3\]; got f64\[\]"
+    ):
         nr.jvp(f, (X,), (X,))
     f.defjvp(lambda p, t: (p[0], (t[0],)))
     with pytest.raises(TypeError, match="an output and a tangent of the same structure"):

@@ -118,7 +118,10 @@ def test_traces_say_what_differed():
     f(2.0, {"w": X})
     records = f.traces()
     assert [r.differs for r in records[:3]] == [
-        "first trace", "x: f64[3] -> f64[2]", "params['w']: f64[3] -> f32[3]"]  # fmt: skip
+        "first trace",
+        "x: f64[3] -> f64[2]",
+        "params['w']: f64[3] -> f32[3]",
+    ]
     assert "n: 1 -> 2" in records[3].differs or "n: None -> 2" in records[3].differs
     assert records[4].differs == "the structure of the arguments"
     assert "f32[] (weak)" in records[5].differs
@@ -179,8 +182,11 @@ def test_jitted_methods():
 
 def test_unhashable_static_argument():
     f = nr.jit(lambda x, shape: x.reshape(shape), static_argnames="shape")
-    with pytest.raises(ValueError, match=r"jit: static arguments must be hashable; got list for "
-                       "`shape` of <lambda>. Pass a tuple"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"jit: static arguments must be hashable; got list for "
+        "`shape` of <lambda>. Pass a tuple",
+    ):
         f(X, [3, 1])
     with pytest.raises(ValueError, match="static arguments must be hashable; got list for `shape`"):
         f(X, shape=[3, 1])
@@ -207,8 +213,11 @@ def test_a_donated_array_is_gone():
 
 
 def test_donation_of_trees_and_by_name():
-    f = nr.jit(lambda state, *, extra: nr.tree.map(lambda s: s + extra, state),
-               donate_argnums=(0,), donate_argnames=("extra",))  # fmt: skip
+    f = nr.jit(
+        lambda state, *, extra: nr.tree.map(lambda s: s + extra, state),
+        donate_argnums=(0,),
+        donate_argnames=("extra",),
+    )
     state, extra = {"a": jnp.asarray(X), "b": jnp.asarray(X)}, jnp.asarray(1.5)
     out = f(state, extra=extra)
     close(out["a"], X + 1.5)
@@ -258,7 +267,9 @@ def test_results_do_not_share_memory_with_numpy_arguments():
     identity, pair = nr.jit(lambda a: a), nr.jit(lambda a: (a.reshape(1, 3), a[::-1], {"k": a}))
     for _ in range(2):
         out, (row, reverse, tree) = identity(x), pair(x)
-        assert not any(np.may_share_memory(np.asarray(o), x) for o in (out, row, reverse, tree["k"]))
+        assert not any(
+            np.may_share_memory(np.asarray(o), x) for o in (out, row, reverse, tree["k"])
+        )
     x[:] = 0.0
     close(out, X)
     close(row[0], X)
@@ -353,7 +364,12 @@ def test_an_exception_leaves_no_state():
             raise KeyError("mine")
         return x * 2.0
 
-    for transform in (lambda f: f, nr.vmap, lambda f: nr.grad(lambda x: jnp.sum(f(x))), nr.checkpoint):
+    for transform in (
+        lambda f: f,
+        nr.vmap,
+        lambda f: nr.grad(lambda x: jnp.sum(f(x))),
+        nr.checkpoint,
+    ):
         with pytest.raises(KeyError, match="mine"):
             transform(f)(X)
         close(jnp.sin(X), np.sin(X))  # eager work is eager again
@@ -386,8 +402,11 @@ def test_large_python_integers():
 
 def test_argument_errors_name_the_argument():
     f = nr.jit(lambda x, params: x)
-    with pytest.raises(TypeError, match=r"jit: arguments must be arrays, numbers or pytrees of them; "
-                       r"got 'adam' of type str at .*\['name'\].*static"):  # fmt: skip
+    with pytest.raises(
+        TypeError,
+        match=r"jit: arguments must be arrays, numbers or pytrees of them; "
+        r"got 'adam' of type str at .*\['name'\].*static",
+    ):
         f(X, {"name": "adam"})
     with pytest.raises(TypeError, match="jit: the function must return arrays or numbers.*'text'"):
         nr.jit(lambda x: {"a": "text"})(X)

@@ -18,8 +18,22 @@ def test_jit(case, dtype):
     check_jit(case, dtype)
 
 
+# nr alone binds these, with operands of its own making: no user's operands reach them.
+INTERNAL = (
+    "select_and_gather_add",
+    "select_and_scatter_add",
+    "normal_from_uniform",
+    "log_of_uniform",
+)
+
+
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, id=f"{case.name}-{case.dtypes[0]}") for case in ALL_CASES]
+    "case",
+    [
+        pytest.param(case, id=f"{case.name}-{case.dtypes[0]}")
+        for case in ALL_CASES
+        if case.primitive not in INTERNAL
+    ],
 )
 def test_errors(case):
     check_errors(case, case.dtypes[0])

@@ -84,7 +84,9 @@ def test_the_message_names_globals_and_dicts():
         jnp.sin(cache["h"])
     global LEAKED
     nr.vmap(_leak_to_global)(X)
-    with pytest.raises(nr.errors.UnexpectedTracerError, match="held by global 'LEAKED' of module .*test_leaks"):
+    with pytest.raises(
+        nr.errors.UnexpectedTracerError, match="held by global 'LEAKED' of module .*test_leaks"
+    ):
         jnp.sin(LEAKED)
     LEAKED = None
 

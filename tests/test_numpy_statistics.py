@@ -1,5 +1,6 @@
 """Without these, statistics, sampled functions and polynomials could differ from NumPy's."""
 
+import jax
 import jax.numpy as jax_numpy
 import numpy as np
 import pytest
@@ -94,7 +95,8 @@ def test_quantile_edges():
     assert float(statistics.quantile(infinite, 0.5)) == 2.0
     for dtype in ("int32", "bfloat16", "float16", "bool"):
         x = np.ones(4).astype(nr.core.dtypes.DTYPES[dtype])
-        assert statistics.quantile(wrapped(x), 0.3).dtype == jax_numpy.quantile(x, 0.3).dtype
+        theirs = jax.eval_shape(lambda a: jax_numpy.quantile(a, 0.3), x)
+        assert statistics.quantile(wrapped(x), 0.3).dtype == theirs.dtype
     with pytest.raises(ValueError, match="quantile: method must be one of"):
         statistics.quantile(infinite, 0.5, method="weibull")
     check_gradient(lambda a: statistics.quantile(a, 0.3, axis=1), normal(3, 6))
@@ -176,7 +178,9 @@ def test_histogram_edges():
         check(*pair("histogram_bin_edges", statistics, bins=3), x)
     for dtype in ("int32", "float32", "bfloat16"):
         x = np.arange(4).astype(nr.core.dtypes.DTYPES[dtype])
-        for ours, theirs in zip(statistics.histogram(wrapped(x)), jax_numpy.histogram(x)):
+        for ours, theirs in zip(
+            statistics.histogram(wrapped(x)), jax.eval_shape(jax_numpy.histogram, x)
+        ):
             assert ours.dtype == theirs.dtype
 
 

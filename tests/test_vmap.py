@@ -1,4 +1,4 @@
-"""Without these tests vmap could map the wrong axis, or collectives mix up lanes, without notice."""
+"""Without these tests vmap could map a wrong axis, or collectives mix up lanes, unnoticed."""
 
 from __future__ import annotations
 
@@ -124,8 +124,13 @@ def test_all_gather_and_ppermute():
 
 def test_nested_names():
     def f(x):
-        return (lax.psum(x, "i"), lax.psum(x, "j"), lax.psum(x, ("i", "j")),
-                lax.axis_index("i") * 10 + lax.axis_index("j"), lax.axis_index(("i", "j")))  # fmt: skip
+        return (
+            lax.psum(x, "i"),
+            lax.psum(x, "j"),
+            lax.psum(x, ("i", "j")),
+            lax.axis_index("i") * 10 + lax.axis_index("j"),
+            lax.axis_index(("i", "j")),
+        )
 
     m = A[0]
     for wrap in (lambda f: f, nr.jit):
@@ -194,13 +199,21 @@ def test_errors_name_arguments_and_sizes():
     def f(x, params):
         return x
 
-    with pytest.raises(ValueError, match=r"vmap: mapped axes must have equal size; got 3 for `x` "
-                       r"\(axis 0, f64\[3\]\) and 2 for `params\['w'\]` \(axis 0, f64\[2,3,4\]\)"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=r"vmap: mapped axes must have equal size; got 3 for `x` "
+        r"\(axis 0, f64\[3\]\) and 2 for `params\['w'\]` \(axis 0, f64\[2,3,4\]\)",
+    ):
         nr.vmap(f)(X, {"w": A})
-    with pytest.raises(ValueError, match=r"one of the argument's 1 axes; got 1 for `x` \(f64\[3\]\)"):
+    with pytest.raises(
+        ValueError, match=r"one of the argument's 1 axes; got 1 for `x` \(f64\[3\]\)"
+    ):
         nr.vmap(f, (1, None))(X, 0)
-    with pytest.raises(ValueError, match="in_axes must have one entry for each positional argument; "
-                       r"got 1 entries for 2 argument\(s\) of f"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match="in_axes must have one entry for each positional argument; "
+        r"got 1 entries for 2 argument\(s\) of f",
+    ):
         nr.vmap(f, (0,))(X, 0)
     with pytest.raises(ValueError, match="at least one argument must be mapped.*axis_size"):
         nr.vmap(f, None)(X, 0)
@@ -224,7 +237,9 @@ def test_errors_name_arguments_and_sizes():
 
 @pytest.mark.parametrize("wrap", [lambda f: f, nr.jit], ids=["eager", "jit"])
 def test_unbound_axis_names(wrap):
-    with pytest.raises(NameError, match=r"unbound axis name: 'j'; axes in scope: 'i'.*axis_name='j'"):
+    with pytest.raises(
+        NameError, match=r"unbound axis name: 'j'; axes in scope: 'i'.*axis_name='j'"
+    ):
         nr.vmap(wrap(lambda x: lax.psum(x, "j")), axis_name="i")(X)
     with pytest.raises(NameError, match="unbound axis name: 'i'; axes in scope: none"):
         wrap(lambda x: lax.psum(x, "i"))(X)

@@ -137,7 +137,9 @@ def check_vmap(case: OpCase, dtype: str) -> None:
         mapped = tuple(axis is not None for axis in in_axes)
         if mapped not in looped:
             looped[mapped] = [
-                leaves(case.fun(*arrays([x if m else y for x, y, m in zip(lane, lanes[0], mapped)])))
+                leaves(
+                    case.fun(*arrays([lane[i] if m else lanes[0][i] for i, m in enumerate(mapped)]))
+                )
                 for lane in lanes
             ]
         args = arrays(

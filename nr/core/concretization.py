@@ -33,7 +33,7 @@ _CLASSES = {
 
 def concretization_error(kind: str, tracer: Tracer) -> Exception:
     """The error for bool(), int(), float(), np.asarray() ... of a traced value."""
-    if not tracer.trace.alive:
+    if not tracer._trace.alive:
         return errors.UnexpectedTracerError(leak_message(tracer, kind))
     source = source_info.user_source()
     line = f" At {source}." if source else ""
@@ -46,7 +46,7 @@ def concretization_error(kind: str, tracer: Tracer) -> Exception:
 
 def leak_message(tracer: Tracer, op: str) -> str:
     """Where a leaked tracer was born, and who held it."""
-    if tracer.trace.alive:
+    if tracer._trace.alive:
         return (
             f"{op}: a traced value {tracer.aval} was used where its transformation can't follow; "
             f"{tracer.describe()}. A function with a custom derivative can't close over a value "

@@ -231,12 +231,12 @@ class JaxprTracer(Tracer):
     __slots__ = ("atom", "aval")
 
     def __init__(self, trace: JaxprTrace, atom: Atom) -> None:
-        self.trace = trace
+        self._trace = trace
         self.atom = atom
         self.aval = atom.aval
 
     def describe(self) -> str:
-        return self.trace.describe(self.atom)
+        return self._trace.describe(self.atom)
 
 
 class JaxprTrace(Trace):
@@ -269,9 +269,9 @@ class JaxprTrace(Trace):
 
     def atom(self, x: Any) -> Atom:
         if isinstance(x, Tracer):
-            if x.trace is self:
+            if x._trace is self:
                 return x.atom  # type: ignore[attr-defined]
-            if not x.trace.alive:
+            if not x._trace.alive:
                 raise leaked_tracer_error(x, self.name)
         elif type(x) is ArrayImpl:
             if not x.shape and x.committed is None:
@@ -288,14 +288,14 @@ class JaxprTrace(Trace):
 
     def tracer(self, x: Any) -> JaxprTracer:
         """x as a value of this trace."""
-        if isinstance(x, JaxprTracer) and x.trace is self:
+        if isinstance(x, JaxprTracer) and x._trace is self:
             return x
         return JaxprTracer(self, self.atom(x))
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
         if self.parent is not None:
             for x in args:
-                if isinstance(x, JaxprTracer) and x.trace is self:
+                if isinstance(x, JaxprTracer) and x._trace is self:
                     break
             else:
                 return primitive.bind_with(self.parent, args, params)

@@ -2,7 +2,7 @@
 
 One trace is current (a context variable). A primitive bound under `EvalTrace` runs at once; under
 any other trace, the trace processes it, running the primitive's rule with its own parent current.
-A tracer belongs to a trace iff ``x.trace is self``: there are no levels.
+A tracer belongs to a trace iff ``x._trace is self``: there are no levels.
 """
 
 from __future__ import annotations
@@ -99,8 +99,9 @@ def axis_size(name: Any) -> int:
 class Tracer(Array):
     """A value in a transformation: it has an aval but, in general, no numbers."""
 
-    __slots__ = ("trace", "__weakref__")
-    trace: Trace
+    # Not `trace`: that is a method of arrays.
+    __slots__ = ("_trace", "__weakref__")
+    _trace: Trace
 
     def describe(self) -> str:
         """Where the value came from, for messages: "it depends on argument `x` of jit(f)"."""

@@ -7,6 +7,7 @@ package; its names are looked up there when first used.
 import importlib
 from typing import Any
 
+from nr.lax import linalg
 from nr.lax.collectives import (
     all_gather,
     all_to_all,
@@ -103,6 +104,7 @@ from nr.lax.elementwise import (
     tan,
     tanh,
 )
+from nr.lax.fft import FftType, fft
 from nr.lax.gather import gather, index_take
 from nr.lax.indexing import (
     GatherDimensionNumbers,

@@ -143,7 +143,7 @@ def neg(x: Any) -> Array:
 
 def _abs_derivative(t: Any, out: Any, x: Any) -> Any:
     if typeof(x).dtype not in COMPLEX:
-        return mul(t, sign(x))
+        return select(ge(x, const_like(x, 0)), t, neg(t))
     safe = select(eq(out, const_like(out, 0)), const_like(out, 1), out)
     direction = div(conj(x), complex(safe, const_like(safe, 0)))
     return real(mul(t, direction))

@@ -69,6 +69,8 @@ def operands(op: str, *xs: Any, accepts: Accepts | None = None) -> Sequence[Any]
     for x in xs[1:]:
         if x.dtype != first.dtype or (x.shape != first.shape and x.shape and first.shape):
             _common(op, [typeof(y) for y in xs])
+        if not first.shape:
+            first = x
     if accepts is not None and first.dtype not in accepts:
         check_dtype(op, typeof(first), accepts)
     return xs

@@ -446,7 +446,7 @@ def pad(x: Any, padding_value: Any, padding_config: Any) -> Array:
     """x with (low, high, interior) padding in each dimension; negative low and high cut off."""
     x, padding_value = one_dtype("pad", x, padding_value)
     config = tuple([tuple([int(n) for n in entry]) for entry in padding_config])
-    if x.dtype != padding_value.dtype:
+    if x.dtype != padding_value.dtype or padding_value.shape:
         _pad_aval(typeof(x), typeof(padding_value), padding_config=config)  # raises
     return pad_p.bind(x, padding_value, padding_config=config)
 

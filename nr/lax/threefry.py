@@ -14,6 +14,7 @@ import numpy as np
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.dtypes import FLOATING
+from nr.core.tracing import typeof
 from nr.lax.elementwise import div, exp, mul, square
 from nr.lax.rules import (
     const_like,
@@ -60,7 +61,10 @@ def threefry2x32(k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Array, Array]:
         >>> [hex(int(x)) for x in threefry2x32(zero, zero, zero, zero)]
         ['0x6b200159', '0x99ba4efe']
     """
-    return tuple(threefry2x32_p.bind(*operands("threefry2x32", k1, k2, x1, x2)))
+    words = operands("threefry2x32", k1, k2, x1, x2)
+    # The kernel would broadcast what has to have one shape: check before, not after a failure.
+    threefry2x32_p.abstract_eval(*map(typeof, words))
+    return tuple(threefry2x32_p.bind(*words))
 
 
 def _normal_derivative(t: Any, z: Any, u: Any) -> Any:

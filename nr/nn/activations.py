@@ -69,8 +69,9 @@ def relu(x: Any) -> Array:
 
 
 def relu6(x: Any) -> Array:
-    """min(max(x, 0), 6); the derivative at 0 and 6 is 1/2."""
-    return jnp.minimum(jnp.maximum(x, 0), 6)
+    """min(max(x, 0), 6); the derivative at 0 and 6 is 0."""
+    x = operand("relu6", x)
+    return jnp.where(x <= 0, 0, jnp.where(x >= 6, 6, x))
 
 
 def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Array:
@@ -191,7 +192,7 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     Example:
         >>> import nr
         >>> nr.nn.gelu(nr.numpy.array([-1.0, 0.0, 1.0]))
-        Array([-0.15880801,  0.        ,  0.841192  ], dtype=float32)
+        Array([-0.158808,  0.      ,  0.841192], dtype=float32)
     """
     x = _floating("gelu", x)
     if approximate:

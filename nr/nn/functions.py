@@ -108,7 +108,7 @@ def logsumexp(
     Example:
         >>> import nr
         >>> nr.nn.logsumexp(nr.numpy.array([1000.0, 1000.0]))
-        Array(1000.69316, dtype=float32)
+        Array(1000.6932, dtype=float32)
     """
     if b is None:
         (a,) = promote_inexact("logsumexp", a)

@@ -164,6 +164,7 @@ from nr.numpy.number_parts import (
     trunc,
 )
 from nr.numpy.padding import pad
+from nr.numpy.polynomials import poly, polyadd, polyder, polyint, polymul, polysub, polyval
 from nr.numpy.products import (
     cross,
     dot,
@@ -673,6 +674,13 @@ __all__ = [
     "permute_dims",
     "pi",
     "piecewise",
+    "poly",
+    "polyadd",
+    "polyder",
+    "polyint",
+    "polymul",
+    "polysub",
+    "polyval",
     "positive",
     "pow",
     "power",

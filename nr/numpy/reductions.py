@@ -37,37 +37,11 @@ from nr.lax.shape import broadcast_in_dim, concatenate, full, full_like, reshape
 from nr.numpy.promotion import broadcast_to_shape
 
 __all__ = [
-    "all",
-    "amax",
-    "amin",
-    "any",
-    "argmax",
-    "argmin",
-    "count_nonzero",
-    "cumprod",
-    "cumsum",
-    "cumulative_prod",
-    "cumulative_sum",
-    "max",
-    "mean",
-    "min",
-    "nanargmax",
-    "nanargmin",
-    "nancumprod",
-    "nancumsum",
-    "nanmax",
-    "nanmean",
-    "nanmin",
-    "nanprod",
-    "nanstd",
-    "nansum",
-    "nanvar",
-    "prod",
-    "ptp",
-    "std",
-    "sum",
-    "var",
-]
+    "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "max", "mean", "min", "nanargmax", "nanargmin",
+    "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
+    "nanvar", "prod", "ptp", "std", "sum", "var",
+]  # fmt: skip
 
 _HALF = frozenset([dtypes.DTYPES["bfloat16"], dtypes.DTYPES["float16"]])
 _F32 = dtypes.DTYPES["float32"]
@@ -536,8 +510,8 @@ def _arg_extreme(op: str, a: Any, axis: Any, out: Any, keepdims: bool | None) ->
         axes = tuple(range(len(shape)))
         a, axis = reshape(a, (_count(shape, axes),)), 0
     else:
-        axes = _axes(op, axis, len(shape))
-        axis = axes[0]
+        axis = canonical_axis(op, axis, len(shape))
+        axes = (axis,)
     index_dtype = config.default_int
     if a.shape[axis] > np.iinfo(index_dtype).max:
         index_dtype = dtypes.DTYPES["int64"]

@@ -32,7 +32,7 @@ def bits(key: Any, shape: Any = (), dtype: Any = None) -> Array:
     Example:
         >>> import nr
         >>> nr.random.bits(nr.random.key(0), (2,), "uint8")
-        Array([202, 102], dtype=uint8)
+        Array([167, 146], dtype=uint8)
     """
     raw = raw_key("bits", key)
     dtype = UINT[8 * config.default_int.itemsize] if dtype is None else dtypes.canonicalize(dtype)

@@ -188,7 +188,7 @@ def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Array:
     Example:
         >>> import nr
         >>> nr.random.exponential(nr.random.key(0), (2,))
-        Array([2.9501276, 3.8405216], dtype=float32)
+        Array([2.950128 , 3.8434246], dtype=float32)
     """
     raw = raw_key("exponential", key)
     dtype = float_dtype("exponential", dtype)

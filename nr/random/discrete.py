@@ -38,7 +38,7 @@ from nr.lax.sort import top_k
 from nr.random.arguments import broadcast_to, integer_dtype, parameter, sample_shape
 from nr.random.bits import UINT, random_bits
 from nr.random.continuous import float_dtype_of, gumbel, random_signs
-from nr.random.keys import raw_key, split_pair
+from nr.random.keys import raw_key, subkeys
 from nr.random.uniform import unit_uniform
 
 _INT32 = np.dtype(np.int32)
@@ -64,7 +64,7 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
     Example:
         >>> import nr
         >>> nr.random.randint(nr.random.key(0), (5,), 0, 10)
-        Array([1, 8, 8, 0, 9], dtype=int32)
+        Array([9, 0, 2, 3, 1], dtype=int32)
     """
     raw = raw_key("randint", key)
     dtype = integer_dtype("randint", dtype)
@@ -99,7 +99,7 @@ def _random_offsets(
     key: Any, shape: tuple[int, ...], width: int, span: Any, multiplier: Any
 ) -> Any:
     """Random numbers of 2 * width bits modulo span, multiplier being 2**width modulo span."""
-    high_key, low_key = split_pair(key)
+    high_key, low_key = subkeys(key, 2)
     low = rem(random_bits(low_key, width, shape), span)
     if isinstance(multiplier, np.generic) and multiplier == 0:
         return low
@@ -118,7 +118,7 @@ def _randint_static(
     width = 8 * wide.itemsize
     uint = UINT[width]
     if span == 1 << width:
-        _, low_key = split_pair(key)
+        _, low_key = subkeys(key, 2)
         offsets = random_bits(low_key, width, shape)
     else:
         span = max(span, 1)
@@ -148,7 +148,7 @@ def _randint(key: Any, shape: tuple[int, ...], lo: Any, hi: Any, dtype: np.dtype
     span = select(full, one, span)
     half = rem(uint.type(1 << width // 2), span)
     offsets = _random_offsets(key, shape, width, span, rem(mul(half, half), span))
-    everything = random_bits(split_pair(key)[1], width, shape)
+    everything = random_bits(subkeys(key, 2)[1], width, shape)
     return add(lo, convert_element_type(select(full, everything, offsets), dtype))
 
 

@@ -21,7 +21,7 @@ from nr.numpy.indexing import getitem
 from nr.random.bits import random_bits
 from nr.random.continuous import gumbel
 from nr.random.discrete import randint
-from nr.random.keys import raw_key, split_pair
+from nr.random.keys import raw_key, subkeys
 from nr.random.uniform import unit_uniform
 
 
@@ -75,7 +75,7 @@ def _shuffle(key: Any, x: Any, axis: int) -> Any:
     size = math.prod(x.shape)
     rounds = math.ceil(3 * math.log(max(size, 1)) / math.log(2**32 - 1))
     for _ in range(rounds):
-        key, subkey = split_pair(key)
+        key, subkey = subkeys(key, 2)
         order = random_bits(subkey, 32, x.shape)
         x = sort_p.bind(order, x, dimension=axis, is_stable=True, num_keys=1)[1]
     return x

@@ -30,10 +30,10 @@ from nr.lax.elementwise import (
 )
 from nr.lax.reduce import reduce_or
 from nr.lax.select import select
-from nr.lax.shape import full, reshape, slice_in_dim
+from nr.lax.shape import full
 from nr.lax.special import lgamma
 from nr.random.arguments import integer_dtype, parameter, sample_shape
-from nr.random.keys import raw_key, split_pair, split_raw
+from nr.random.keys import halves, raw_key, subkeys
 from nr.random.uniform import unit_uniform
 from nr.transforms.control_flow import while_loop
 
@@ -56,7 +56,7 @@ def _by_counting(key: Any, rate: Any, dtype: np.dtype) -> Any:
 
     def arrive(state: tuple) -> tuple:
         count, key, log_product = state
-        key, subkey = split_pair(key)
+        key, subkey = subkeys(key, 2)
         count = select(gt(log_product, neg(rate)), add(count, dtype.type(1)), count)
         return count, key, add(log_product, log(unit_uniform(subkey, shape, _F32)))
 
@@ -77,8 +77,7 @@ def _by_rejection(key: Any, rate: Any, dtype: np.dtype) -> Any:
 
     def attempt(state: tuple) -> tuple:
         out, accepted, key = state
-        keys = split_raw(key, (3,))
-        key, u_key, v_key = [reshape(slice_in_dim(keys, i, i + 1), (2,)) for i in range(3)]
+        key, u_key, v_key = subkeys(key, 3)
         u = sub(unit_uniform(u_key, shape, _F32), _real(0.5))
         v = unit_uniform(v_key, shape, _F32)
         inner = sub(_real(0.5), abs(u))
@@ -115,7 +114,8 @@ def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Array:
     if 0 in shape:
         return full(shape, dtype.type(0))
     few = bitwise_or(ne(rate, rate), lt(rate, _FEW))
-    counted = _by_counting(raw, select(few, rate, _real(0)), dtype)
-    drawn = _by_rejection(raw, select(few, _MANY, rate), dtype)
+    key_halves = halves(raw)
+    counted = _by_counting(key_halves, select(few, rate, _real(0)), dtype)
+    drawn = _by_rejection(key_halves, select(few, _MANY, rate), dtype)
     zero = dtype.type(0)
     return select(eq(rate, _real(0)), zero, select(few, counted, drawn))

@@ -46,7 +46,7 @@ def uniform(
     Example:
         >>> import nr
         >>> nr.random.uniform(nr.random.key(0), (2,))
-        Array([0.947667  , 0.97851956], dtype=float32)
+        Array([0.947667 , 0.9785799], dtype=float32)
     """
     raw = raw_key("uniform", key)
     dtype = float_dtype("uniform", dtype)

@@ -89,7 +89,7 @@ def logsumexp(
     Example:
         >>> import nr.numpy as jnp
         >>> logsumexp(jnp.array([1000., 1000.]))
-        Array(1000.6931, dtype=float32)
+        Array(1000.6932, dtype=float32)
     """
     if b is None:
         (x,) = promote_inexact("logsumexp", a)
@@ -223,8 +223,8 @@ def ndtr(x: Any) -> Array:
     """The integral of the standard normal density up to x.
 
     Example:
-        >>> ndtr(0.)
-        Array(0.5, dtype=float32)
+        >>> ndtr(jnp.array([0.]))
+        Array([0.5], dtype=float32)
     """
     (x,) = _operands("ndtr", x)
     return 0.5 * lax.erfc(x * -math.sqrt(0.5))

@@ -34,7 +34,7 @@ class JVPTracer(Tracer):
     __slots__ = ("primal", "tangent")
 
     def __init__(self, trace: JVPTrace, primal: Any, tangent: Any) -> None:
-        self.trace = trace
+        self._trace = trace
         self.primal = primal
         self.tangent = tangent
 
@@ -66,9 +66,13 @@ class JVPTrace(Trace):
         self.alive = True
 
     def split(self, x: Any) -> tuple[Any, Any]:
-        if isinstance(x, JVPTracer) and x.trace is self:
+        if isinstance(x, JVPTracer) and x._trace is self:
             return x.primal, x.tangent
         return x, Zero(typeof(x).to_tangent())
+
+    def primal(self, x: Any) -> Any:
+        """x without its tangent; anything else as it is."""
+        return x.primal if isinstance(x, JVPTracer) and x._trace is self else x
 
     def join(self, primal: Any, tangent: Any) -> Any:
         return primal if type(tangent) is Zero else JVPTracer(self, primal, tangent)
@@ -91,7 +95,7 @@ class JVPTrace(Trace):
     def _split_all(self, args: Sequence[Any]) -> tuple[list[Any], list[Any], bool]:
         primals, tangents, known = [], [], True
         for x in args:
-            if isinstance(x, JVPTracer) and x.trace is self:
+            if isinstance(x, JVPTracer) and x._trace is self:
                 primals.append(x.primal)
                 tangents.append(x.tangent)
                 known = False
@@ -126,8 +130,16 @@ class LinearizeTrace(JVPTrace):
 
 
 # ---------------------------------------------------------------- flat transformations
-def jvp_flat(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list, list]:
-    """f's outputs and their tangents (which may be `Zero`)."""
+def jvp_flat(
+    f: Callable,
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    primal_aux: Callable | None = None,
+) -> tuple[list, list]:
+    """f's outputs and their tangents (which may be `Zero`).
+
+    ``primal_aux(primal)`` is called at the end with the function that strips tangents.
+    """
     trace = JVPTrace(current_trace())
     try:
         with current(trace):
@@ -135,6 +147,8 @@ def jvp_flat(f: Callable, primals: Sequence[Any], tangents: Sequence[Any]) -> tu
     finally:
         trace.alive = False
     pairs = [trace.split(x) for x in outs]
+    if primal_aux is not None:
+        primal_aux(trace.primal)
     return [p for p, _ in pairs], [t for _, t in pairs]
 
 
@@ -143,8 +157,9 @@ def linearize_flat(
     primals: Sequence[Any],
     nonzeros: Sequence[bool] | None = None,
     instantiate_outputs: bool | Sequence[bool] = False,
+    primal_aux: Callable | None = None,
 ) -> tuple[list[Any], Jaxpr, list[Any], NonZeros]:
-    """f's outputs, and its tangent program.
+    """f's outputs, and its tangent program. `primal_aux` as in `jvp_flat`.
 
     Returns:
         outs, tangent jaxpr ``(*residuals, *nonzero tangents) -> nonzero output tangents``, the
@@ -162,6 +177,8 @@ def linearize_flat(
         with current(trace):
             outs = f(*args)
         pairs = [trace.split(x) for x in outs]
+        if primal_aux is not None:
+            primal_aux(trace.primal)
         if isinstance(instantiate_outputs, bool):
             instantiate_outputs = [instantiate_outputs] * len(pairs)
         outs_dot = [

@@ -27,7 +27,7 @@ class BatchTracer(Tracer):
     __slots__ = ("val", "dim", "aval")
 
     def __init__(self, trace: BatchTrace, val: Any, dim: int) -> None:
-        self.trace = trace
+        self._trace = trace
         self.val = val
         self.dim = dim
         aval = typeof(val)
@@ -35,7 +35,7 @@ class BatchTracer(Tracer):
 
     def describe(self) -> str:
         outer = f"; {self.val.describe()}" if isinstance(self.val, Tracer) else ""
-        size = self.trace.size  # type: ignore[attr-defined]
+        size = self._trace.size  # type: ignore[attr-defined]
         return f"it stands for {size} lanes of vmap{outer}"
 
     @property
@@ -55,7 +55,7 @@ class BatchTrace(Trace):
         self.name = name
 
     def split(self, x: Any) -> tuple[Any, int | None]:
-        if isinstance(x, BatchTracer) and x.trace is self:
+        if isinstance(x, BatchTracer) and x._trace is self:
             return x.val, x.dim
         return x, None
 

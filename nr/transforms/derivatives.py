@@ -61,6 +61,7 @@ def jvp(
         )
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("jvp", leaves, tuple(primals), "primals")
+    leaves = [operand("jvp", x) for x in leaves]
     dots, dot_tree = _fun_of(tangents, {})
     if dot_tree != in_tree:
         raise TypeError(
@@ -68,7 +69,8 @@ def jvp(
             f"got {tree_structure(tuple(primals))} and {tree_structure(tuple(tangents))}."
         )
     flat = FlatFun(fun, in_tree, "jvp", has_aux=has_aux)
-    outs, outs_dot = jvp_flat(flat, leaves, _check_tangents("jvp", primals, leaves, dots))
+    dots = _check_tangents("jvp", primals, leaves, dots)
+    outs, outs_dot = jvp_flat(flat, leaves, dots, flat.primal_aux)
     out = tree_unflatten(flat.out_tree, [operand("jvp", x) for x in outs])
     out_dot = tree_unflatten(flat.out_tree, [_public_tangent(t) for t in outs_dot])
     return (out, out_dot, flat.aux) if has_aux else (out, out_dot)
@@ -133,8 +135,9 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
     """
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("linearize", leaves, primals, "primals")
+    leaves = [operand("linearize", x) for x in leaves]
     flat = FlatFun(fun, in_tree, "linearize", has_aux=has_aux)
-    outs, jaxpr, residuals, nz_out = linearize_flat(flat, leaves)
+    outs, jaxpr, residuals, nz_out = linearize_flat(flat, leaves, primal_aux=flat.primal_aux)
     out_tree, out_avals = flat.out_tree, [typeof(x).to_tangent() for x in outs]
 
     def fun_jvp(*tangents: Any) -> Any:
@@ -204,7 +207,7 @@ def _vjp_flat(flat: FlatFun, leaves: list[Any]) -> tuple[list[Any], Pullback]:
     avals = [typeof(x).to_tangent() for x in leaves]
     pullback.nz_in = [a.dtype != dtypes.float0 for a in avals]
     outs, pullback.jaxpr, pullback.residuals, pullback.nz_out = linearize_flat(
-        flat, leaves, pullback.nz_in
+        flat, leaves, pullback.nz_in, primal_aux=flat.primal_aux
     )
     pullback.in_avals = avals
     pullback.in_tree, pullback.out_tree = flat.in_tree, flat.out_tree
@@ -228,6 +231,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
     """
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("vjp", leaves, primals, "primals")
+    leaves = [operand("vjp", x) for x in leaves]
     flat = FlatFun(fun, in_tree, "vjp", has_aux=has_aux)
     outs, pullback = _vjp_flat(flat, leaves)
     out = tree_unflatten(flat.out_tree, [operand("vjp", x) for x in outs])
@@ -318,6 +322,7 @@ def value_and_grad(
         leaves, in_tree = tree_flatten((dyn, {}))
         for x in leaves:
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)
+        leaves = [operand("grad", x) for x in leaves]
         flat = FlatFun(partial, in_tree, "grad", has_aux=has_aux)
         outs, pullback = _vjp_flat(flat, leaves)
         _check_scalar(outs, flat.out_tree, name, holomorphic)
@@ -490,6 +495,8 @@ def _jacobian(
         leaves, in_tree = tree_flatten(dyn)
         for x in leaves:
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)
+        leaves = [operand("jacobian", x) for x in leaves]
+        dyn = tree_unflatten(in_tree, leaves)
         blocks, out_tree, aux = method(partial, dyn, leaves, in_tree, has_aux)
         rows = []
         for row in blocks:  # one an output leaf, of one block an argument leaf

@@ -10,11 +10,15 @@ import numpy as np
 
 from nr.core.array import Array
 from nr.core.tracing import PYTHON_SCALARS
-from nr.core.trees import PyTreeDef, keystr, tree_flatten, tree_flatten_with_path
+from nr.core.trees import PyTreeDef, keystr, tree_flatten, tree_flatten_with_path, tree_map
 
 
 class FlatFun:
-    """f of flat leaves; after a call, `out_tree` is the structure of what f returned."""
+    """f of flat leaves; after a call, `out_tree` is the structure of what f returned.
+
+    With has_aux, f returns a pair; what is in its second part is not differentiated: the
+    transformation replaces its own tracers there by their primals (`primal_aux`).
+    """
 
     __slots__ = ("f", "in_tree", "op", "out_tree", "has_aux", "aux")
 
@@ -39,6 +43,11 @@ class FlatFun:
             if not is_array_like(x):
                 raise bad_leaf(self.op, "the function must return arrays or numbers", out)
         return outs
+
+    def primal_aux(self, primal: Callable[[Any], Any]) -> None:
+        """Apply a function to the leaves of aux, while the transformation's trace is at hand."""
+        if self.has_aux:
+            self.aux = tree_map(primal, self.aux)
 
 
 def is_array_like(x: Any) -> bool:

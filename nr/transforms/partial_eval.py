@@ -25,7 +25,7 @@ Flags = tuple[bool, ...]
 
 def unknown_flags(trace: JaxprTrace, args: Sequence[Any]) -> Flags:
     """Which operands a recording trace does not know."""
-    return tuple([isinstance(x, JaxprTracer) and x.trace is trace for x in args])
+    return tuple([isinstance(x, JaxprTracer) and x._trace is trace for x in args])
 
 
 def chosen(values: Sequence[Any], flags: Sequence[bool], flag: bool) -> list[Any]:

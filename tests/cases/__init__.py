@@ -11,6 +11,7 @@ from tests.cases import (
     shape_cases,
     sort_cases,
     special_cases,
+    threefry_cases,
     window_cases,
 )
 
@@ -26,4 +27,5 @@ ALL_CASES = [
     *conv_cases.CASES,
     *window_cases.CASES,
     *indexing_cases.CASES,
+    *threefry_cases.CASES,
 ]

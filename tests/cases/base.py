@@ -51,9 +51,7 @@ class OpCase:
     def samples(self, dtype: str, count: int) -> list[tuple]:
         """Several tuples of arguments, always the same ones for a case and a dtype."""
         rng = np.random.default_rng([SEED, zlib.crc32(f"{self.name} {dtype}".encode())])
-        return [
-            tuple(np.asarray(x) for x in self.args(rng, DTYPES[dtype])) for _ in range(count)
-        ]
+        return [tuple(np.asarray(x) for x in self.args(rng, DTYPES[dtype])) for _ in range(count)]
 
 
 # ---------------------------------------------------------------- samplers

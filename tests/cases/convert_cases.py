@@ -86,7 +86,7 @@ BITCASTS = [
         lambda x, t=target, r=result: np.ascontiguousarray(x).view(DTYPES[t]).reshape(r),
         (source,),
         grad=False,
-        tol={name: 0.0 for name in INEXACT},
+        tol=dict.fromkeys(INEXACT, 0.0),
         primitive="bitcast_convert_type",
     )
     for source, shape, target, result in [
@@ -116,7 +116,7 @@ PRECISIONS = [  # a staircase, whose derivative is taken as 1: test_lax_grad.py 
         _through(dtype),
         dtypes,
         grad=False,
-        tol={name: 0.0 for name in INEXACT},
+        tol=dict.fromkeys(INEXACT, 0.0),
         primitive="reduce_precision",
     )
     for exponent, mantissa, dtype, dtypes in [

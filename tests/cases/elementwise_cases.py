@@ -541,8 +541,9 @@ BITS = [
     *_unary(
         "clz",
         _each_element(lambda bits, x: bits - (x % 2**bits).bit_length()),
-        lambda rng, dt, shape: _any_bits(rng, dt, shape)
-        >> np.asarray(rng.integers(0, 8, shape)).astype(dt),
+        lambda rng, dt, shape: (
+            _any_bits(rng, dt, shape) >> np.asarray(rng.integers(0, 8, shape)).astype(dt)
+        ),
         MORE_INTS,
         grad=False,
     ),

@@ -27,7 +27,9 @@ def kernel_table(xp: ModuleType) -> dict[str, Kernel]:
         conv,
         dot,
         elementwise,
+        fft,
         indexing,
+        linalg,
         reduce,
         sampling,
         shape,
@@ -50,6 +52,8 @@ def kernel_table(xp: ModuleType) -> dict[str, Kernel]:
         dot,
         conv,
         window,
+        linalg,
+        fft,
     ):
         for name, kernel in module.rows(xp).items():
             if name in table:

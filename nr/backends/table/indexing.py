@@ -372,7 +372,6 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         "gather": gather,
         "scatter": scattering(None),
         "scatter_add": scattering("add"),
-        "scatter_sub": scattering("subtract"),
         "scatter_mul": scattering("multiply"),
         "scatter_min": scattering("minimum"),
         "scatter_max": scattering("maximum"),
