@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from types import CellType, FrameType, FunctionType, ModuleType
+from typing import TYPE_CHECKING
 
 from nr.core import errors, source_info
 
@@ -61,28 +61,30 @@ def leak_message(tracer: Tracer, op: str) -> str:
 
 def _holder(tracer: Tracer) -> str:
     """Which attribute, global or container refers to the tracer (best effort)."""
+    found: list[tuple[int, str]] = []
     for owner in gc.get_referrers(tracer):
         if isinstance(owner, dict):
-            keys = [key for key, value in owner.items() if value is tracer]
-            for outer in gc.get_referrers(owner):
-                if getattr(outer, "__dict__", None) is owner and keys:
-                    kind = "module" if isinstance(outer, ModuleType) else "object"
-                    name = getattr(outer, "__name__", type(outer).__name__)
-                    return f"; it is held by attribute {keys[0]!r} of {kind} {name}"
-            if "__name__" in owner and keys:
-                return f"; it is held by global {keys[0]!r} of module {owner['__name__']}"
-            if keys:
-                return f"; it is held by a dict under key {keys[0]!r}"
-        elif isinstance(owner, list):
-            return f"; it is held by a list of {len(owner)}"
-        elif isinstance(owner, (tuple, FrameType, FunctionType)) or _is_internal(owner):
+            found += _dict_holders(owner, tracer)
+        elif isinstance(owner, (tuple, FrameType, FunctionType, CellType)):
             continue
-        elif hasattr(owner, "__dict__"):
-            keys = [key for key, value in vars(owner).items() if value is tracer]
-            if keys:
-                return f"; it is held by attribute {keys[0]!r} of object {type(owner).__name__}"
-    return ""
+        elif isinstance(owner, list):
+            # nr's own lists of operands are held by frames only
+            if any(not isinstance(x, (FrameType, list)) for x in gc.get_referrers(owner)):
+                found.append((3, f"a list of {len(owner)}"))
+        elif hasattr(owner, "__dict__") and not type(owner).__module__.startswith("nr."):
+            names = [key for key, value in vars(owner).items() if value is tracer]
+            if names:
+                found.append((0, f"attribute {names[0]!r} of object {type(owner).__name__}"))
+    return f"; it is held by {min(found)[1]}" if found else ""
 
 
-def _is_internal(owner: Any) -> bool:
-    return type(owner).__module__.startswith("nr.") or type(owner).__name__ == "cell"
+def _dict_holders(owner: dict, tracer: Tracer) -> list[tuple[int, str]]:
+    keys = [key for key, value in owner.items() if value is tracer]
+    if not keys:
+        return []
+    if "__name__" in owner and "__builtins__" in owner:
+        return [(1, f"global {keys[0]!r} of module {owner['__name__']}")]
+    for outer in gc.get_referrers(owner):
+        if getattr(outer, "__dict__", None) is owner and not isinstance(outer, ModuleType):
+            return [(0, f"attribute {keys[0]!r} of object {type(outer).__name__}")]
+    return [(2, f"a dict under key {keys[0]!r}")]

@@ -92,6 +92,17 @@ def scalar_dtype(kind: type) -> np.dtype:
     return config.default_float if kind is float else _default_complex()
 
 
+def python_scalar(x: Any) -> Any:
+    """A NumPy scalar of 64 bits as the Python number it equals; anything else as it is.
+
+    ``np.sqrt(2)`` is a np.float64: where operands are promoted, it counts as the Python float that
+    it stands for, and takes the dtype of the arrays that it meets.
+    """
+    if isinstance(x, (np.float64, np.int64, np.complex128)):
+        return x.item()
+    return x
+
+
 # ---------------------------------------------------------------- the lattice
 # Each dtype with what lies directly above it. "i*", "f*", "c*" are the weak Python scalars.
 _ABOVE = {
@@ -174,7 +185,10 @@ def to_complex(dtype: np.dtype) -> np.dtype:
 
 
 def issubdtype(a: Any, b: Any) -> bool:
-    """NumPy's issubdtype, with bfloat16 a floating type."""
+    """NumPy's issubdtype, with bfloat16 a floating type and random keys of a type of their own."""
+    kind = getattr(a, "type", None)  # a key's dtype names its abstract type
+    if isinstance(kind, type) and not issubclass(kind, np.generic):
+        return isinstance(b, type) and issubclass(kind, b)
     if isinstance(b, type) and issubclass(b, np.generic) and b is not bfloat16:
         if not isinstance(a, type) or not issubclass(a, np.generic):
             a = canonicalize(a)

@@ -14,11 +14,19 @@ from nr.core.tracing import PYTHON_SCALARS, Primitive, typeof
 from nr.lax.rules import check_dtype, elementwise, operand, zero_tangent
 
 
-def _convert_aval(x: ShapedArray, *, new_dtype: np.dtype) -> ShapedArray:
-    return ShapedArray(x.shape, new_dtype)
+def _convert_aval(
+    x: ShapedArray, *, new_dtype: np.dtype, weak_type: bool = False
+) -> ShapedArray:
+    return ShapedArray(x.shape, new_dtype, weak_type)
 
 
-def _convert_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, new_dtype: np.dtype) -> Any:
+def _convert_jvp(
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    new_dtype: np.dtype,
+    weak_type: bool = False,
+) -> Any:
     (x,), (t,) = primals, tangents
     out = convert_element_type_p.bind(x, new_dtype=new_dtype)
     if type(t) is Zero or new_dtype not in dtypes.INEXACT:
@@ -26,7 +34,9 @@ def _convert_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, new_dtype: 
     return out, convert_element_type_p.bind(t, new_dtype=new_dtype)
 
 
-def _convert_transpose(ct: Any, x: Any, *, new_dtype: np.dtype) -> list[Any]:
+def _convert_transpose(
+    ct: Any, x: Any, *, new_dtype: np.dtype, weak_type: bool = False
+) -> list[Any]:
     return [convert_element_type(ct, x.aval.dtype)]
 
 

@@ -101,8 +101,21 @@ def cast_weak(op: str, x: Any, dtype: np.dtype) -> Any:
         return np.asarray(x).astype(dtype)[()] if dtype.kind != "u" or x >= 0 else dtype.type(x)
     x = operand(op, x)
     if x.weak_type and x.dtype != dtype and _KIND_ORDER[x.dtype.kind] <= _KIND_ORDER[dtype.kind]:
-        return Primitive.all["convert_element_type"].bind(x, new_dtype=dtype)
+        return convert_weak(x, dtype)
     return x
+
+
+def convert_weak(x: Any, dtype: np.dtype) -> Any:
+    """A weak scalar in another dtype, weak still."""
+    out = Primitive.all["convert_element_type"].bind(x, new_dtype=dtype, weak_type=True)
+    return mark_weak(out, x)
+
+
+def mark_weak(out: Any, *operands: Any) -> Any:
+    """An eager result of rank 0, weak if all the operands it depends on are."""
+    if type(out) is ArrayImpl and not out.shape and all([x.weak_type for x in operands]):
+        return ArrayImpl(out.data, out.committed, True)
+    return out
 
 
 def const_like(x: Any, value: Any) -> Any:

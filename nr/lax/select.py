@@ -14,6 +14,7 @@ from nr.core.tracing import Primitive, typeof
 from nr.lax.rules import (
     broadcast_batch,
     instantiate,
+    mark_weak,
     move_dim,
     operand,
     operands,
@@ -40,7 +41,7 @@ def _select_n_aval(which: ShapedArray, *cases: ShapedArray) -> ShapedArray:
         raise TypeError(f'select_n: "which" must be bool or int32; got {which}.')
     if which.dtype == dtypes.bool_dt and len(cases) > 2:
         raise TypeError(f"select_n: a bool chooses between 2 cases; got {len(cases)}. Use int32.")
-    return cases[0].strip_weak_type()
+    return cases[0] if all([c.weak_type for c in cases]) else cases[0].strip_weak_type()
 
 
 def _select_n_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
@@ -118,7 +119,7 @@ def _checked(which: Any, *cases: Any) -> Array:
         or any([x.shape != shape for x in cases])
     ):
         _select_n_aval(typeof(which), *map(typeof, cases))
-    return select_n_p.bind(which, *cases)
+    return mark_weak(select_n_p.bind(which, *cases), *cases)
 
 
 def select(pred: Any, on_true: Any, on_false: Any) -> Array:

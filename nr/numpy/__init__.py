@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib as _importlib
 import math
 from typing import Any
 
@@ -392,6 +393,8 @@ def __getattr__(name: str) -> Any:
         return uint64 if _config.default_int.itemsize == 8 else uint32
     if name == "complex_":
         return complex128 if _config.default_float.itemsize == 8 else complex64
+    if name in ("fft", "linalg"):
+        return _importlib.import_module(f"nr.numpy.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import opt_einsum
 
 from nr.core import dtypes
 from nr.core.array import Array
@@ -283,6 +282,8 @@ def _path(
 ) -> list[tuple[int, ...]]:
     if len(live) <= 2:
         return [tuple(range(len(live)))]
+    import opt_einsum  # not needed for two operands
+
     names = {label: opt_einsum.get_symbol(i) for i, label in enumerate(extents)}
     text = ",".join(["".join([names[label] for label in labels]) for labels in live])
     text += "->" + "".join([names[label] for label in equation.output])
@@ -410,6 +411,8 @@ def einsum_path(
         >>> jnp.einsum_path("ij,kj,kl->il", x, x, x)[0]
         [(0, 1), (0, 1)]
     """
+    import opt_einsum
+
     if isinstance(subscripts, str):
         shapes = [operand("einsum_path", x).shape for x in operands]
         return opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize=optimize)

@@ -105,7 +105,7 @@ def parse(shape: tuple[int, ...], index: Any, mode: Any = None) -> Parsed:
             out of range (unless a mode says what is to become of them).
         TypeError: for what can't be an index.
     """
-    items = list(index) if isinstance(index, tuple) else [index]
+    items = [_listed(item) for item in index] if isinstance(index, tuple) else [index]
     items = [_normal_item(item) for item in items]
     entries: list[Any] = []
     for item in _without_ellipsis(items, shape):
@@ -127,6 +127,13 @@ def parse(shape: tuple[int, ...], index: Any, mode: Any = None) -> Parsed:
     advanced = [entry for entry in entries if type(entry) is Advanced]
     block = _block_shape(advanced) if advanced else ()
     return Parsed(entries, _pieces(entries, bool(advanced)), advanced, block)
+
+
+def _listed(item: Any) -> Any:
+    """An item of an index tuple; in there, unlike by itself, a list of numbers is an array."""
+    if isinstance(item, list) and all(isinstance(i, (int, bool, np.integer)) for i in item):
+        return np.asarray(item, None if item else np.int32)
+    return item
 
 
 def _normal_item(item: Any) -> Any:

@@ -12,7 +12,7 @@ from nr.core.array import Array, ArrayImpl
 from nr.core.config import config
 from nr.core.tracing import PYTHON_SCALARS
 from nr.lax.convert import convert_element_type
-from nr.lax.rules import operand
+from nr.lax.rules import convert_weak, operand
 from nr.lax.shape import broadcast_in_dim_p
 
 __all__ = [
@@ -57,9 +57,7 @@ def cast(x: Any, dtype: np.dtype, weak: bool = False) -> Array:
         return scalar_array(x, dtype, weak)
     if x.dtype == dtype:
         return x
-    if weak and type(x) is ArrayImpl and x.committed is None:
-        return ArrayImpl(x.host().astype(dtype), None, True)
-    return convert_element_type(x, dtype)
+    return convert_weak(x, dtype) if weak else convert_element_type(x, dtype)
 
 
 @functools.lru_cache(4096)
@@ -77,6 +75,7 @@ def _common_dtype(values: list[Any]) -> tuple[np.dtype, bool]:
 
 def _operands(op: str, xs: tuple[Any, ...]) -> list[Any]:
     """Operands as Arrays, Python numbers as they are."""
+    xs = tuple([dtypes.python_scalar(x) for x in xs])
     return [x if type(x) in PYTHON_SCALARS else operand(op, x) for x in xs]
 
 

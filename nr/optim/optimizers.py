@@ -229,13 +229,15 @@ def _adam(
     def init(params: Any) -> AdamState:
         dtype = _hyper_dtype(op, params)
         step = jnp.zeros((), "int32")
-        hyper = [jnp.asarray(x, dtype) for x in (b1, b2, eps, weight_decay if decays else 0.0)]
+        hyper: list[Array] = [
+            jnp.asarray(x, dtype) for x in (b1, b2, eps, weight_decay if decays else 0.0)
+        ]
         return AdamState(
             step,
             _rate_at(learning_rate, step, dtype),
             *hyper,
-            mu=_zeros_like(params),
-            nu=_zeros_like(params),
+            _zeros_like(params),
+            _zeros_like(params),
         )
 
     def update(

@@ -158,10 +158,14 @@ class JitFunction:
         named = {k: v for k, v in kwargs.items() if k not in self.static_argnames}
         return dynamic, named, tuple([(p, type(v), v) for p, v in statics])
 
-    def _trace(self, args: tuple, kwargs: dict) -> tuple[_Traced, list[Any], Any]:
+    def _trace(
+        self, args: tuple, kwargs: dict, *, abstract: bool = False
+    ) -> tuple[_Traced, list[Any], Any]:
+        """The program for arguments; with `abstract`, they need only have shapes and dtypes."""
         dynamic, named, statics = self._split(args, kwargs)
         leaves, in_tree = tree_flatten((dynamic, named))
-        check_leaves("jit", leaves, dynamic)
+        if not abstract:
+            check_leaves("jit", leaves, dynamic)
         avals = tuple([_input_aval(x) for x in leaves])
         key = (in_tree, avals, statics, _context(), axis_env())
         found = self._traced.get(key)
@@ -241,7 +245,7 @@ class JitFunction:
             values = self._plans[0].flatten(args, kwargs) if self._plans else None
             if values is not None:
                 return _run(self._plans[0], values, args, kwargs)
-        flat = [operand("jit", x) for x in leaves]
+        flat = [operand("jit", dtypes.python_scalar(x)) for x in leaves]
         if self.inline:
             outs = eval_jaxpr(traced.jaxpr, *traced.operands, *flat)
         else:
@@ -314,7 +318,7 @@ class JitFunction:
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
-        traced, _, key = self._trace(args, kwargs)
+        traced, _, key = self._trace(args, kwargs, abstract=True)
         return Lowered(self, traced.jaxpr, traced.out_tree, key)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
@@ -415,7 +419,7 @@ def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
 def _input_aval(x: Any) -> ShapedArray:
     if hasattr(x, "shape") and not isinstance(x, (Array, np.ndarray, np.generic)):
         return ShapedArray(x.shape, dtypes.canonicalize(x.dtype))
-    return typeof(x)
+    return typeof(dtypes.python_scalar(x))
 
 
 def _describe(aval: ShapedArray) -> str:
@@ -507,7 +511,7 @@ def _make_flatten(
             )
             values.append(name)
         elif kind in PYTHON_SCALARS or isinstance(x, np.generic):
-            aval = typeof(x)
+            aval = _input_aval(x)
             ns[f"K{i}"] = kind
             ns[f"C{i}"] = functools.partial(np.asarray, dtype=aval.dtype)
             lines.append(f"if type({name}) is not K{i}: return None")

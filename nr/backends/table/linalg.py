@@ -60,9 +60,7 @@ def _solve_triangular(xp: ModuleType, a: Array, b: Array, lower: bool, unit: boo
     half = n // 2
     first, second = (slice(0, half), slice(half, n)) if lower else (slice(half, n), slice(0, half))
     x = xp.empty_like(b)
-    x[..., first, :] = _solve_triangular(
-        xp, a[..., first, first], b[..., first, :], lower, unit
-    )
+    x[..., first, :] = _solve_triangular(xp, a[..., first, first], b[..., first, :], lower, unit)
     rest = b[..., second, :] - a[..., second, first] @ x[..., first, :]
     x[..., second, :] = _solve_triangular(xp, a[..., second, second], rest, lower, unit)
     return x

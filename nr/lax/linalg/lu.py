@@ -82,9 +82,7 @@ def _completed(lu: Any, n: int, axis: int) -> Any:
     square = part(lu, n, n)
     if missing <= 0:
         return square
-    whole = broadcast_in_dim(
-        np.ones((), typeof(lu).dtype), (*typeof(lu).shape[:-2], n, n), ()
-    )
+    whole = broadcast_in_dim(np.ones((), typeof(lu).dtype), (*typeof(lu).shape[:-2], n, n), ())
     ones = keep(whole, "diagonal")
     if axis == -1:
         rest = part(ones, n, slice(n - missing, n))

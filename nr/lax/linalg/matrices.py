@@ -21,7 +21,9 @@ from nr.lax.shape import broadcast_in_dim, transpose
 from nr.lax.shape import slice as lax_slice
 
 # What LAPACK computes in.
-LAPACK_DTYPES = frozenset(dtypes.DTYPES[n] for n in ("float32", "float64", "complex64", "complex128"))
+LAPACK_DTYPES = frozenset(
+    dtypes.DTYPES[n] for n in ("float32", "float64", "complex64", "complex128")
+)
 
 
 # ---------------------------------------------------------------- checks

@@ -1,0 +1,230 @@
+"""Op cases of nr.lax.linalg."""
+
+import numpy as np
+
+import nr
+from tests.cases.base import OpCase, normal
+
+LINALG = nr.lax.linalg
+TYPES = ("float32", "complex64", "float64", "complex128")
+REAL = ("float32", "float64")
+# The samples' condition numbers are below 100: that many times the usual tens of epsilon.
+TOL = {"float32": 5e-4, "complex64": 5e-4, "float64": 5e-12, "complex128": 5e-12}
+
+
+# ---------------------------------------------------------------- samples
+def apart(rng, dt, shape):
+    """Matrices whose eigenvalues, singular values and pivots are well apart, rows exchanged."""
+    x = 0.3 * normal(rng, dt, shape)
+    m, n = shape[-2:]
+    diagonal = np.zeros((m, n))
+    diagonal[range(min(m, n)), range(min(m, n))] = 1.5 * np.arange(1, min(m, n) + 1)
+    return (x + diagonal[::-1]).astype(dt)
+
+
+def hermitian(rng, dt, shape):
+    """Hermitian matrices, positive definite, with eigenvalues well apart."""
+    x = 0.3 * normal(rng, dt, shape)
+    x = x + np.conj(np.swapaxes(x, -1, -2)) + np.diag(2.0 * np.arange(1, shape[-1] + 1))
+    return x.astype(dt)
+
+
+def triangular(rng, dt, shape):
+    """Matrices of which both triangles are good ones."""
+    return (0.5 * normal(rng, dt, shape) + np.diag(np.linspace(1, 2, shape[-1]))).astype(dt)
+
+
+def squared(x):
+    """|x|^2: what the phases that vectors are free to have leave alone."""
+    return nr.numpy.real(x * nr.numpy.conj(x))
+
+
+def _squared(x):
+    return (x * np.conj(x)).real
+
+
+# ---------------------------------------------------------------- references
+def _solve_reference(a, b, left_side, lower, transpose_a, conjugate_a, unit_diagonal):
+    a = np.tril(a) if lower else np.triu(a)
+    if unit_diagonal:
+        a = a - a * np.eye(a.shape[-1], dtype=a.dtype) + np.eye(a.shape[-1], dtype=a.dtype)
+    a = np.conj(a) if conjugate_a else a
+    a = np.swapaxes(a, -1, -2) if transpose_a else a
+    if left_side:
+        return np.linalg.solve(a, b)
+    return np.swapaxes(np.linalg.solve(np.swapaxes(a, -1, -2), np.swapaxes(b, -1, -2)), -1, -2)
+
+
+def _lu_reference(a):
+    """Gaussian elimination of one matrix, step by step; LAPACK's choice of complex pivots."""
+    a, permutation, pivots = a.copy(), np.arange(len(a), dtype=np.int32), []
+    for j in range(min(a.shape)):
+        p = j + int(np.argmax(abs(a[j:, j].real) + abs(a[j:, j].imag)))
+        pivots.append(p)
+        a[[j, p]], permutation[[j, p]] = a[[p, j]], permutation[[p, j]]
+        a[j + 1 :, j] /= a[j, j]
+        a[j + 1 :, j + 1 :] -= np.outer(a[j + 1 :, j], a[j, j + 1 :])
+    return a, np.array(pivots, np.int32), permutation
+
+
+# ---------------------------------------------------------------- cases
+def _case(name, fun, args, reference, primitive, dtypes=TYPES, **options):
+    return OpCase(name, fun, args, reference, dtypes, tol=TOL, primitive=primitive, **options)
+
+
+def _triangular(**params):
+    b = (2, 3, 2) if params["left_side"] else (2, 2, 3)
+    flags = " ".join(name for name, on in params.items() if on)
+    return _case(
+        f"triangular_solve {flags}",
+        lambda x, y: LINALG.triangular_solve(x, y, **params),
+        lambda rng, dt: (triangular(rng, dt, (2, 3, 3)), normal(rng, dt, b)),
+        lambda x, y: _solve_reference(x, y, **params),
+        "triangular_solve",
+        TYPES if params["conjugate_a"] else REAL,
+    )
+
+
+NAMES = ("left_side", "lower", "transpose_a", "conjugate_a", "unit_diagonal")
+FLAGS = ["10000", "11000", "10100", "11110", "11001", "00000", "01000", "00110", "01011", "00101"]
+SYSTEMS = [
+    *[_triangular(**{n: f == "1" for n, f in zip(NAMES, flags, strict=True)}) for flags in FLAGS],
+    _case(
+        "solve (2, 3, 3)",
+        LINALG.solve,
+        lambda rng, dt: (apart(rng, dt, (2, 3, 3)), normal(rng, dt, (2, 3, 2))),
+        np.linalg.solve,
+        "solve",
+    ),
+]
+
+
+def _det_cases(n):
+    return [
+        _case(
+            f"{name} (2, {n}, {n})",
+            getattr(LINALG, name),
+            lambda rng, dt: (0.7 * apart(rng, dt, (2, n, n)),),
+            lambda x: (
+                tuple(getattr(np.linalg, name)(x))
+                if name == "slogdet"
+                else getattr(np.linalg, name)(x)
+            ),
+            name,
+            TYPES[: 4 if n in (3, 4) else 1],
+        )
+        for name in ("det", "slogdet")
+    ]
+
+
+DETERMINANTS = [case for n in (1, 2, 3, 4) for case in _det_cases(n)]
+
+LU = [
+    _case(
+        f"lu {shape}",
+        lambda x: LINALG.lu(x),
+        lambda rng, dt, shape=shape: (apart(rng, dt, shape),),
+        _lu_reference,
+        "lu",
+    )
+    for shape in ((3, 3), (4, 2), (2, 4))
+]
+
+
+def _svd(x):
+    u, s, vh = LINALG.svd(x, full_matrices=False)
+    return squared(u), s, squared(vh)
+
+
+def _svd_reference(x):
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    return _squared(u), s, _squared(vh)
+
+
+def _eigh(x):
+    v, w = LINALG.eigh(x)
+    return squared(v), w
+
+
+def _eig(x):
+    w, v = LINALG.eig(x, compute_left_eigenvectors=False)
+    return w, squared(v)
+
+
+FACTORIZATIONS = [
+    _case(
+        "cholesky (2, 3, 3)",
+        LINALG.cholesky,
+        lambda rng, dt: (hermitian(rng, dt, (2, 3, 3)),),
+        np.linalg.cholesky,
+        "cholesky",
+    ),
+    _case(
+        "cholesky (3, 3) of the lower triangle",
+        lambda x: LINALG.cholesky(x, symmetrize_input=False),
+        lambda rng, dt: (np.tril(hermitian(rng, dt, (3, 3))),),
+        np.linalg.cholesky,
+        "cholesky",
+        REAL,
+    ),
+    *[
+        _case(
+            f"qr {shape} full_matrices={full}",
+            lambda x, full=full: LINALG.qr(x, full_matrices=full),
+            lambda rng, dt, shape=shape: (apart(rng, dt, shape),),
+            lambda x, full=full: tuple(np.linalg.qr(x, "complete" if full else "reduced")),
+            "qr",
+            grad=not full or shape != (2, 4, 2),
+        )
+        for shape, full in (
+            ((2, 3, 3), True),
+            ((2, 4, 2), False),
+            ((2, 4), True),
+            ((2, 4, 2), True),
+        )
+    ],
+    *[
+        _case(
+            f"svd {shape}",
+            _svd,
+            lambda rng, dt, shape=shape: (apart(rng, dt, shape),),
+            _svd_reference,
+            "svd",
+        )
+        for shape in ((2, 3, 3), (4, 2), (2, 4))
+    ],
+    _case(
+        "svd (2, 3, 4) compute_uv=False",
+        lambda x: LINALG.svd(x, compute_uv=False),
+        lambda rng, dt: (apart(rng, dt, (2, 3, 4)),),
+        lambda x: np.linalg.svd(x, compute_uv=False),
+        "svd",
+    ),
+    _case(
+        "eigh (2, 3, 3)",
+        _eigh,
+        lambda rng, dt: (hermitian(rng, dt, (2, 3, 3)),),
+        lambda x: (_squared(np.linalg.eigh(x)[1]), np.linalg.eigh(x)[0]),
+        "eigh",
+    ),
+    _case(
+        "eigh (3, 3) of the upper triangle",
+        lambda x: LINALG.eigh(x, lower=False, symmetrize_input=False)[1],
+        lambda rng, dt: (np.triu(hermitian(rng, dt, (3, 3))),),
+        lambda x: np.linalg.eigvalsh(x, "U"),
+        "eigh",
+        REAL,
+    ),
+    _case(
+        "eig (2, 3, 3)",
+        _eig,
+        lambda rng, dt: (apart(rng, dt, (2, 3, 3))[..., ::-1],),
+        lambda x: (
+            np.linalg.eig(x)[0].astype(np.result_type(x, np.complex64)),
+            _squared(np.linalg.eig(x)[1]),
+        ),
+        "eig",
+    ),
+]
+
+CASES = [*SYSTEMS, *DETERMINANTS, *LU, *FACTORIZATIONS]
