@@ -110,14 +110,14 @@ def test_values_and_derivatives_are_those_of_the_function():
     def f(p, x):
         return {"y": jnp.tanh(p["w"] * x) + p["b"], "n": 3}
 
-    p, g = {"w": X, "b": np.float64(0.5)}, nr.checkpoint(f)
+    p, g = {"w": X, "b": np.asarray(0.5)}, nr.checkpoint(f)
     assert int(g(p, X)["n"]) == 3
     close(g(p, X)["y"], np.asarray(f(p, X)["y"]))
     loss = lambda h: lambda p, x: jnp.sum(h(p, x)["y"] ** 2)  # noqa: E731
     for wrap in (lambda h: h, nr.jit):
         got, want = wrap(nr.grad(loss(g), (0, 1)))(p, X), nr.grad(loss(f), (0, 1))(p, X)
         nr.tree.map(lambda a, b: close(a, np.asarray(b)), got, want)
-    t = {"w": X + 1.0, "b": np.float64(2.0)}
+    t = {"w": X + 1.0, "b": np.asarray(2.0)}
     close(
         nr.jvp(lambda p: g(p, X)["y"], (p,), (t,))[1],
         np.asarray(nr.jvp(lambda p: f(p, X)["y"], (p,), (t,))[1]),

@@ -182,15 +182,18 @@ def test_scan_weak_carry_takes_the_type_of_the_body():
     assert (
         lax.scan(lambda c, x: (c + x, c), 0, np.arange(3, dtype=np.float32))[0].dtype == np.float32
     )
-    assert lax.fori_loop(0, 3, lambda i, c: c + X[0], 0.0).dtype == np.float64
-    assert lax.while_loop(lambda c: c < 3, lambda c: c + np.float64(1.5), 0.0).dtype == np.float64
+    assert lax.fori_loop(0, 3, lambda i, c: c + jnp.asarray(X[0]), 0.0).dtype == np.float64
+    assert (
+        lax.while_loop(lambda c: c < 3, lambda c: c + jnp.asarray(np.float64(1.5)), 0.0).dtype
+        == np.float64
+    )
 
 
 def test_python_numbers_start_loops_with_all_their_digits():
     total = lambda c, x: (c + x, None)  # noqa: E731
     assert float(lax.scan(total, 0.1, np.zeros(2))[0]) == 0.1
     assert float(lax.fori_loop(0, 2, lambda i, c: c + np.zeros(()), 0.1)) == 0.1
-    grown = lax.while_loop(lambda c: c < 0.5, lambda c: c + np.float64(0.5), 0.1)
+    grown = lax.while_loop(lambda c: c < 0.5, lambda c: c + jnp.asarray(np.float64(0.5)), 0.1)
     assert float(grown) == 0.6
 
 
@@ -446,7 +449,7 @@ def test_closed_over_tracers_are_operands():
             b = b + x * x
         return a + (a * x if n > 1.0 else b) + x * n
 
-    for n in (np.float64(0.9), np.float64(1.5)):
+    for n in (np.asarray(0.9), np.asarray(1.5)):
         close(f(X, n), loop(X, n))
         close(nr.jit(f)(X, n), loop(X, n))
         batch = np.stack([X, X * 0.7])

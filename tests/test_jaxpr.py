@@ -87,7 +87,7 @@ GOLDEN = {
 """,
     "weak": """
 { lambda ; a:f32[] . let
-    b:f32[] = convert_element_type[new_dtype=float32] 2:i32[]
+    b:f32[] = convert_element_type[new_dtype=float32 weak_type=True] 2:i32[]
     c:f32[] = mul a b
   in (c,) }
 """,
@@ -143,9 +143,8 @@ GOLDEN = {
 """,
     "vmap": """
 { lambda ; a:f32[3] b:f32[] . let
-    c:f32[3] = broadcast_in_dim[broadcast_dimensions=() shape=(3,)] b
-    d:f32[3] = mul a c
-  in (d,) }
+    c:f32[3] = mul a b
+  in (c,) }
 """,
     "vmap dot": """
 { lambda ; a:f32[2,3] b:f32[3] . let
@@ -214,7 +213,6 @@ GOLDEN = {
     "psum": """
 { lambda ; a:f32[3] . let
     b:f32[] = reduce_sum[axes=(0,)] a
-    c:f32[3] = broadcast_in_dim[broadcast_dimensions=() shape=(3,)] b
   in (c,) }
 """,
 }

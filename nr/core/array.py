@@ -193,7 +193,7 @@ class ArrayImpl(Array):
         self.data = data
         self.committed = committed
         self.weak = weak
-        self._aval = None
+        self._aval: ShapedArray | None = None
 
     @property
     def aval(self) -> ShapedArray:  # type: ignore[override]
@@ -344,6 +344,17 @@ class ArrayImpl(Array):
 
     def __str__(self) -> str:
         return repr(self) if self.data is None else str(_printable(self.host()))
+
+
+def weak_scalar(x: Any) -> Any:
+    """A NumPy scalar of 64 bits as a weak array; anything else as it is.
+
+    What NumPy makes of Python numbers, such as ``np.sqrt(2)``, is of 64 bits: beside an array it
+    takes the array's dtype, as a Python number does; by itself it keeps its bits.
+    """
+    if isinstance(x, (np.float64, np.int64, np.complex128)):
+        return ArrayImpl(np.asarray(x), None, True)
+    return x
 
 
 DELETED = (

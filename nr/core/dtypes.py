@@ -92,17 +92,6 @@ def scalar_dtype(kind: type) -> np.dtype:
     return config.default_float if kind is float else _default_complex()
 
 
-def python_scalar(x: Any) -> Any:
-    """A NumPy scalar of 64 bits as the Python number it equals; anything else as it is.
-
-    ``np.sqrt(2)`` is a np.float64: where operands are promoted, it counts as the Python float that
-    it stands for, and takes the dtype of the arrays that it meets.
-    """
-    if isinstance(x, (np.float64, np.int64, np.complex128)):
-        return x.item()
-    return x
-
-
 # ---------------------------------------------------------------- the lattice
 # Each dtype with what lies directly above it. "i*", "f*", "c*" are the weak Python scalars.
 _ABOVE = {
@@ -143,13 +132,17 @@ def promote(operands: list[tuple[np.dtype, bool]]) -> tuple[np.dtype, bool]:
     names = frozenset([_node(dtype, weak) for dtype, weak in operands])
     name = _join(names) if len(names) > 1 else next(iter(names))
     weak = all([weak for _, weak in operands])
+    if name[-1] != "*":
+        return DTYPES[name], weak
+    if weak:  # scalars among themselves: the widest of the kind
+        return max([d for d, _ in operands if _node(d, True) == name], key=_width), True
     if name == "i*":
-        return config.default_int, weak
-    if name == "f*":
-        return config.default_float, weak
-    if name == "c*":
-        return _default_complex(), weak
-    return DTYPES[name], weak
+        return config.default_int, False
+    return (config.default_float if name == "f*" else _default_complex()), False
+
+
+def _width(dtype: np.dtype) -> int:
+    return dtype.itemsize
 
 
 def promote_types(a: Any, b: Any) -> np.dtype:

@@ -19,7 +19,7 @@ def check_jaxpr(jaxpr: Jaxpr) -> None:
     """
     known: set[Var] = set()
 
-    def define(var: Var, where: str) -> None:
+    def define(var: Var, where: object) -> None:  # its text is made only for an error
         if type(var) is not Var:
             raise JaxprTypeError(f"nr bug: {where}: a variable was expected; got {var!r}.")
         if var in known:
@@ -44,7 +44,7 @@ def check_jaxpr(jaxpr: Jaxpr) -> None:
         if len(outs) != len(got) or not all(map(_same_type, outs, got)):
             raise JaxprTypeError(f"nr bug: {eqn!r}: the rule gives {outs}, the eqn says {got}.")
         for var in eqn.outvars:
-            define(var, repr(eqn))
+            define(var, eqn)
     for atom in jaxpr.outvars:
         if type(atom) is not Literal and atom not in known:
             raise JaxprTypeError("nr bug: outvars: an output is not bound.")

@@ -229,6 +229,7 @@ class JaxprTracer(Tracer):
     """A value in a program being recorded."""
 
     __slots__ = ("atom", "aval")
+    _trace: JaxprTrace
 
     def __init__(self, trace: JaxprTrace, atom: Atom) -> None:
         self._trace = trace

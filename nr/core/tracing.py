@@ -19,7 +19,7 @@ from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.errors import UnexpectedTracerError
 from nr.core.quiet import hush, unhush
 
-PYTHON_SCALARS = (bool, int, float, complex)
+PYTHON_SCALARS: tuple[type, ...] = (bool, int, float, complex)
 
 
 class Trace:

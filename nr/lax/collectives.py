@@ -83,7 +83,7 @@ def _psum_over(axis: Any, x: Any, d: int | None) -> Any:
     return reduce_sum(x, (d,)), None
 
 
-psum_p = _collective(
+psum_p: Primitive = _collective(
     "psum",
     _psum_over,
     _same_aval,
@@ -103,13 +103,13 @@ def _extremum_jvp(primitive: Callable[[], Primitive]) -> Callable:
     return jvp
 
 
-pmax_p = _collective(
+pmax_p: Primitive = _collective(
     "pmax",
     lambda axis, x, d: (x if d is None else reduce_max(x, (d,)), None),
     _same_aval,
     jvp=_extremum_jvp(lambda: pmax_p),
 )
-pmin_p = _collective(
+pmin_p: Primitive = _collective(
     "pmin",
     lambda axis, x, d: (x if d is None else reduce_min(x, (d,)), None),
     _same_aval,
@@ -231,7 +231,7 @@ def _ppermute_over(axis: Any, x: Any, d: int | None, *, perm: tuple) -> Any:
     return index_take(padded, (source,), (0,)), 0
 
 
-ppermute_p = _collective(
+ppermute_p: Primitive = _collective(
     "ppermute",
     _ppermute_over,
     _same_aval,

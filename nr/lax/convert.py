@@ -14,9 +14,7 @@ from nr.core.tracing import PYTHON_SCALARS, Primitive, typeof
 from nr.lax.rules import check_dtype, elementwise, operand, zero_tangent
 
 
-def _convert_aval(
-    x: ShapedArray, *, new_dtype: np.dtype, weak_type: bool = False
-) -> ShapedArray:
+def _convert_aval(x: ShapedArray, *, new_dtype: np.dtype, weak_type: bool = False) -> ShapedArray:
     return ShapedArray(x.shape, new_dtype, weak_type)
 
 
@@ -116,7 +114,7 @@ def bitcast_convert_type(x: Any, new_dtype: Any) -> Array:
     return bitcast_convert_type_p.bind(x, new_dtype=dtypes.canonicalize(new_dtype))
 
 
-reduce_precision_p = elementwise(
+reduce_precision_p: Primitive = elementwise(
     "reduce_precision",
     dtypes.FLOATING,
     lambda t, out, x, **params: reduce_precision_p.bind(t, **params),

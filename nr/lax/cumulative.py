@@ -111,6 +111,7 @@ def _tangent_through(primitive: Primitive) -> Callable:
 
     def combine(left: list[Any], right: list[Any]) -> list[Any]:
         (x, x_dot), (y, y_dot) = left, right
+        assert primitive.jvp is not None
         return list(primitive.jvp((x, y), (x_dot, y_dot)))
 
     return lambda t, out, x, axis: _scan(combine, [x, t], axis)[1]
@@ -125,7 +126,7 @@ def _cumulative(op: str, primitive: Primitive, x: Any, axis: int, reverse: bool)
 
 
 # ---------------------------------------------------------------- sum
-cumsum_p = linear(
+cumsum_p: Primitive = linear(
     "cumsum",
     abstract_eval=_cumulative_aval("cumsum", NUMERIC),
     transpose=lambda ct, x, *, axis, reverse: cumsum_p.bind(ct, axis=axis, reverse=not reverse),

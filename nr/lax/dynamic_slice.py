@@ -111,9 +111,11 @@ def _dynamic_slice_batch(
 ) -> Any:
     (x, *starts), (x_dim, *start_dims) = args, dims
     if all(dim is None for dim in start_dims):
+        assert x_dim is not None
         starts.insert(x_dim, np.int32(0))
         sizes = (*slice_sizes[:x_dim], axis.size, *slice_sizes[x_dim:])
         return dynamic_slice_p.bind(x, *starts, slice_sizes=sizes), x_dim
+    assert gather_p.batch is not None
     return gather_p.batch(
         axis,
         [x, _start_vector(starts, start_dims, axis.size)],
@@ -193,12 +195,14 @@ def _dynamic_update_batch(axis: Any, args: Sequence[Any], dims: Sequence[int | N
     (x, update, *starts), (x_dim, u_dim, *start_dims) = args, dims
     if all(dim is None for dim in start_dims):
         dim = u_dim if x_dim is None else x_dim
+        assert dim is not None
         x, update = (
             broadcast_batch(y, axis.size, dim) if d is None else move_dim(y, d, dim)
             for y, d in ((x, x_dim), (update, u_dim))
         )
         starts.insert(dim, np.int32(0))
         return dynamic_update_slice_p.bind(x, update, *starts), dim
+    assert scatter_p.batch is not None
     return scatter_p.batch(
         axis,
         [x, _start_vector(starts, start_dims, axis.size), update],
@@ -210,7 +214,7 @@ def _dynamic_update_batch(axis: Any, args: Sequence[Any], dims: Sequence[int | N
     )
 
 
-dynamic_update_slice_p = Primitive(
+dynamic_update_slice_p: Primitive = Primitive(
     "dynamic_update_slice",
     abstract_eval=_dynamic_update_aval,
     jvp=_dynamic_update_jvp,

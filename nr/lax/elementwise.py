@@ -83,7 +83,7 @@ def _mul_transpose(ct: Any, x: Any, y: Any) -> list[Any]:
     return [None, unbroadcast(mul_p.bind(x, ct), y.aval)]
 
 
-mul_p = elementwise(
+mul_p: Primitive = elementwise(
     "mul",
     ANY,
     lambda t, out, x, y: mul_p.bind(t, y),
@@ -101,7 +101,7 @@ def _div_transpose(ct: Any, x: Any, y: Any) -> list[Any]:
     return [unbroadcast(div_p.bind(ct, y), x.aval), None]
 
 
-div_p = elementwise(
+div_p: Primitive = elementwise(
     "div",
     NUMERIC,
     lambda t, out, x, y: div_p.bind(t, y),

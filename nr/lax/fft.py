@@ -100,7 +100,7 @@ def fft(x: Any, fft_type: FftType | str, fft_lengths: Any) -> Array:
     kind = fft_type.value if isinstance(fft_type, FftType) else fft_type
     if kind not in FftType.__members__:
         raise ValueError(f"fft: fft_type must be FFT, IFFT, RFFT or IRFFT; got {fft_type!r}.")
-    params = {"fft_type": kind, "fft_lengths": tuple([int(n) for n in fft_lengths])}
+    params: dict[str, Any] = {"fft_type": kind, "fft_lengths": tuple([int(n) for n in fft_lengths])}
     # NumPy would convert, pad and cut: check before.
     _fft_aval(typeof(x), **params)
     return fft_p.bind(x, **params)

@@ -150,6 +150,7 @@ def _prod_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, axes: tuple[in
 
 def _product_rule(left: list[Any], right: list[Any]) -> list[Any]:
     (x, x_dot), (y, y_dot) = left, right
+    assert mul_p.jvp is not None
     return list(mul_p.jvp((x, y), (x_dot, y_dot)))
 
 

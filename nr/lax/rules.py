@@ -197,7 +197,8 @@ def elementwise_batch(primitive_name: str) -> Callable:
         shapes = [typeof(x).shape for x in args]
         ranks = [len(s) - (d is not None) for s, d in zip(shapes, dims, strict=True)]
         rank = max(ranks)
-        full = {d for d, r in zip(dims, ranks, strict=True) if r == rank}
+        scalars = [d is None and r == 0 for d, r in zip(dims, ranks, strict=True)]
+        full = {d for d, r, s in zip(dims, ranks, scalars, strict=True) if r == rank and not s}
         if len(full) == 1 and all(
             d is None for d, r in zip(dims, ranks, strict=True) if r < rank
         ):  # one layout, and what is not of full rank is a plain scalar
@@ -206,7 +207,7 @@ def elementwise_batch(primitive_name: str) -> Callable:
                 return primitive.bind(*args, **params), dim
         moved = []
         for x, d, r in zip(args, dims, ranks, strict=True):
-            if d is None and r == 0 and rank > 0:
+            if d is None and r == 0:
                 moved.append(x)
             elif r < rank:  # a batch of scalars beside arrays
                 shape = next(

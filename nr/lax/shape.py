@@ -607,7 +607,7 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int) -> Array:
 
 
 # ---------------------------------------------------------------- copy
-copy_p = linear(
+copy_p: Primitive = linear(
     "copy",
     abstract_eval=lambda x: x.strip_weak_type(),
     transpose=lambda ct, x: ct,
@@ -626,7 +626,7 @@ def zeros_like_array(x: Any) -> Array:
 
 
 # ---------------------------------------------------------------- stop_gradient
-stop_gradient_p = Primitive(
+stop_gradient_p: Primitive = Primitive(
     "stop_gradient",
     abstract_eval=lambda x: x.strip_weak_type(),
     batch=lambda axis, args, dims: (stop_gradient_p.bind(*args), dims[0]),

@@ -76,6 +76,7 @@ def _sort_batch(
     num_keys: int,
 ) -> Any:
     if len(set(dims)) == 1:  # one layout: sort it as it lies
+        assert dims[0] is not None
         dim = dims[0]
     else:
         dim, args = 0, [to_front(x, d, axis.size) for x, d in zip(args, dims, strict=True)]
@@ -115,7 +116,7 @@ def sort(operand: Any, dimension: int = -1, is_stable: bool = True, num_keys: in
     if many and not operand:
         raise TypeError("sort: at least one array was expected; got none.")
     xs = [_operand(x) for x in (operand if many else [operand])]
-    params = {
+    params: dict[str, Any] = {
         "dimension": canonical_axis("sort", dimension, xs[0].ndim),
         "is_stable": bool(is_stable),
         "num_keys": int(num_keys),
@@ -161,7 +162,7 @@ def _top_k_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, k: int) -> An
     (x,), (t,) = primals, tangents
     values, indices = top_k_p.bind(x, k=k)
     if type(t) is Zero or typeof(values).size == 0:
-        values_dot = zero_tangent(values)
+        values_dot: Any = zero_tangent(values)
     else:
         values_dot = gather_along(t, indices, typeof(t).ndim - 1)
     return [values, indices], [values_dot, zero_tangent(indices)]

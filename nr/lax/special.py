@@ -31,10 +31,10 @@ def _no_derivative(op: str, name: str) -> Callable:
 
 
 def _bind(op: str, primitive: Primitive, *xs: Any) -> Array:
-    xs = operands(op, *xs)
+    arrays = operands(op, *xs)
     # The rows would round to integers if they got integers: check before, not after a failure.
-    primitive.abstract_eval(*[typeof(x) for x in xs])
-    return primitive.bind(*xs)
+    primitive.abstract_eval(*[typeof(x) for x in arrays])
+    return primitive.bind(*arrays)
 
 
 def _scaled(x: Any, factor: float) -> Any:

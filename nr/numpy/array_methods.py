@@ -242,8 +242,8 @@ def install(functions: dict[str, Any]) -> None:
         setattr(Array, f"__r{name}__", _reflected(f"__r{name}__", function))
     for name, function in _COMPARISONS.items():
         setattr(Array, f"__{name}__", _operator(f"__{name}__", function))
-    Array.__matmul__ = _operator("__matmul__", functions["matmul"])
-    Array.__rmatmul__ = _reflected("__rmatmul__", functions["matmul"])
+    Array.__matmul__ = _operator("__matmul__", functions["matmul"])  # type: ignore[method-assign]
+    Array.__rmatmul__ = _reflected("__rmatmul__", functions["matmul"])  # type: ignore[method-assign]
     for name in _METHODS:
         setattr(Array, name, functions[name])
     for name, function in _OWN_METHODS.items():

@@ -268,8 +268,8 @@ class IndexUpdateRef:
                 f"Use nr.numpy.where(mask, values, x)."
             )
         values = broadcast_in_dim(values, x.shape, range(x.ndim - values.ndim, x.ndim))
-        mask = broadcast_in_dim(mask, x.shape, range(mask.ndim))
-        return select(mask, combine(x, values), x)
+        chosen = broadcast_in_dim(mask, x.shape, range(mask.ndim))
+        return select(chosen, combine(x, values), x)
 
 
 def _traced_mask(index: Any) -> Tracer | None:

@@ -223,9 +223,9 @@ def _plan(equation: Equation, shapes: tuple[tuple[int, ...], ...], optimize: Any
         ones.append(squeezed)
     steps = []
     path = _path(equation, live, extents, optimize)
-    for number, group in enumerate(path):
+    for number, taken in enumerate(path):
         last_group = number == len(path) - 1
-        group = sorted(group)
+        group = sorted(taken)
         # A group of three or more is taken from the left, two at a time.
         turns = max(len(group) - 1, 1)
         for turn in range(turns):

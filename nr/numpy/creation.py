@@ -507,7 +507,7 @@ def arange(
         return place(_count(start, step, count, dtype), device)
     if whole and dtype.kind in "iu" and type(stop) is int:
         try:
-            return _fresh(np.arange(start, stop, step, dtype), device)
+            return _fresh(np.arange(start, stop, step, dtype), device)  # type: ignore[call-overload]
         except OverflowError:
             raise _overflow("arange", stop, dtype) from None
     # Fractions are counted in double precision and rounded once.

@@ -68,7 +68,8 @@ def result_type(*args: Any) -> np.dtype:
 
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     """Whether a dtype (or an array's) can be cast to another by NumPy's casting rules."""
-    return bool(np.can_cast(dtypes.canonicalize(from_), dtypes.canonicalize(to), casting))
+    before, after = dtypes.canonicalize(from_), dtypes.canonicalize(to)
+    return bool(np.can_cast(before, after, casting))  # type: ignore[arg-type]
 
 
 _KINDS = {

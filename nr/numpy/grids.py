@@ -222,8 +222,8 @@ def geomspace(
     sign = low if low.dtype in dtypes.COMPLEX else div(low, lax_abs(low))
     if low.dtype in dtypes.COMPLEX:
         sign = div(low, convert_element_type(lax_abs(low), low.dtype))
-    logs = [log(div(x, sign)) for x in (low, high)]
-    out = exp(_spaced(*logs, num, num - 1 if endpoint else num, endpoint))
+    first, last = log(div(low, sign)), log(div(high, sign))
+    out = exp(_spaced(first, last, num, num - 1 if endpoint else num, endpoint))
     out = mul(out, broadcast_in_dim(sign, out.shape, range(1, out.ndim)))
     if num:
         out = concatenate([reshape(low, (1, *low.shape)), slice_in_dim(out, 1, num)], 0)
@@ -291,14 +291,14 @@ def tril(m: Any, k: int = 0) -> Array:
                [3, 4]], dtype=int32)
     """
     m = _matrices("tril", m)
-    mask = ge(*_coordinates(*m.shape[-2:], k))
+    mask = ge(*_coordinates(m.shape[-2], m.shape[-1], k))
     return select(_for_each_matrix(mask, m.shape), m, full_like(m, 0))
 
 
 def triu(m: Any, k: int = 0) -> Array:
     """The matrices of m with zeros below diagonal k."""
     m = _matrices("triu", m)
-    mask = gt(*_coordinates(*m.shape[-2:], k))
+    mask = gt(*_coordinates(m.shape[-2], m.shape[-1], k))
     return select(_for_each_matrix(mask, m.shape), full_like(m, 0), m)
 
 

@@ -49,7 +49,7 @@ class Slice(NamedTuple):
 
     dim: int
     start: int
-    count: int
+    count: int  # type: ignore[assignment]
     step: int
 
 
@@ -194,7 +194,7 @@ def _without_ellipsis(items: list[Any], shape: tuple[int, ...]) -> list[Any]:
             f"index: too many indices: the array has shape {shape}, {len(shape)} "
             f"dimension{plural}; got indices for {used}."
         )
-    fill = [slice(None)] * missing
+    fill: list[Any] = [slice(None)] * missing
     if not places:
         return items + fill
     (at,) = places

@@ -504,7 +504,7 @@ def matrix_power(a: Any, n: int) -> Array:
         return identity_like(a)
     if n < 0:
         a, n = inv(a), -n
-    result = None
+    result: Any = None
     while True:  # binary digits of n, the lowest first
         if n & 1:
             result = a if result is None else matmul(result, a)

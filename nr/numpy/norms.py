@@ -79,7 +79,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 
 
 def _vector_norm(op: str, x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Array:  # noqa: A002
-    options = {"axis": axes, "keepdims": keepdims}
+    options: dict[str, Any] = {"axis": axes, "keepdims": keepdims}
     if isinstance(ord, str):
         raise ValueError(
             f"{op}: of vectors the order must be a number; got {ord!r} for {x.aval}. "

@@ -107,7 +107,8 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
                 return ArrayImpl(np.matmul(x, y))
             finally:
                 unhush(token)
-    return _stacked("matmul", *promote("matmul", a, b), True, True, preferred_element_type)
+    a, b = promote("matmul", a, b)
+    return _stacked("matmul", a, b, True, True, preferred_element_type)
 
 
 def _stacked(
@@ -185,7 +186,7 @@ def _stack_plan(
     )
     both = [d + (rank - a_lead) for d in a_batch]
     order = [*both, *a_own, *([rank] if a_rows else []), *b_own, *([rank + 1] if b_columns else [])]
-    permutation = tuple(sorted(range(len(order)), key=order.__getitem__))
+    permutation: tuple[int, ...] | None = tuple(sorted(range(len(order)), key=order.__getitem__))
     if permutation == tuple(range(len(order))):
         permutation = None
     return tuple(a_ones), tuple(b_ones), dims, permutation

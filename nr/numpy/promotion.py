@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nr.core import dtypes
-from nr.core.array import Array, ArrayImpl
+from nr.core.array import Array, ArrayImpl, weak_scalar
 from nr.core.config import config
 from nr.core.tracing import PYTHON_SCALARS
 from nr.lax.convert import convert_element_type
@@ -75,7 +75,7 @@ def _common_dtype(values: list[Any]) -> tuple[np.dtype, bool]:
 
 def _operands(op: str, xs: tuple[Any, ...]) -> list[Any]:
     """Operands as Arrays, Python numbers as they are."""
-    xs = tuple([dtypes.python_scalar(x) for x in xs])
+    xs = tuple([weak_scalar(x) for x in xs])
     return [x if type(x) in PYTHON_SCALARS else operand(op, x) for x in xs]
 
 

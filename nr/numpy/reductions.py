@@ -577,7 +577,9 @@ def nanprod(
     return prod(a, axis, dtype, out, keepdims, initial, where)
 
 
-def _nan_extreme(op: str, reduction: Callable, a: Any, axis: Any, keepdims: bool, options: dict):
+def _nan_extreme(
+    op: str, reduction: Callable, a: Any, axis: Any, keepdims: bool, options: dict
+) -> Array:
     a = _array(op, a)
     limit = np.asarray(_limit(a.dtype, reduction is min)).astype(a.dtype)[()]
     filled, missing = _without_nan(op, a, limit)

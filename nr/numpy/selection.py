@@ -14,7 +14,7 @@ from nr.core.tracing import EVAL, PYTHON_SCALARS, current_trace
 from nr.lax import elementwise as lax
 from nr.lax.convert import convert_element_type
 from nr.lax.cumulative import cumsum
-from nr.lax.rules import canonical_axis, const_like, operand
+from nr.lax.rules import canonical_axis, const_like, mark_weak, operand
 from nr.lax.select import select_n_p
 from nr.lax.shape import concatenate, slice_in_dim
 from nr.lax.special import bessel_i0e
@@ -69,16 +69,17 @@ def where(
     shape = broadcast_shape("where", mask, x, y)
     if mask.ndim:
         mask = broadcast_to_shape(mask, shape)
-    return select_n_p.bind(mask, broadcast_to_shape(y, shape), broadcast_to_shape(x, shape))
+    cases = broadcast_to_shape(y, shape), broadcast_to_shape(x, shape)
+    return mark_weak(select_n_p.bind(mask, *cases), *cases)
 
 
 def _where_now(mask: np.ndarray, x: Any, y: Any) -> Array | None:
     """`where` by NumPy's, if that does the same."""
     x_plain, y_plain = _plain(x), _plain(y)
     if x_plain and y_plain:
-        x, y = x.data, y.data
-        if x.dtype != y.dtype:
+        if x.weak or y.weak or x.data.dtype != y.data.dtype:
             return None
+        x, y = x.data, y.data
     elif x_plain and absorbs(x.data.dtype, y):
         x = x.data
     elif y_plain and absorbs(y.data.dtype, x):

@@ -95,7 +95,8 @@ def _map_over(fun: Callable, args: list[Any], parsed: tuple[CoreDims, CoreDims] 
     loop = broadcast_shapes(*loops) if loops else ()
     fun = _checked(fun, sizes, None if parsed is None else parsed[1])
     # Extents of 1 are not mapped, but left out: their argument is the same in every lane.
-    squeezed, axes = [], [[] for _ in loop]
+    squeezed = []
+    axes: list[list[int | None]] = [[] for _ in loop]
     for x, own in zip(args, loops, strict=True):
         lead = len(loop) - len(own)
         for d in range(len(loop)):

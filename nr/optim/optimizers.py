@@ -229,15 +229,15 @@ def _adam(
     def init(params: Any) -> AdamState:
         dtype = _hyper_dtype(op, params)
         step = jnp.zeros((), "int32")
-        hyper: list[Array] = [
-            jnp.asarray(x, dtype) for x in (b1, b2, eps, weight_decay if decays else 0.0)
-        ]
         return AdamState(
             step,
             _rate_at(learning_rate, step, dtype),
-            *hyper,
-            _zeros_like(params),
-            _zeros_like(params),
+            b1=jnp.asarray(b1, dtype),
+            b2=jnp.asarray(b2, dtype),
+            eps=jnp.asarray(eps, dtype),
+            weight_decay=jnp.asarray(weight_decay if decays else 0.0, dtype),
+            mu=_zeros_like(params),
+            nu=_zeros_like(params),
         )
 
     def update(

@@ -46,7 +46,8 @@ def bits(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
 def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
     """Unsigned integers of 8, 16, 32 or 64 random bits from a raw key."""
-    return reshape(mix(*encrypt_counters(*halves(key), math.prod(shape)), width), shape)
+    first, second = encrypt_counters(*halves(key), math.prod(shape))
+    return reshape(mix(first, second, width), shape)
 
 
 def mix(first: Any, second: Any, width: int) -> Any:

@@ -1,5 +1,7 @@
-"""Names of SciPy over nr arrays, as in jax.scipy: special functions and distributions."""
+"""Names of SciPy over nr arrays, as in jax.scipy: linear algebra, special
+functions and distributions.
+"""
 
-from nr.scipy import special, stats
+from nr.scipy import linalg, special, stats
 
-__all__ = ["special", "stats"]
+__all__ = ["linalg", "special", "stats"]

@@ -256,7 +256,7 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list
                 f"nr.custom_vjp."
             )
         if primitive.multiple_results:
-            ct: Any = [
+            ct = [
                 Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs, strict=True)
             ]
         else:

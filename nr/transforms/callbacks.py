@@ -81,7 +81,7 @@ pure_callback_p = Primitive(
     jvp=_no_derivative("pure_callback"),
     batch=_pure_batch,
 )
-io_callback_p = Primitive(
+io_callback_p: Primitive = Primitive(
     "io_callback",
     multiple_results=True,
     abstract_eval=_callback_aval,

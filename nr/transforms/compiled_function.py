@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nr.core import devices, dtypes
-from nr.core.array import DELETED, Array, ArrayImpl
+from nr.core.array import DELETED, Array, ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray
 from nr.core.config import config
 from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
@@ -245,7 +245,7 @@ class JitFunction:
             values = self._plans[0].flatten(args, kwargs) if self._plans else None
             if values is not None:
                 return _run(self._plans[0], values, args, kwargs)
-        flat = [operand("jit", dtypes.python_scalar(x)) for x in leaves]
+        flat = [operand("jit", weak_scalar(x)) for x in leaves]
         if self.inline:
             outs = eval_jaxpr(traced.jaxpr, *traced.operands, *flat)
         else:
@@ -419,7 +419,7 @@ def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
 def _input_aval(x: Any) -> ShapedArray:
     if hasattr(x, "shape") and not isinstance(x, (Array, np.ndarray, np.generic)):
         return ShapedArray(x.shape, dtypes.canonicalize(x.dtype))
-    return typeof(dtypes.python_scalar(x))
+    return typeof(weak_scalar(x))
 
 
 def _describe(aval: ShapedArray) -> str:
@@ -581,7 +581,7 @@ def jit(
         >>> f(nr.numpy.arange(3))
         Array([0, 2, 4], dtype=int32)
     """
-    options = {
+    options: dict[str, Any] = {
         "static_argnums": _as_tuple(static_argnums),
         "static_argnames": _as_tuple(static_argnames),
         "donate_argnums": _as_tuple(donate_argnums),

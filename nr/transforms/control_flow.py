@@ -55,7 +55,7 @@ def _strengthened(
     changed = False
     carry = list(carry)  # Python scalars as they are: they take their digits from the final dtype
     for i, (before, after) in enumerate(zip(avals, outs, strict=True)):
-        if before.weak_type:
+        if before.weak_type and not (after.weak_type and _same_type(before, after)):
             kinds = "biufVc"
             grows = kinds.index(after.dtype.kind) >= kinds.index(before.dtype.kind)
             dtype = after.dtype if grows and not after.shape else before.dtype
@@ -261,7 +261,8 @@ def fori_loop(
                 f'fori_loop: bounds must be rank-0 integers; got {bound.aval} for "{name}".'
             )
     dtype, _ = dtypes.promote([(lower.dtype, lower.weak_type), (upper.dtype, upper.weak_type)])
-    one = dtype.type(1)
+    weak = lower.weak_type and upper.weak_type
+    one = 1 if weak else dtype.type(1)
     bounds = _concrete_pair(lower, upper)
     if bounds is not None:
         lo, hi = bounds
@@ -270,7 +271,7 @@ def fori_loop(
             i, value = carry
             return (add(i, one), body_fun(i, value)), None
 
-        start = operand("fori_loop", dtype.type(lo))
+        start = lo if weak else dtype.type(lo)
         (_, result), _ = scan(step, (start, init_val), None, max(hi - lo, 0), unroll=unroll or 1)
         return result
 

@@ -114,7 +114,7 @@ def _custom_jvp_batch(
     return outs, [0] * len(outs)
 
 
-custom_jvp_call_p = Primitive(
+custom_jvp_call_p: Primitive = Primitive(
     "custom_jvp_call",
     multiple_results=True,
     abstract_eval=_call_aval,
@@ -417,7 +417,7 @@ def _custom_vjp_batch(
     return outs, [0] * len(outs)
 
 
-custom_vjp_call_p = Primitive(
+custom_vjp_call_p: Primitive = Primitive(
     "custom_vjp_call",
     multiple_results=True,
     abstract_eval=_call_aval,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nr.core import dtypes
-from nr.core.array import ArrayImpl
+from nr.core.array import ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.jaxprs import eval_jaxpr, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
@@ -61,7 +61,7 @@ def jvp(
         )
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("jvp", leaves, tuple(primals), "primals")
-    leaves = [operand("jvp", x) for x in leaves]
+    leaves = [operand("jvp", weak_scalar(x)) for x in leaves]
     dots, dot_tree = _fun_of(tangents, {})
     if dot_tree != in_tree:
         raise TypeError(
@@ -77,7 +77,7 @@ def jvp(
 
 
 def _check_tangents(op: str, primals: Any, leaves: Sequence[Any], dots: Sequence[Any]) -> list[Any]:
-    result = []
+    result: list[Any] = []
     for i, (x, t) in enumerate(zip(leaves, dots, strict=True)):
         expected = typeof(x).to_tangent()
         if type(t) is ArrayImpl and t.aval is expected:
@@ -135,7 +135,7 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
     """
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("linearize", leaves, primals, "primals")
-    leaves = [operand("linearize", x) for x in leaves]
+    leaves = [operand("linearize", weak_scalar(x)) for x in leaves]
     flat = FlatFun(fun, in_tree, "linearize", has_aux=has_aux)
     outs, jaxpr, residuals, nz_out = linearize_flat(flat, leaves, primal_aux=flat.primal_aux)
     out_tree, out_avals = flat.out_tree, [typeof(x).to_tangent() for x in outs]
@@ -231,7 +231,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
     """
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("vjp", leaves, primals, "primals")
-    leaves = [operand("vjp", x) for x in leaves]
+    leaves = [operand("vjp", weak_scalar(x)) for x in leaves]
     flat = FlatFun(fun, in_tree, "vjp", has_aux=has_aux)
     outs, pullback = _vjp_flat(flat, leaves)
     out = tree_unflatten(flat.out_tree, [operand("vjp", x) for x in outs])
@@ -322,7 +322,7 @@ def value_and_grad(
         leaves, in_tree = tree_flatten((dyn, {}))
         for x in leaves:
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)
-        leaves = [operand("grad", x) for x in leaves]
+        leaves = [operand("grad", weak_scalar(x)) for x in leaves]
         flat = FlatFun(partial, in_tree, "grad", has_aux=has_aux)
         outs, pullback = _vjp_flat(flat, leaves)
         _check_scalar(outs, flat.out_tree, name, holomorphic)
@@ -495,7 +495,7 @@ def _jacobian(
         leaves, in_tree = tree_flatten(dyn)
         for x in leaves:
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)
-        leaves = [operand("jacobian", x) for x in leaves]
+        leaves = [operand("jacobian", weak_scalar(x)) for x in leaves]
         dyn = tree_unflatten(in_tree, leaves)
         blocks, out_tree, aux = method(partial, dyn, leaves, in_tree, has_aux)
         rows = []

@@ -69,13 +69,13 @@ def _scan_jvp(
 
     _fixpoint(nz, lo, hi, lambda flags: dual(flags)[1][:num_carry])
     body, nz_out = dual(tuple(nz))
-    place = {}
+    place: dict[int, int] = {}
     for i in range(n):
         if nz[i]:
             place[i] = n + len(place)
     groups = [range(lo), range(lo, hi), range(hi, n)]
     ins = [i for g in groups for i in (*g, *[place[j] for j in g if nz[j]])]
-    out_place = {}
+    out_place: dict[int, int] = {}
     for i in range(n_out):
         if nz_out[i]:
             out_place[i] = n_out + len(out_place)
@@ -386,7 +386,7 @@ def _while_jvp(
     )
     dual, nz_out = jvp_jaxpr(body_jaxpr, tuple(nz), tuple(nz[body_nconsts:]))
     n = len(primals)
-    place = {}
+    place: dict[int, int] = {}
     for i in range(n):
         if nz[i]:
             place[i] = n + len(place)

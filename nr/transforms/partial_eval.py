@@ -58,9 +58,7 @@ def partial_eval_jaxpr(
     with current(inner):
         outs = eval_jaxpr(jaxpr, *args)
     forced = [force] * len(outs) if isinstance(force, bool) else force
-    out_unknown = tuple(
-        [f or u for f, u in zip(forced, unknown_flags(inner, outs), strict=True)]
-    )
+    out_unknown = tuple([f or u for f, u in zip(forced, unknown_flags(inner, outs), strict=True)])
     rest, residuals = inner.finish(chosen(outs, out_unknown, True))
     known, captured = outer.finish([*chosen(outs, out_unknown, False), *residuals])
     known, operands = close(known, captured)

@@ -30,4 +30,6 @@ ALL_CASES = [
     *window_cases.CASES,
     *indexing_cases.CASES,
     *threefry_cases.CASES,
+    *linalg_cases.CASES,
+    *fft_cases.CASES,
 ]

@@ -124,7 +124,8 @@ def _depthwise(
     batch, multiplier, rank = lhs.shape[0], rhs.shape[0] // groups, len(space)
     lhs = lhs[:, :, None]
     rhs = rhs.reshape((1, groups, multiplier, *rhs.shape[2:]) + (1,) * rank)
-    total = product = None
+    total: Any = None
+    product: Any = None
     for position, window in taps:
         weights = rhs[(slice(None),) * 3 + position]
         elements = lhs[(slice(None),) * 3 + window]

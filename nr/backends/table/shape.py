@@ -177,9 +177,7 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         line = narrow(xp.arange(shape[dimension], dtype=counting), dtype)
         return broadcast_in_dim(line, shape=shape, broadcast_dimensions=(dimension,))
 
-    def convert_element_type(
-        x: Array, *, new_dtype: np.dtype, weak_type: bool = False
-    ) -> Array:
+    def convert_element_type(x: Array, *, new_dtype: np.dtype, weak_type: bool = False) -> Array:
         x, dtype = xp.asarray(x), np.dtype(new_dtype)
         if x.dtype == dtype:
             return x

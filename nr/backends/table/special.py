@@ -30,7 +30,7 @@ def rows(xp: Any) -> dict[str, Callable[..., Array]]:
         >>> float(rows(np)["erf"](np.float32(0)))
         0.0
     """
-    kernels = {
+    kernels: dict[str, Callable[..., Array]] = {
         "erfc": _erf.erfc,
         "erf_inv": _erf.erf_inv,
         "lgamma": _gamma.lgamma,

@@ -169,11 +169,11 @@ def _selections(
     """
     prefers = {"ge": xp.greater_equal, "le": xp.less_equal}[select_prim]
     best = operand[taps[0]].copy()
-    started = None if inside is None else inside[taps[0]].copy()
+    started: Any = None if inside is None else inside[taps[0]].copy()
     yield 0, xp.ones(best.shape, np.bool_) if started is None else started
     for tap, window in enumerate(taps[1:], 1):
         taken = ~prefers(best, operand[window])
-        if started is not None:
+        if inside is not None:
             taken |= ~started
             taken &= inside[window]
             started |= taken

@@ -92,7 +92,7 @@ def _triangular_transpose(ct: Any, a: Any, b: Any, *, transpose_a: bool, **param
     return [None, triangular_solve_p.bind(a, ct, transpose_a=not transpose_a, **params)]
 
 
-triangular_solve_p = Primitive(
+triangular_solve_p: Primitive = Primitive(
     "triangular_solve",
     abstract_eval=_triangular_aval,
     jvp=_triangular_jvp,
@@ -178,7 +178,7 @@ def _solve_transpose(ct: Any, a: Any, b: Any) -> list[Any]:
     return [None, solve_p.bind(matrix_transposed(a), ct)]
 
 
-solve_p = Primitive(
+solve_p: Primitive = Primitive(
     "solve",
     abstract_eval=_solve_aval,
     jvp=_solve_jvp,
