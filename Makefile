@@ -27,8 +27,9 @@ help:
 	@echo "make format  format the code and apply the linter's safe fixes"
 	@echo "make clean   remove .venv, caches and build products"
 
+# One OpenBLAS thread: its threads wait for each other whenever the machine does something else.
 demo: $(VENV)/.demo
-	$(BIN)/nr demo
+	OPENBLAS_NUM_THREADS=1 $(BIN)/nr demo
 
 test: $(VENV)/.test $(VENV)/.peers lint
 	$(BIN)/python -m pytest -n 2

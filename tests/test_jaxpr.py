@@ -213,6 +213,7 @@ GOLDEN = {
     "psum": """
 { lambda ; a:f32[3] . let
     b:f32[] = reduce_sum[axes=(0,)] a
+    c:f32[3] = broadcast_in_dim[broadcast_dimensions=() shape=(3,)] b
   in (c,) }
 """,
 }

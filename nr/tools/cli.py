@@ -25,9 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nr", description="Tools of the nr library.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, devices, threads and cache directories")
-    commands.add_parser("demo", help="train a classifier on real images and draw the result")
-    command = parser.parse_args(argv).command
-    return _info() if command == "info" else _demo()
+    commands.add_parser(
+        "demo",
+        help="train a classifier on real images and draw the result (nr demo --help)",
+        add_help=False,
+    )
+    options, rest = parser.parse_known_args(argv)
+    if options.command == "demo":
+        return _demo(rest)
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return _info()
 
 
 def _info() -> int:
@@ -46,10 +54,10 @@ def _info() -> int:
     return 0
 
 
-def _demo() -> int:
+def _demo(argv: Sequence[str]) -> int:
     from nr.tools import demo
 
-    return demo.main()
+    return demo.main(argv)
 
 
 def _version(distribution: str) -> str | None:
