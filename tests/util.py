@@ -177,3 +177,16 @@ def grad_dtype(case: OpCase) -> str | None:
     if any(DTYPES[name] in FLOATING for name in case.dtypes):
         return "float64"
     return "complex128" if any(DTYPES[name] in COMPLEX for name in case.dtypes) else None
+
+
+def check_on_device(case: OpCase, dtype: str, device: nr.Device) -> None:
+    """Values on a device are those of the CPU, and stay on the device."""
+    (args,) = case.samples(dtype, 1)
+    expected = nr.tree.leaves(case.fun(*arrays(args)))
+    for fun in (case.fun, nr.jit(case.fun)):
+        with nr.default_device(device):
+            got = nr.tree.leaves(fun(*[nr.device_put(x, device) for x in arrays(args)]))
+        for i, (a, b) in enumerate(zip(got, expected, strict=True)):
+            assert a.device is device, f"output {i} is on {a.device}"
+            what = f"output {i} on {device}"
+            assert_close(np.asarray(a), np.asarray(b), 4 * tolerance(case, a.dtype), what)

@@ -54,8 +54,8 @@ def leak_message(tracer: Tracer, op: str) -> str:
         )
     return (
         f"{op}: a traced value {tracer.aval} was used after its transformation had ended; "
-        f"{tracer.describe()}{_holder(tracer)}. Return it from the function rather than store it; the rule of a "
-        f"custom_vjp or custom_jvp must get it as an argument, not close over it."
+        f"{tracer.describe()}{_holder(tracer)}. Return it from the function rather than store it; "
+        f"the rule of a custom_vjp or custom_jvp must get it as an argument, not close over it."
     )
 
 

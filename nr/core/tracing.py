@@ -266,16 +266,17 @@ class Primitive:
         """Run now, on the device of the operands."""
         if self.custom_evaluate is not None:
             return self.custom_evaluate(*args, **params)
-        device = None
+        device, creates = None, True
         values = []
         for x in args:
             if type(x) is ArrayImpl:
                 values.append(x.data)
+                creates = False
                 if x.committed is not None:
                     device = x.committed
             else:
                 values.append(x)
-        if device is None and not args:
+        if creates:  # of numbers only: the result goes to the default device
             device = devices.chosen_default()
         if device is not None:
             return self._evaluate_on(device, args, params)
@@ -324,7 +325,7 @@ class Primitive:
         return ArrayImpl(out, device)
 
     def _explain(self, args: Sequence[Any], params: dict) -> None:
-        """Raise the error that tracing gives, where it was the operands' fault that a row failed."""
+        """Raise the error that tracing gives, where a row failed by its operands' fault."""
         for x in args:
             if isinstance(x, Tracer):
                 raise leaked_tracer_error(x, self.name) from None

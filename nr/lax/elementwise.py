@@ -16,7 +16,7 @@ from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, UndefinedPrimal
 from nr.core.dtypes import ANY, BOOL, COMPLEX, FLOATING, INEXACT, INTEGER, NUMERIC, REAL
-from nr.core.tracing import typeof
+from nr.core.tracing import Primitive, typeof
 from nr.lax.convert import convert_element_type
 from nr.lax.rules import (
     broadcast_scalar,

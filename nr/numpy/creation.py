@@ -602,7 +602,7 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> A
         kind, index = x.__dlpack_device__()
         if kind == 2:  # kDLCUDA of dlpack.h
             where = devices.device(f"cuda:{index}")
-            out = ArrayImpl(where.backend.cupy.from_dlpack(x), where)
+            out = ArrayImpl(where.backend.cupy.from_dlpack(x), where)  # type: ignore[attr-defined]
         else:
             out = ArrayImpl(np.from_dlpack(x))
     if copy:

@@ -70,7 +70,7 @@ def _wide(x: Any) -> np.ndarray:
     return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
 
 
-def _host_ends(given: tuple[Any, Any], start: Any, stop: Any) -> list[np.ndarray]:
+def _host_ends(given: tuple[Any, Any], start: Any, stop: Any) -> list[Any]:
     # Python numbers are not rounded to the dtype of the result before they are spaced.
     return [
         np.asarray(g) if type(g) in PYTHON_SCALARS else _wide(x)

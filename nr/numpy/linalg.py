@@ -140,7 +140,7 @@ def _epsilon(dtype: np.dtype) -> float:
 def det(a: Any) -> Array:
     """The determinant.
 
-    Its derivative also exists where the determinant is 0.
+    Its derivative is that of the cofactors, also where the determinant is 0.
 
     Example:
         >>> import nr.numpy as jnp

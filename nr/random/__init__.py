@@ -45,6 +45,8 @@ from nr.random.keys import key_impl as key_impl
 from nr.random.keys import prng_key as prng_key
 from nr.random.keys import split as split
 from nr.random.keys import wrap_key_data as wrap_key_data
+from nr.random.matrices import multivariate_normal as multivariate_normal
+from nr.random.matrices import orthogonal as orthogonal
 from nr.random.permutation import choice as choice
 from nr.random.permutation import permutation as permutation
 from nr.random.poisson import poisson as poisson

@@ -95,9 +95,7 @@ def solve_triangular(
     """
     kinds = {0: 0, "N": 0, 1: 1, "T": 1, 2: 2, "C": 2}
     if trans not in kinds:
-        raise ValueError(
-            f'solve_triangular: trans must be 0, 1, 2, "N", "T" or "C"; got {trans!r}.'
-        )
+        raise ValueError(f'solve_triangular: trans must be 0, 1, 2, "N", "T", "C"; got {trans!r}.')
     a, b, vector = _system("solve_triangular", a, b)
     x = lax.linalg.triangular_solve(
         a,
@@ -274,7 +272,7 @@ def eigh(
     type: int = 1,  # noqa: A002
     check_finite: bool = True,
 ) -> Any:
-    """Eigenvalues, ascending, and eigenvectors of Hermitian matrices, of which one triangle is read.
+    """Eigenvalues, ascending, and eigenvectors of Hermitian matrices; one triangle is read.
 
     Args:
         a: ``[..., n, n]``.

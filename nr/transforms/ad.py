@@ -60,6 +60,7 @@ class JVPTrace(Trace):
     """Carries a tangent beside every value."""
 
     __slots__ = ()
+    parent: Trace
 
     def __init__(self, parent: Trace) -> None:
         self.parent = parent
@@ -115,7 +116,7 @@ class LinearizeTrace(JVPTrace):
     __slots__ = ()
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
-        outer = self.parent.parent  # type: ignore[union-attr]
+        outer: Trace = self.parent.parent  # type: ignore[assignment]
         primals, tangents, known = self._split_all(args)
         if known:
             return primitive.bind_with(outer, primals, params)

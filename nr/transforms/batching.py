@@ -47,6 +47,7 @@ class BatchTrace(Trace):
     """Computes all lanes at once. Rules get it as `axis`: its size and name."""
 
     __slots__ = ("size", "name")
+    parent: Trace
 
     def __init__(self, parent: Trace, size: int, name: Any) -> None:
         self.parent = parent

@@ -11,7 +11,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
-from nr.core.jaxprs import eval_jaxpr, trace_to_jaxpr
+from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import typeof
 from nr.core.trees import (
@@ -161,6 +161,14 @@ class Pullback:
     """The function that `vjp` returns: cotangents of outputs to cotangents of arguments."""
 
     __slots__ = ("jaxpr", "residuals", "nz_in", "nz_out", "in_avals", "in_tree", "out_tree", "outs")
+    jaxpr: Jaxpr
+    residuals: list[Any]
+    nz_in: list[bool]
+    nz_out: tuple[bool, ...]
+    in_avals: list[ShapedArray]
+    in_tree: PyTreeDef
+    out_tree: PyTreeDef
+    outs: list[ShapedArray]
 
     def flat(self, cts: Sequence[Any]) -> list[Any]:
         """Cotangents of the argument leaves, as arrays or `Zero`."""

@@ -117,6 +117,27 @@ def _lu_stack(xp: ModuleType, a: Array) -> tuple[Array, Array, Array]:
     return a, pivots, permutation
 
 
+def _column_order(xp: ModuleType, a: Array) -> tuple[Array, Array]:
+    """The order of columns of [stack, n, n] that complete pivoting finds, and its sign."""
+    stack, n = a.shape[:2]
+    a = a.copy()
+    lanes = xp.arange(stack)
+    order = xp.tile(xp.arange(n, dtype=np.int32), (stack, 1))
+    sign = xp.ones(stack, np.int32)
+    for j in range(n - 1):
+        largest = _size(xp, a[:, j:, j:]).reshape(stack, -1).argmax(axis=1)
+        p, q = largest // (n - j) + j, largest % (n - j) + j
+        for lines, place in ((a, p), (a.swapaxes(1, 2), q), (order, q)):
+            chosen = lines[lanes, place]
+            lines[lanes, place] = lines[:, j]
+            lines[:, j] = chosen
+        sign = xp.where(q == j, sign, -sign)
+        pivot = a[:, j, j, None]
+        column = a[:, j + 1 :, j] / xp.where(pivot == 0, a.dtype.type(1), pivot)
+        a[:, j + 1 :, j + 1 :] -= column[:, :, None] * a[:, j, None, j + 1 :]
+    return order, sign
+
+
 def rows(xp: ModuleType) -> dict[str, Kernel]:
     """Return the kernels of this file over the arrays of `xp`.
 
@@ -158,6 +179,13 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
             pivots.reshape((*lead, min(m, n))),
             permutation.reshape((*lead, m)),
         )
+
+    def pivot_columns(a: Array) -> tuple[Array, Array]:
+        lead, n = a.shape[:-2], a.shape[-1]
+        with np.errstate(all="ignore"):
+            count = int(np.prod(lead, dtype=np.int64))
+            order, sign = _column_order(xp, xp.reshape(a, (count, n, n)))
+        return order.reshape((*lead, n)), sign.reshape(lead)
 
     def lu_pivots_to_permutation(pivots: Array, *, permutation_size: int) -> Array:
         lead, k = pivots.shape[:-1], pivots.shape[-1]
@@ -219,6 +247,7 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
     return {
         "triangular_solve": triangular_solve,
         "lu": lu,
+        "pivot_columns": pivot_columns,
         "lu_pivots_to_permutation": lu_pivots_to_permutation,
         "solve": solve,
         "det": det,

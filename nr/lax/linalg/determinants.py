@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, Zero
 from nr.core.tracing import Primitive, typeof
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import add, mul, ne, real, sub
+from nr.lax.gather import gather_along
 from nr.lax.linalg.lu import lu_p, permute_rows
 from nr.lax.linalg.matrices import (
     check_matrices,
     diagonal,
+    identity_like,
     matrix_batch,
     matrix_operand,
     part,
     product,
 )
 from nr.lax.linalg.solvers import solve_p, triangular_solve
-from nr.lax.reduce import reduce_prod, reduce_sum
-from nr.lax.rules import const_like, zero_tangent
+from nr.lax.reduce import reduce_and, reduce_prod, reduce_sum
+from nr.lax.rules import const_like, nondifferentiable, zero_tangent
 from nr.lax.select import select
 from nr.lax.shape import broadcast_in_dim, broadcasted_iota, concatenate, index_in_dim, reshape
 
@@ -54,7 +58,27 @@ def _adjugate_trace(a: Any, t: Any) -> Any:
         rows, t_rows = _entries(a), _entries(t)
         terms = [_dot(t_rows[i], _cross(rows[(i + 1) % 3], rows[(i + 2) % 3])) for i in range(3)]
         return add(add(terms[0], terms[1]), terms[2])
-    return reduce_sum(diagonal(_adjugate_product(a, t)), (typeof(a).ndim - 2,))
+    # With the columns in an order that leaves the smallest pivot for last, what follows is finite
+    # unless there are two zeros, and then the derivative is 0. Exchanges change the sign only.
+    order, sign = pivot_columns_p.bind(a)
+    shape, rank = typeof(a).shape, typeof(a).ndim
+    columns = broadcast_in_dim(order, shape, (*range(rank - 2), rank - 1))
+    a, t = gather_along(a, columns, rank - 1), gather_along(t, columns, rank - 1)
+    trace = reduce_sum(diagonal(_adjugate_product(a, t)), (rank - 2,))
+    return mul(trace, convert_element_type(sign, typeof(trace).dtype))
+
+
+def _pivot_columns_aval(a: ShapedArray) -> list[ShapedArray]:
+    check_matrices("pivot_columns", a, square=True)
+    return [ShapedArray(a.shape[:-1], np.int32), ShapedArray(a.shape[:-2], np.int32)]
+
+
+pivot_columns_p = nondifferentiable(
+    "pivot_columns",
+    abstract_eval=_pivot_columns_aval,
+    batch=matrix_batch("pivot_columns"),
+    multiple_results=True,
+)
 
 
 def _entries(a: Any) -> list[list[Any]]:
@@ -87,10 +111,13 @@ def _adjugate_product(a: Any, t: Any) -> Any:
     head, last = slice(0, n - 1), slice(n - 1, n)
     y_head, y_last = part(y, head, n), part(y, last, n)
     upper = part(lu, head, head)
+    d = mul(_sign(pivots, typeof(a).dtype), reduce_prod(diagonal(upper), (rank - 2,)))
     u = broadcast_in_dim(part(lu, last, last), typeof(y_head).shape, tuple(range(rank)))
     above = sub(mul(u, y_head), product(part(lu, head, last), y_last))
+    regular = reduce_and(ne(diagonal(upper), const_like(a, 0)), (rank - 2,))
+    regular = broadcast_in_dim(regular, typeof(upper).shape, tuple(range(rank - 2)))
+    upper = select(regular, upper, identity_like(upper))
     above = triangular_solve(upper, above, left_side=True)
-    d = mul(_sign(pivots, typeof(a).dtype), reduce_prod(diagonal(upper), (rank - 2,)))
     whole = concatenate([above, y_last], rank - 2)
     return mul(broadcast_in_dim(d, typeof(whole).shape, tuple(range(rank - 2))), whole)
 
