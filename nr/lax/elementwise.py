@@ -389,8 +389,8 @@ def exp(x: Any) -> Array:
 
     Example:
         >>> import nr
-        >>> nr.lax.exp(nr.numpy.array([0., 1.]))
-        Array([1.       , 2.7182817], dtype=float32)
+        >>> nr.lax.exp(nr.numpy.array([0., -float("inf")]))
+        Array([1., 0.], dtype=float32)
     """
     return exp_p.bind(operand_of("exp", x, INEXACT))
 

@@ -43,7 +43,7 @@ def device_put(x: Any, device: Device | str | None = None, **options: Any) -> An
     Example:
         >>> import nr, numpy as np
         >>> nr.device_put(np.ones(2), "cpu")
-        Array([1., 1.])
+        Array([1., 1.], dtype=float64)
     """
     where = devices.chosen_default() if device is None else devices.device(device)
     return tree_map(lambda leaf: device_put_p.bind(operand("device_put", leaf), device=where), x)

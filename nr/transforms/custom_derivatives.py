@@ -613,7 +613,7 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
         >>> import nr
         >>> f, consts = nr.closure_convert(lambda x: x * 2.0, 1.0)
         >>> f(3.0, *consts), consts
-        (Array(6., dtype=float32, weak_type=True), [])
+        (Array(6., dtype=float32), [])
     """
     leaves, in_tree = tree_flatten((example_args, {}))
     flat = FlatFun(fun, in_tree, "closure_convert")
