@@ -119,7 +119,7 @@ def linspace(
     gaps = num - 1 if endpoint else num
     if known:
         ends = _host_ends((start, stop), low, high)
-        data, gap = np.linspace(*ends, num, endpoint, True)
+        data, gap = np.linspace(ends[0], ends[1], num, endpoint, retstep=True)
         step = asarray(np.asarray(gap if gaps else np.nan * (ends[1] - ends[0])), low.dtype)
         data = np.floor(data) if dtype is not None and _is_integer(dtype) else data
         out = asarray(data, low.dtype if dtype is None else dtype)
@@ -188,7 +188,8 @@ def logspace(
     low, high, known = _ends("logspace", start, stop)
     known = known and not isinstance(base, Tracer)
     if known:
-        data = np.linspace(*_host_ends((start, stop), low, high), num, endpoint)
+        first, last = _host_ends((start, stop), low, high)
+        data = np.linspace(first, last, num, endpoint)
         powers = np.power(_wide(base), data)
         return _finish("logspace", asarray(powers, low.dtype), dtype, axis, None)
     low, high, log_base = promote("logspace", low, high, log(promote_inexact("logspace", base)[0]))
@@ -217,7 +218,7 @@ def geomspace(
         ends = _host_ends((start, stop), low, high)
         if any([(end == 0).any() for end in ends]):
             raise ValueError("geomspace: the ends must not be zero; got a zero. Use linspace.")
-        data = np.geomspace(*ends, num, endpoint)
+        data = np.geomspace(ends[0], ends[1], num, endpoint)
         return _finish("geomspace", asarray(data, low.dtype), dtype, axis, None)
     sign = low if low.dtype in dtypes.COMPLEX else div(low, lax_abs(low))
     if low.dtype in dtypes.COMPLEX:

@@ -257,9 +257,7 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list
                 f"nr.custom_vjp."
             )
         if primitive.multiple_results:
-            ct = [
-                Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs, strict=True)
-            ]
+            ct = [Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs, strict=True)]
         else:
             ct = outs[0]
         in_cts = primitive.transpose(ct, *[read(a) for a in eqn.invars], **eqn.params)

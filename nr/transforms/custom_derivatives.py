@@ -611,9 +611,10 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
 
     Example:
         >>> import nr
-        >>> f, consts = nr.closure_convert(lambda x: x * 2.0, 1.0)
-        >>> f(3.0, *consts), consts
-        (Array(6., dtype=float32), [])
+        >>> x = nr.numpy.array([1.0, 3.0])
+        >>> f, consts = nr.closure_convert(lambda x: x * 2.0, x)
+        >>> f(x, *consts), consts
+        (Array([2., 6.], dtype=float32), [])
     """
     leaves, in_tree = tree_flatten((example_args, {}))
     flat = FlatFun(fun, in_tree, "closure_convert")

@@ -3,6 +3,7 @@
 import numpy as np
 
 import nr
+from nr.lax.linalg.determinants import pivot_columns_p
 from tests.cases.base import OpCase, normal
 
 LINALG = nr.lax.linalg
@@ -127,6 +128,46 @@ LU = [
 ]
 
 
+def _permutation_reference(pivots):
+    permutation = np.arange(4, dtype=np.int32)
+    for i, p in enumerate(pivots):
+        permutation[[i, p]] = permutation[[p, i]]
+    return permutation
+
+
+def _diagonal(rng, dt, shape):
+    """Diagonal matrices with distinct entries."""
+    return np.diag(rng.permutation(np.arange(1.0, shape[-1] + 1))).astype(dt)
+
+
+def _column_reference(x):
+    """Of a diagonal matrix: the columns by falling entries, and the sign of that order."""
+    order = np.argsort(-np.abs(np.diag(x))).astype(np.int32)
+    return order, np.round(np.linalg.det(np.eye(len(order))[order])).astype(np.int32)
+
+
+PIVOTS = [
+    OpCase(
+        "lu_pivots_to_permutation",
+        lambda pivots: LINALG.lu_pivots_to_permutation(pivots, 4),
+        lambda rng, dt: (np.array([rng.integers(i, 4) for i in range(3)], dt),),
+        _permutation_reference,
+        ("int32",),
+        grad=False,
+        primitive="lu_pivots_to_permutation",
+    ),
+    OpCase(
+        "pivot_columns of a diagonal matrix",
+        lambda x: tuple(pivot_columns_p.bind(x)),
+        lambda rng, dt: (_diagonal(rng, dt, (4, 4)),),
+        _column_reference,
+        REAL,
+        grad=False,
+        primitive="pivot_columns",
+    ),
+]
+
+
 def _svd(x):
     u, s, vh = LINALG.svd(x, full_matrices=False)
     return squared(u), s, squared(vh)
@@ -223,4 +264,4 @@ FACTORIZATIONS = [
     ),
 ]
 
-CASES = [*SYSTEMS, *DETERMINANTS, *LU, *FACTORIZATIONS]
+CASES = [*SYSTEMS, *DETERMINANTS, *LU, *PIVOTS, *FACTORIZATIONS]
