@@ -63,7 +63,9 @@ def _operator(name: str, function: Callable) -> Callable:
 
     operator.__name__ = operator.__qualname__ = name
     operator.__doc__ = function.__doc__
-    return operator
+    # The short way of the function, if it has one, without a detour through the operator.
+    in_front_of = getattr(function, "in_front_of", None)
+    return in_front_of(operator) if in_front_of else operator
 
 
 def _reflected(name: str, function: Callable) -> Callable:

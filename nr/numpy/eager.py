@@ -87,40 +87,43 @@ def binary(
                 token = hush()
                 try:
                     if type(x1) is ArrayImpl:
-                        if x1.committed is None:
-                            a = x1.data
-                            if type(x2) is ArrayImpl:
-                                b = x2.data
-                                dtype = a.dtype
-                                if (
-                                    dtype is b.dtype
-                                    and x2.committed is None
-                                    and (accepts is None or dtype in accepts)
-                                ):
-                                    out = ufunc(a, b)
-                                    if type(out) is not _ndarray:
-                                        out = _asarray(out)
-                                    return ArrayImpl(out, None, weak and x1.weak and x2.weak)
-                            elif absorbs(a.dtype, x2) and (accepts is None or a.dtype in accepts):
-                                out = ufunc(a, x2)
+                        a = x1.data
+                        if type(x2) is ArrayImpl:
+                            b = x2.data
+                            dtype = a.dtype
+                            if (
+                                dtype is b.dtype
+                                and x1.committed is None
+                                and x2.committed is None
+                                and (accepts is None or dtype in accepts)
+                            ):
+                                out = ufunc(a, b)
                                 if type(out) is not _ndarray:
                                     out = _asarray(out)
-                                return ArrayImpl(out, None, weak and x1.weak)
+                                return ArrayImpl(out, None, weak and x1.weak and x2.weak)
+                        elif (
+                            absorbs(a.dtype, x2)
+                            and x1.committed is None
+                            and (accepts is None or a.dtype in accepts)
+                        ):
+                            out = ufunc(a, x2)
+                            if type(out) is not _ndarray:
+                                out = _asarray(out)
+                            return ArrayImpl(out, None, weak and x1.weak)
                     elif type(x2) is ArrayImpl and x2.committed is None:
                         b = x2.data
-                        dtype = b.dtype
-                        if not absorbs(dtype, x1) or accepts is not None and dtype not in accepts:
-                            return general(x1, x2)
-                        out = ufunc(x1, b)
-                        if type(out) is not _ndarray:
-                            out = _asarray(out)
-                        return ArrayImpl(out, None, weak and x2.weak)
+                        if absorbs(b.dtype, x1) and (accepts is None or b.dtype in accepts):
+                            out = ufunc(x1, b)
+                            if type(out) is not _ndarray:
+                                out = _asarray(out)
+                            return ArrayImpl(out, None, weak and x2.weak)
                 except Exception:  # noqa: S110 - the general definition reports it
                     pass
                 finally:
                     unhush(token)
             return general(x1, x2)
 
+        function.in_front_of = decorate  # type: ignore[attr-defined]
         return function
 
     return decorate
