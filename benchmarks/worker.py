@@ -135,6 +135,24 @@ def import_time(name: str) -> float:
     return time.perf_counter() - start
 
 
+def first_array(name: str) -> float:
+    """Import the library and make an array: what a program pays that uses it."""
+    start = time.perf_counter()
+    if name == "numpy":
+        import numpy
+
+        numpy.zeros(3)
+    elif name == "torch":
+        import torch
+
+        torch.zeros(3)
+    else:
+        lib = library(name)
+        lib.jit(lambda x: x)
+        lib.numpy.zeros(3)
+    return time.perf_counter() - start
+
+
 CASES: dict[str, tuple[Callable[[str], float], tuple[str, ...]]] = {
     "eager_add_10": (eager_add, ("nr", "numpy", "jax", "torch")),
     "jit_call_1_array": (jit_call_1, ("nr", "jax")),
@@ -144,6 +162,7 @@ CASES: dict[str, tuple[Callable[[str], float], tuple[str, ...]]] = {
     "gpt_trace_and_lower": (gpt_trace_lower, ("nr", "jax")),
     "gpt_trace_and_lower_first": (gpt_first_lower, ("nr", "jax")),
     "import": (import_time, ("nr", "numpy", "jax", "torch")),
+    "import_and_first_array": (first_array, ("nr", "numpy", "jax", "torch")),
 }
 
 if __name__ == "__main__":

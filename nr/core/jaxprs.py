@@ -276,7 +276,8 @@ class JaxprTrace(Trace):
                 raise leaked_tracer_error(x, self.name)
         elif type(x) is ArrayImpl:
             if not x.shape and x.committed is None:
-                return Literal(x.host()[()], x.aval)
+                # A weak one stays an array: a NumPy scalar would be strong.
+                return Literal(x if x.weak else x.host()[()], x.aval)
         elif isinstance(x, (np.generic, *PYTHON_SCALARS)) or np.ndim(x) == 0:
             return Literal(x)
         found = self.const_vars.get(id(x))
