@@ -12,9 +12,12 @@ from nr import backends as _backends  # noqa: F401 - registers the platforms
 
 if TYPE_CHECKING:
     from nr import (
+        ad_checkpoint,
+        custom_derivatives,
         debug,
         dtypes,
         errors,
+        experimental,
         flatten_util,
         lax,
         nn,
@@ -38,12 +41,20 @@ if TYPE_CHECKING:
         devices,
         local_device_count,
         local_devices,
+        process_count,
+        process_index,
     )
-    from nr.lax.placement import block_until_ready, device_get, device_put
+    from nr.core.tracing import typeof
+    from nr.lax.placement import block_until_ready, device_get, device_put, effects_barrier
     from nr.transforms.callbacks import io_callback, pure_callback
     from nr.transforms.checkpoint import checkpoint, remat
     from nr.transforms.compiled_function import clear_caches, jit
-    from nr.transforms.custom_derivatives import closure_convert, custom_jvp, custom_vjp
+    from nr.transforms.custom_derivatives import (
+        closure_convert,
+        custom_gradient,
+        custom_jvp,
+        custom_vjp,
+    )
     from nr.transforms.derivatives import (
         grad,
         hessian,
@@ -57,7 +68,12 @@ if TYPE_CHECKING:
         vjp,
     )
     from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr
-    from nr.transforms.names import disable_jit, named_call, named_scope
+    from nr.transforms.names import (
+        disable_jit,
+        ensure_compile_time_eval,
+        named_call,
+        named_scope,
+    )
     from nr.transforms.vmap import vmap
 
 __version__ = "0.1.0"
@@ -75,12 +91,20 @@ _HOMES = {
         "devices",
         "local_device_count",
         "local_devices",
+        "process_count",
+        "process_index",
     ],
-    "nr.lax.placement": ["block_until_ready", "device_get", "device_put"],
+    "nr.core.tracing": ["typeof"],
+    "nr.lax.placement": ["block_until_ready", "device_get", "device_put", "effects_barrier"],
     "nr.transforms.callbacks": ["io_callback", "pure_callback"],
     "nr.transforms.checkpoint": ["checkpoint", "remat"],
     "nr.transforms.compiled_function": ["clear_caches", "jit"],
-    "nr.transforms.custom_derivatives": ["closure_convert", "custom_jvp", "custom_vjp"],
+    "nr.transforms.custom_derivatives": [
+        "closure_convert",
+        "custom_gradient",
+        "custom_jvp",
+        "custom_vjp",
+    ],
     "nr.transforms.derivatives": [
         "grad",
         "hessian",
@@ -94,14 +118,22 @@ _HOMES = {
         "vjp",
     ],
     "nr.transforms.make_jaxpr": ["ShapeDtypeStruct", "eval_shape", "make_jaxpr"],
-    "nr.transforms.names": ["disable_jit", "named_call", "named_scope"],
+    "nr.transforms.names": [
+        "disable_jit",
+        "ensure_compile_time_eval",
+        "named_call",
+        "named_scope",
+    ],
     "nr.transforms.vmap": ["vmap"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = [
+    "ad_checkpoint",
+    "custom_derivatives",
     "debug",
     "dtypes",
     "errors",
+    "experimental",
     "flatten_util",
     "lax",
     "nn",

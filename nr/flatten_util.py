@@ -35,6 +35,7 @@ def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Any], Any]]:
     dtype, _ = dtypes.promote([(d, False) for d in kinds])
     flat = concatenate([convert_element_type(reshape(x, (x.size,)), dtype) for x in leaves], 0)
     sizes = [x.size for x in leaves]
+    mixed = len(set(kinds)) > 1  # leaves of one dtype follow the vector, whatever its dtype
 
     def unravel(vector: Any) -> Any:
         vector = operand("unravel", vector)
@@ -43,10 +44,15 @@ def ravel_pytree(pytree: Any) -> tuple[Array, Callable[[Any], Any]]:
                 f"unravel: a vector of the shape that ravel_pytree gave, {flat.aval}, was "
                 f"expected; got {vector.aval}."
             )
+        if mixed and vector.dtype != flat.dtype:
+            raise TypeError(
+                f"unravel: a vector of the dtype that ravel_pytree gave, {flat.aval}, was "
+                f"expected; got {vector.aval}. Convert with .astype({flat.dtype.name!r})."
+            )
         parts, start = [], 0
         for shape, kind, n in zip(shapes, kinds, sizes, strict=True):
             part = reshape(slice_in_dim(vector, start, start + n), shape)
-            parts.append(convert_element_type(part, kind))
+            parts.append(convert_element_type(part, kind) if mixed else part)
             start += n
         return tree_unflatten(tree, parts)
 

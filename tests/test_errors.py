@@ -257,14 +257,16 @@ def test_tangents_and_cotangents_must_fit():
         r"primals\[0\]\['a'\]",
     ):
         nr.jvp(f, (p,), ({"a": zeros(4)},))
-    with pytest.raises(ValueError, match=r"got f64\[3\] for f32\[3\]"):
+    with pytest.raises(TypeError, match=r"got f64\[3\] for f32\[3\]"):
         nr.jvp(f, (p,), ({"a": zeros(3, dtype="float64")},))
     with pytest.raises(TypeError, match="tuples or lists of arguments; got dict"):
         nr.jvp(f, p, p)
     with pytest.raises(TypeError, match=r"integer or bool primal must be float0.*primals\[0\]"):
         nr.jvp(lambda n: n, (3,), (1,))
     _, pullback = nr.vjp(f, p)
-    with pytest.raises(TypeError, match="vjp: the cotangent must have the structure of the output"):
+    with pytest.raises(
+        ValueError, match="vjp: the cotangent must have the structure of the output"
+    ):
         pullback(zeros(3))
     with pytest.raises(ValueError, match=r"its output, f32\[3\]; got f32\[2\]"):
         pullback({"y": zeros(2)})

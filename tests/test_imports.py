@@ -37,7 +37,10 @@ MAY_IMPORT = {
     "tree": CORE,
     "tree_util": CORE,
     "typing": CORE,
+    "ad_checkpoint": TRANSFORMS,
+    "custom_derivatives": TRANSFORMS,
     "debug": TRANSFORMS,
+    "experimental": TRANSFORMS,
     "flatten_util": NUMPY,
     "test_util": TRANSFORMS,
 }

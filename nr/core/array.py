@@ -273,13 +273,26 @@ class ArrayImpl(Array):
         view.flags.writeable = False
         return view
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         data = self.data
         if data is None:
             raise RuntimeError(DELETED)
         if type(data) is np.ndarray and data.dtype == dtypes.DTYPES["bfloat16"]:
             raise BufferError("dlpack: NumPy can't export bf16. Convert with .astype('float32').")
-        return data.__dlpack__(**options)
+        options = {
+            "stream": stream,
+            "max_version": max_version,
+            "dl_device": dl_device,
+            "copy": copy,
+        }
+        return data.__dlpack__(**{k: v for k, v in options.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()
@@ -313,6 +326,8 @@ class ArrayImpl(Array):
     def _scalar(self, kind: str) -> Any:
         if self.size != 1:
             raise TypeError(f"{kind}: an array of one element was expected; got {self.aval}.")
+        if self.dtype in dtypes.COMPLEX and kind != "complex":
+            raise TypeError(f"{kind}: a real number was expected; got {self.aval}. Use .real.")
         return self.host().reshape(())[()]
 
     def item(self, *args: int) -> Any:

@@ -11,6 +11,20 @@ from typing import Any
 import numpy as np
 
 _FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
+# Options of JAX whose named values (None: all values) describe what nr does anyway.
+_AS_HERE: dict[str, tuple | None] = {
+    "jax_check_tracer_leaks": None,
+    "jax_debug_nans": (False,),
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": ("threefry2x32",),
+    "jax_log_compiles": (False,),
+    "jax_numpy_dtype_promotion": ("standard",),
+    "jax_numpy_rank_promotion": ("allow",),
+    "jax_platform_name": ("cpu",),
+    "jax_platforms": ("cpu",),
+    "jax_threefry_partitionable": (True,),
+    "jax_traceback_filtering": None,
+}
 _INTS = {name: np.dtype(name) for name in ("int32", "int64")}
 
 
@@ -50,6 +64,15 @@ class Config:
     def default_int(self, value: Any) -> None:
         self._default_int.set(_one_of("default_int", value, _INTS))
 
+    @property
+    def jax_enable_x64(self) -> bool:
+        """Whether both default dtypes have 64 bits."""
+        return (self.default_float, self.default_int) == (_FLOATS["float64"], _INTS["int64"])
+
+    def read(self, name: str) -> Any:
+        """One option by name."""
+        return getattr(self, name)
+
     def update(self, name: str, value: Any) -> None:
         """Set one option by name; ``jax_enable_x64`` is understood as the 64-bit default dtypes."""
         if name == "jax_enable_x64":
@@ -57,6 +80,13 @@ class Config:
             self.default_int = "int64" if value else "int32"
         elif name in ("default_float", "default_int", "check", "traceback_filtering"):
             setattr(self, name, value)
+        elif name in _AS_HERE:
+            allowed = _AS_HERE[name]
+            if allowed is not None and value not in allowed:
+                raise ValueError(
+                    f"config.update: {name} must be {' or '.join(map(repr, allowed))} here; "
+                    f"got {value!r}."
+                )
         else:
             raise ValueError(
                 f"config.update: the option must be one of default_float, default_int, check, "

@@ -146,3 +146,13 @@ def chosen_default() -> Device | None:
 
 def cpu() -> Device:
     return _devices.get("cpu:0") or device("cpu:0")
+
+
+def process_count() -> int:
+    """How many processes run the program together: always 1."""
+    return 1
+
+
+def process_index() -> int:
+    """Which of the processes this is: always 0."""
+    return 0

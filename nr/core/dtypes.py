@@ -196,7 +196,7 @@ def issubdtype(a: Any, b: Any) -> bool:
 
 def finfo(dtype: Any) -> Any:
     """Limits of a floating or complex dtype."""
-    dtype = to_real(canonicalize(dtype.dtype if hasattr(dtype, "dtype") else dtype))
+    dtype = to_real(canonicalize(dtype))
     if dtype not in FLOATING:
         raise ValueError(f"finfo: the dtype must be floating or complex; got {short_name(dtype)}.")
     return ml_dtypes.finfo(dtype)
@@ -204,7 +204,7 @@ def finfo(dtype: Any) -> Any:
 
 def iinfo(dtype: Any) -> Any:
     """Limits of an integer dtype."""
-    dtype = canonicalize(dtype.dtype if hasattr(dtype, "dtype") else dtype)
+    dtype = canonicalize(dtype)
     if dtype not in INTEGER:
         raise ValueError(f"iinfo: the dtype must be an integer type; got {short_name(dtype)}.")
     return np.iinfo(dtype)

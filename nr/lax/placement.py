@@ -60,6 +60,10 @@ def device_get(x: Any) -> Any:
     return tree_map(get, x)
 
 
+def effects_barrier() -> None:
+    """Wait for the effects of running programs; they are done when a call returns."""
+
+
 def block_until_ready(x: Any) -> Any:
     """Wait until every array of a pytree is computed; returns the pytree."""
     for leaf in tree_leaves(x):

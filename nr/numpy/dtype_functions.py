@@ -9,7 +9,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.config import config
-from nr.core.dtypes import finfo, iinfo, issubdtype, promote_types
+from nr.core.dtypes import issubdtype, promote_types
 from nr.core.tracing import PYTHON_SCALARS
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import ne, real
@@ -70,6 +70,68 @@ def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     """Whether a dtype (or an array's) can be cast to another by NumPy's casting rules."""
     before, after = dtypes.canonicalize(from_), dtypes.canonicalize(to)
     return bool(np.can_cast(before, after, casting))  # type: ignore[arg-type]
+
+
+def _dtype_of(x: Any) -> Any:
+    return x.dtype if isinstance(x, (Array, np.ndarray, np.generic)) else x
+
+
+class FloatLimits:
+    """What `finfo` gives: the standard's limits as Python numbers, NumPy's other ones as they are.
+
+    Python numbers are weak in a promotion: an array keeps its dtype beside a limit.
+    """
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self._info = info = dtypes.finfo(dtype)
+        self.dtype: np.dtype = dtypes.to_real(dtype)
+        self.bits = int(info.bits)
+        self.eps = float(info.eps)
+        self.max = float(info.max)
+        self.min = float(info.min)
+        self.smallest_normal = float(info.smallest_normal)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_info":  # asked for before __init__, by copy and pickle
+            raise AttributeError(name)
+        return getattr(self._info, name)
+
+    def __repr__(self) -> str:
+        return f"finfo(dtype={self.dtype}, min={self.min}, max={self.max}, eps={self.eps})"
+
+
+def finfo(dtype: Any, /) -> FloatLimits:
+    """The limits of a floating dtype; of its parts for a complex one.
+
+    Args:
+        dtype: a dtype, or an array for its own.
+
+    Raises:
+        ValueError: for another dtype.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.finfo(jnp.float32).eps
+        1.1920928955078125e-07
+    """
+    return FloatLimits(dtypes.canonicalize(_dtype_of(dtype)))
+
+
+def iinfo(dtype: Any, /) -> np.iinfo:
+    """The limits of an integer dtype.
+
+    Args:
+        dtype: a dtype, or an array for its own.
+
+    Raises:
+        ValueError: for another dtype.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.iinfo(jnp.int8).max
+        127
+    """
+    return dtypes.iinfo(dtypes.canonicalize(_dtype_of(dtype)))
 
 
 _KINDS = {

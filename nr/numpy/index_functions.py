@@ -581,6 +581,7 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
     Raises:
         ConcretizationTypeError: for a traced array without `size`.
+        ValueError: for an array of rank 0.
 
     Example:
         >>> import nr.numpy as jnp
@@ -589,7 +590,10 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     """
     x = operand("nonzero", a)
     if x.ndim == 0:
-        x = reshape(x, (1,))
+        raise ValueError(
+            f"nonzero: an array of rank 1 or more was expected; got {x.aval}. "
+            f"Write nonzero(x.reshape(1))."
+        )
     fills = fill_value if isinstance(fill_value, tuple) else (fill_value or 0,) * x.ndim
     if len(fills) != x.ndim:
         raise ValueError(f"nonzero: {x.ndim} fill values were expected; got {len(fills)}.")
@@ -646,7 +650,7 @@ def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> A
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """Indices of the elements that are not 0, as the rows of a matrix; see `nonzero`."""
     x = operand("argwhere", a)
-    columns = nonzero(x, size=size, fill_value=fill_value)
+    columns = nonzero(x if x.ndim else reshape(x, (1,)), size=size, fill_value=fill_value)
     if x.ndim == 0:
         return full((columns[0].shape[0], 0), 0, dtypes.scalar_dtype(int))
     return concatenate([expand_dims(column, 1) for column in columns], 1)

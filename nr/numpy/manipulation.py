@@ -140,6 +140,10 @@ def ravel(a: Any, order: str = "C") -> Array:
 def expand_dims(a: Any, axis: Any) -> Array:
     """An array with axes of extent 1 inserted at positions of the result.
 
+    Raises:
+        AxisError: for a position out of bounds, an IndexError (as the array API standard has it)
+            as well as a ValueError (as JAX has it).
+
     Example:
         >>> import nr.numpy as jnp
         >>> jnp.expand_dims(jnp.ones(3), (0, -1)).shape
@@ -149,7 +153,10 @@ def expand_dims(a: Any, axis: Any) -> Array:
     places = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     old = iter(a.shape)
     rank = a.ndim + len(places)
-    places = canonical_axes("expand_dims", places, rank)
+    try:
+        places = canonical_axes("expand_dims", places, rank)
+    except ValueError as err:
+        raise np.exceptions.AxisError(str(err)) from None
     return _reshape(a, tuple([1 if d in places else next(old) for d in range(rank)]))
 
 

@@ -192,9 +192,11 @@ def fabs(x: Any, /) -> Array:
     return lax.abs(*promote_inexact("fabs", x))
 
 
+@unary(np.sign, dtypes.INTEGER | NATIVE_FLOATING)
 def sign(x: Any, /) -> Array:
-    """-1, 0 or 1 by the sign of x; x / |x| for complex x."""
-    return lax.sign(x)
+    """-1, 0 or 1 by the sign of x, +0 also for -0; x / |x| for complex x."""
+    out = lax.sign(x)
+    return lax.add(out, const_like(out, 0)) if out.dtype in dtypes.FLOATING else out
 
 
 @unary(np.square, dtypes.NUMERIC)
@@ -357,14 +359,22 @@ def log1p(x: Any, /) -> Array:
 
 def log2(x: Any, /) -> Array:
     """The logarithm to base 2."""
-    (x,) = promote_inexact("log2", x)
-    return lax.div(lax.log(x), const_like(x, math.log(2)))
+    return _log_to_base("log2", x, 2)
 
 
 def log10(x: Any, /) -> Array:
     """The logarithm to base 10."""
-    (x,) = promote_inexact("log10", x)
-    return lax.div(lax.log(x), const_like(x, math.log(10)))
+    return _log_to_base("log10", x, 10)
+
+
+def _log_to_base(op: str, x: Any, base: int) -> Array:
+    (x,) = promote_inexact(op, x)
+    out = lax.log(x)
+    if out.dtype not in dtypes.COMPLEX:
+        return lax.div(out, const_like(out, math.log(base)))
+    # Part by part: a complex division would make NaN of the infinite parts.
+    parts = lax.real(out), lax.imag(out)
+    return lax.complex(*[lax.div(part, const_like(part, math.log(base))) for part in parts])
 
 
 def _high_low_difference(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:

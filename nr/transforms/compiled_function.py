@@ -592,6 +592,11 @@ def jit(
         return lambda f: JitFunction(f, **options)
     if not callable(fun):
         raise TypeError(f"jit: a function was expected; got {fun!r}.")
+    if inspect.isgeneratorfunction(fun):
+        raise TypeError(
+            f"jit: a function was expected; got the generator function {function_name(fun)}. "
+            f"Return a list of results."
+        )
     return JitFunction(fun, **options)
 
 

@@ -324,6 +324,9 @@ def map(  # noqa: A001 - JAX's name
 
 
 # ---------------------------------------------------------------- cond, switch
+_NOT_GIVEN = object()
+
+
 def _branch_jaxprs(
     op: str, branches: Sequence[Callable], operands: Sequence[Any]
 ) -> tuple[tuple[Jaxpr, ...], list[Any], PyTreeDef]:
@@ -375,12 +378,19 @@ def _check_branches(
 
 
 @api_boundary
-def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, **linear: Any) -> Any:
+def cond(
+    pred: Any,
+    true_fun: Callable,
+    false_fun: Callable,
+    *operands: Any,
+    operand: Any = _NOT_GIVEN,
+) -> Any:
     """true_fun(*operands) if pred else false_fun(*operands); only the one chosen runs.
 
     Args:
         pred: a rank-0 bool (or number).
         true_fun, false_fun: functions that return the same structure, shapes and dtypes.
+        operand: a single operand, by name.
 
     Raises:
         TypeError: if the branches return different types.
@@ -395,8 +405,15 @@ def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, **linear: Any
             f"cond: true_fun and false_fun must be functions; got {type(true_fun).__name__} and "
             f"{type(false_fun).__name__}."
         )
-    if "operand" in linear:
-        operands = (linear["operand"],)
+    pred = _predicate(pred)
+    if operand is not _NOT_GIVEN:
+        operands = (*operands, operand)
+    jaxprs, args, out_tree = _branch_jaxprs("cond", (false_fun, true_fun), operands)
+    outs = cond_p.bind(pred, *args, branches=jaxprs)
+    return tree_unflatten(out_tree, outs)
+
+
+def _predicate(pred: Any) -> Any:
     pred = operand("cond", pred)
     if pred.shape:
         raise TypeError(
@@ -405,9 +422,7 @@ def cond(pred: Any, true_fun: Any, false_fun: Any, *operands: Any, **linear: Any
         )
     if pred.dtype != dtypes.bool_dt:
         pred = Primitive.all["ne"].bind(pred, pred.dtype.type(0))
-    jaxprs, args, out_tree = _branch_jaxprs("cond", (false_fun, true_fun), operands)
-    outs = cond_p.bind(pred, *args, branches=jaxprs)
-    return tree_unflatten(out_tree, outs)
+    return pred
 
 
 @api_boundary
@@ -420,7 +435,9 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
         Array(-3, dtype=int32)
     """
     branches = list(branches)
-    if not branches or not all(callable(b) for b in branches):
+    if not branches:
+        raise ValueError("switch: one branch or more was expected; got none.")
+    if not all(callable(b) for b in branches):
         raise TypeError(f"switch: a sequence of functions was expected; got {branches!r}.")
     index = operand("switch", index)
     if index.shape or index.dtype not in dtypes.INTEGER:

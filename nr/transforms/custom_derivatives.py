@@ -20,6 +20,7 @@ from nr.core.jaxprs import JaxprCallable, JaxprTrace, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import Primitive, typeof
 from nr.core.trees import (
+    Partial,
     PyTreeDef,
     keystr,
     tree_flatten,
@@ -626,3 +627,34 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
         return tree_unflatten(out_tree, JaxprCallable(jaxpr)(*args[n:], *given))
 
     return converted, operands
+
+
+def custom_gradient(fun: Callable) -> Callable:
+    """A function from one that returns its value and the function of the cotangent.
+
+    Args:
+        fun: ``f(*args) -> (value, pullback)``; ``pullback(ct)`` gives the cotangents of args as a
+            tuple (or, of a single argument, the cotangent itself).
+
+    Example:
+        >>> import nr
+        >>> f = nr.custom_gradient(lambda x: (x ** 2, lambda ct: (ct * 5.0,)))
+        >>> f(3.0), nr.grad(f)(3.0)
+        (Array(9., dtype=float32, weak_type=True), Array(5., dtype=float32))
+    """
+
+    def forward(*args: Any) -> tuple[Any, Any]:
+        out, pullback = fun(*args)
+        # the pullback closes over values of the forward pass: they become residuals
+        like = tree_map(lambda x: operand("custom_gradient", x), out)
+        converted, residuals = closure_convert(pullback, like)
+        return out, (Partial(converted), residuals)
+
+    def backward(kept: Any, ct: Any) -> tuple:
+        converted, residuals = kept
+        cts = converted(ct, *residuals)
+        return cts if isinstance(cts, tuple) else (cts,)
+
+    wrapped = custom_vjp(functools.wraps(fun)(lambda *args: fun(*args)[0]))
+    wrapped.defvjp(forward, backward)
+    return wrapped

@@ -94,9 +94,15 @@ def _check_tangents(op: str, primals: Any, leaves: Sequence[Any], dots: Sequence
             result.append(Zero(expected))
             continue
         got = typeof(t)
-        if got.weak_type and not got.shape:
+        if got.weak_type and not got.shape and got.to_tangent().dtype != dtypes.float0:
             t = operand(op, t).astype(expected.dtype)
             got = typeof(t)
+        if got.dtype != expected.dtype:
+            path, _ = tree_flatten_with_path(tuple(primals))[0][i]
+            raise TypeError(
+                f"{op}: a tangent must have the dtype of its primal; got {got} for {typeof(x)} "
+                f"at primals{keystr(path)}. Convert with .astype({expected.dtype.name!r})."
+            )
         if (got.shape, got.dtype) != (expected.shape, expected.dtype):
             path, _ = tree_flatten_with_path(tuple(primals))[0][i]
             raise ValueError(
@@ -184,7 +190,7 @@ class Pullback:
         """The cotangents of the arguments, as a tuple."""
         leaves, tree = tree_flatten(ct)
         if tree != self.out_tree:
-            raise TypeError(
+            raise ValueError(
                 f"vjp: the cotangent must have the structure of the output, {self.out_tree}; "
                 f"got {tree}."
             )
@@ -200,7 +206,7 @@ def _check_cotangent(aval: ShapedArray, ct: Any) -> Any:
     if expected.dtype == dtypes.float0:
         return Zero(expected)
     got = typeof(ct)
-    if got.weak_type and not expected.shape:
+    if got.weak_type and not expected.shape and got.to_tangent().dtype != dtypes.float0:
         ct = operand("vjp", ct).astype(expected.dtype)
         got = typeof(ct)
     if (got.shape, got.dtype) != (expected.shape, expected.dtype):
@@ -287,7 +293,6 @@ def value_and_grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-    reduce_axes: Sequence[Any] = (),
 ) -> Callable:
     """A function that gives both the value of a scalar function and its gradient.
 
@@ -350,7 +355,6 @@ def grad(
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-    reduce_axes: Sequence[Any] = (),
 ) -> Callable:
     """The gradient of a scalar function; arguments as in `value_and_grad`.
 
@@ -483,6 +487,8 @@ def _jacobian(
     method: Callable,
     allow_int: bool = False,
 ) -> Callable:
+    if not callable(fun):
+        raise TypeError(f"jacobian: a function was expected; got {fun!r}.")
     nums = _check_argnums(argnums)
     single = hasattr(argnums, "__index__")
     name = function_name(fun)
@@ -505,7 +511,7 @@ def _jacobian(
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)
         leaves = [operand("jacobian", weak_scalar(x)) for x in leaves]
         dyn = tree_unflatten(in_tree, leaves)
-        blocks, out_tree, aux = method(partial, dyn, leaves, in_tree, has_aux)
+        blocks, out_tree, aux = method(partial, dyn, leaves, in_tree, has_aux, holomorphic)
         rows = []
         for row in blocks:  # one an output leaf, of one block an argument leaf
             tree = tree_unflatten(in_tree, row)
@@ -528,7 +534,14 @@ def _standard_basis(avals: Sequence[ShapedArray]) -> list[Any]:
     return result
 
 
-def _columns(fun: Callable, dyn: Any, leaves: list, in_tree: PyTreeDef, has_aux: bool) -> Any:
+def _columns(
+    fun: Callable,
+    dyn: Any,
+    leaves: list,
+    in_tree: PyTreeDef,
+    has_aux: bool,
+    holomorphic: bool,
+) -> Any:
     box: dict[str, Any] = {}
 
     def push(*dots: Any) -> Any:
@@ -539,6 +552,11 @@ def _columns(fun: Callable, dyn: Any, leaves: list, in_tree: PyTreeDef, has_aux:
         return outs_dot, (out[2] if has_aux else None)
 
     avals = [typeof(x).strip_weak_type() for x in leaves]
+    if not holomorphic and any(a.dtype in dtypes.COMPLEX for a in avals):
+        raise TypeError(
+            "jacfwd: arguments must be real; got a complex one. Pass holomorphic=True for a "
+            "holomorphic function, or use nr.jvp along the real and the imaginary direction."
+        )
     outs_dot, aux = vmap(push, out_axes=(-1, None))(*_standard_basis(avals))
     blocks = []
     for column in outs_dot:
@@ -552,7 +570,14 @@ def _columns(fun: Callable, dyn: Any, leaves: list, in_tree: PyTreeDef, has_aux:
     return blocks, box["tree"], aux
 
 
-def _rows(fun: Callable, dyn: Any, leaves: list, in_tree: PyTreeDef, has_aux: bool) -> Any:
+def _rows(
+    fun: Callable,
+    dyn: Any,
+    leaves: list,
+    in_tree: PyTreeDef,
+    has_aux: bool,
+    holomorphic: bool,
+) -> Any:
     out, pullback, *aux = vjp(fun, *dyn, has_aux=has_aux)
     outs, out_tree = tree_flatten(out)
     avals = [typeof(x).strip_weak_type() for x in outs]

@@ -74,6 +74,8 @@ def make_jaxpr(
             b:f32[] = sin a
           in (b,) }
     """
+    if not callable(fun):
+        raise TypeError(f"make_jaxpr: a function was expected; got {fun!r}.")
     signature = signature_of(fun)
     statics = {static_argnums} if isinstance(static_argnums, int) else set(static_argnums)
 

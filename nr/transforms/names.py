@@ -1,4 +1,4 @@
-"""Names for parts of programs (named_scope, named_call), and running without jit (disable_jit)."""
+"""Names for parts of programs (named_scope, named_call); running at once (disable_jit ...)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from nr.core.jaxprs import name_scope
 from nr.core.source_info import function_name
+from nr.core.tracing import EVAL, current
 
 named_scope = name_scope
 
@@ -37,3 +38,21 @@ def disable_jit(disable: bool = True) -> Any:
         yield
     finally:
         _jit_disabled.reset(token)
+
+
+@contextmanager
+def ensure_compile_time_eval() -> Any:
+    """Compute at once, while a function is traced, what depends on no traced value.
+
+    Example:
+        >>> import nr
+        >>> @nr.jit
+        ... def f(x):
+        ...     with nr.ensure_compile_time_eval():
+        ...         n = int(nr.numpy.arange(4).sum())
+        ...     return x * n
+        >>> f(2.0)
+        Array(12., dtype=float32, weak_type=True)
+    """
+    with current(EVAL):
+        yield

@@ -64,9 +64,10 @@ def vmap(
                 f"{len(in_axes)} entries for {len(args)} argument(s) of {function_name(fun)}."
             )
         leaves, in_tree = tree_flatten((args, kwargs))
-        check_leaves("vmap", leaves, args)
         dims = flatten_axes("in_axes", tree_structure(args), in_axes)
         dims += [0] * (len(leaves) - len(dims))
+        # what is not mapped may be any Python object (a function, say)
+        check_leaves("vmap", [x for x, d in zip(leaves, dims, strict=True) if d is not None], args)
         size, dims = _mapped_size(leaves, dims, axis_size, signature, args, kwargs)
         flat = FlatFun(fun, in_tree, "vmap")
         leaves = [  # Python numbers that are not mapped stay what they are
@@ -91,7 +92,9 @@ def _mapped_size(
             result.append(None)
             continue
         aval = typeof(x)
-        if not hasattr(d, "__index__") or not -aval.ndim <= d < aval.ndim:
+        if not isinstance(d, (int, np.integer)):
+            raise TypeError(f"vmap: in_axes must be ints or None (or trees of them); got {d!r}.")
+        if not -aval.ndim <= d < aval.ndim:
             name = leaf_names(signature, args, kwargs)[i]
             raise ValueError(
                 f"vmap: an axis to map must be one of the argument's {aval.ndim} axes; got "
@@ -135,7 +138,9 @@ def _place(x: Any, dim: int | None, wanted: Any, size: int) -> Any:
             )
         return x
     rank = typeof(x).ndim + (dim is None)
-    if not hasattr(wanted, "__index__") or not -rank <= wanted < rank:
+    if not isinstance(wanted, (int, np.integer)):
+        raise TypeError(f"vmap: out_axes must be ints or None (or trees of them); got {wanted!r}.")
+    if not -rank <= wanted < rank:
         raise ValueError(
             f"vmap: out_axes must be one of the output's {rank} axes; got {wanted!r} for "
             f"an output of {typeof(x)}."
