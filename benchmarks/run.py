@@ -33,6 +33,8 @@ TARGETS = {
 
 def measure(library: str, case: str) -> float | None:
     env = {k: v for k, v in os.environ.items() if not k.startswith("OPENBLAS_")}
+    # pip compiled the peers to bytecode when it installed them; let Python do so for nr.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     env["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), env.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(HERE / "worker.py"), library, case],
@@ -77,7 +79,8 @@ def main() -> None:
         "# Benchmark results",
         "",
         "Written by `python benchmarks/run.py`; don't edit. Each library in its own process, in "
-        f"{options.rounds} alternating rounds, the best round; OPENBLAS_* unset.",
+        f"{options.rounds} alternating rounds, the best round; OPENBLAS_* and "
+        "PYTHONDONTWRITEBYTECODE unset.",
         "",
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}; {', '.join(map(version, ['numpy', 'jax', 'torch']))}.",

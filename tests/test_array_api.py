@@ -177,7 +177,7 @@ def _promotions():
         yield first, second, str(want).rpartition(".")[2]
 
 
-@pytest.mark.parametrize("first, second, want", _promotions())
+@pytest.mark.parametrize("first, second, want", list(_promotions()))
 def test_result_type(first, second, want):
     a, b = jnp.ones(2, first), jnp.ones((3, 1), second)
     assert jnp.result_type(getattr(jnp, first), getattr(jnp, second)) == want

@@ -478,3 +478,13 @@ def test_jit_in_a_loop_under_scan_and_grad():
     for _ in range(4):
         w = w - 0.2 * (w - 1.0)
     close(out, w)
+
+
+def test_static_arguments_must_exist():
+    with pytest.raises(
+        ValueError, match=r"jit: static and donated arguments .* got 2 for \(x, y\)"
+    ):
+        nr.jit(lambda x, y: x, static_argnums=2)
+    with pytest.raises(ValueError, match=r"got 'n' for \(x\)"):
+        nr.jit(lambda x: x, static_argnames="n")
+    assert nr.jit(lambda *xs, **kw: xs[0], static_argnums=3, static_argnames="n")(1, 2) == 1

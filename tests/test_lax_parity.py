@@ -57,7 +57,7 @@ def pairs():
                 yield pytest.param(a, b, id=f"{a.name}-{a.dtypes[0]}")
 
 
-@pytest.mark.parametrize(("ours", "theirs"), pairs())
+@pytest.mark.parametrize(("ours", "theirs"), list(pairs()))
 def test_parity(ours, theirs):
     dtype = ours.dtypes[0]
     (args,) = ours.samples(dtype, 1)

@@ -447,9 +447,25 @@ def _leaf_names(parameters: list[str], dynamic: tuple, named: dict) -> list[str]
 def _both(
     signature: inspect.Signature | None, nums: Sequence[int], names: Sequence[str]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Argument numbers and names, each completed by the other through the signature."""
+    """Argument numbers and names, each completed by the other through the signature.
+
+    Raises:
+        ValueError: if the function has no such argument.
+    """
     if signature is None:
         return tuple(nums), tuple(names)
+    kinds = {p.kind for p in signature.parameters.values()}
+    count = sum(p.kind is not p.KEYWORD_ONLY for p in signature.parameters.values())
+    wrong: list[Any] = []
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        wrong += [i for i in nums if not -count <= i < count]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        wrong += [name for name in names if name not in signature.parameters]
+    if wrong:
+        raise ValueError(
+            f"jit: static and donated arguments must be arguments of the function; got "
+            f"{', '.join(map(repr, wrong))} for {signature}."
+        )
     positional = [
         p.name
         for p in signature.parameters.values()
