@@ -2,7 +2,6 @@
 
 from nr.core.errors import (
     ConcretizationTypeError,
-    KeyReuseError,
     NonConcreteBooleanIndexError,
     TracerArrayConversionError,
     TracerBoolConversionError,
@@ -12,7 +11,6 @@ from nr.core.errors import (
 
 __all__ = [
     "ConcretizationTypeError",
-    "KeyReuseError",
     "NonConcreteBooleanIndexError",
     "TracerArrayConversionError",
     "TracerBoolConversionError",

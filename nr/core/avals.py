@@ -106,7 +106,3 @@ class UndefinedPrimal:
 
     def __repr__(self) -> str:
         return f"UndefinedPrimal({self.aval})"
-
-
-def is_undefined(x: Any) -> bool:
-    return type(x) is UndefinedPrimal

@@ -31,7 +31,3 @@ class NonConcreteBooleanIndexError(IndexError):
 
 class UnexpectedTracerError(Exception):
     """A traced value was used after its transformation had ended (a leaked tracer)."""
-
-
-class KeyReuseError(RuntimeError):
-    """A random key was used twice."""

@@ -35,15 +35,3 @@ def hush() -> Token:
 
 
 unhush = _STATE.reset
-
-
-class quiet:  # noqa: N801 - reads as a word in `with quiet():`
-    """Be silent for a ``with`` block."""
-
-    __slots__ = ("token",)
-
-    def __enter__(self) -> None:
-        self.token = hush()
-
-    def __exit__(self, *exc: Any) -> None:
-        unhush(self.token)

@@ -195,8 +195,6 @@ class Primitive:
         batch: ``(axis, args, dims, **params) -> (out, dim_out)``; `axis` has size and name.
         linearize: higher-order primitives only: ``(nonzeros, *primals, **params) ->
             (outs, linear_fun)``.
-        expand: a decomposition ``(*args, **params) -> out`` into other primitives, which stands
-            in for backend rows.
         evaluate: how it runs eagerly, if not by its row in the backend's table.
         stage: ``(trace, args, params) -> out``: how a recording trace takes it, if not as one eqn.
         effectful: never dropped, duplicated or reordered.
@@ -215,7 +213,6 @@ class Primitive:
         transpose: Callable | None = None,
         batch: Callable | None = None,
         linearize: Callable | None = None,
-        expand: Callable | None = None,
         evaluate: Callable | None = None,
         stage: Callable | None = None,
         multiple_results: bool = False,
@@ -231,7 +228,6 @@ class Primitive:
         self.transpose = transpose
         self.batch = batch
         self.linearize = linearize
-        self.expand = expand
         self.custom_evaluate = evaluate
         self.stage = stage
         self.multiple_results = multiple_results

@@ -28,7 +28,7 @@ from nr.transforms.flat_fun import (
     FlatFun,
     argument_names,
     check_leaves,
-    leaf_names,
+    names_of_leaves,
     signature_of,
 )
 from nr.transforms.jit import jit_p
@@ -190,7 +190,7 @@ class JitFunction:
             for i, name in enumerate(argument_names(self.signature, args, kwargs))
             if i not in positional
         ]
-        names = _leaf_names(parameter_names, dynamic, named)
+        names = names_of_leaves(parameter_names, dynamic, named)
         start = time.perf_counter()
         flat = FlatFun(fun, in_tree, "jit")
         jaxpr, operands = trace_to_jaxpr(flat, avals, name=f"jit({self.name})", arg_names=names)
@@ -424,24 +424,6 @@ def _input_aval(x: Any) -> ShapedArray:
 
 def _describe(aval: ShapedArray) -> str:
     return f"{aval} (weak)" if aval.weak_type else str(aval)
-
-
-def _leaf_names(parameters: list[str], dynamic: tuple, named: dict) -> list[str]:
-    class _Named:  # the names are known already: give them in the form of a signature
-        pass
-
-    fake = inspect.Signature(
-        [inspect.Parameter(f"p{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(len(dynamic))]
-    )
-    names = leaf_names(fake, dynamic, named)
-    result = []
-    for name in names:
-        for i in reversed(range(len(parameters))):
-            if name == f"p{i}" or name.startswith((f"p{i}[", f"p{i}.")):
-                name = parameters[i] + name[len(f"p{i}") :]
-                break
-        result.append(name)
-    return result
 
 
 def _both(

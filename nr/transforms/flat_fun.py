@@ -108,8 +108,13 @@ def leaf_names(
     signature: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any]
 ) -> list[str]:
     """The user's name of every leaf of the arguments: params['w'], x ..."""
+    return names_of_leaves(argument_names(signature, args, kwargs), args, kwargs)
+
+
+def names_of_leaves(names: Sequence[str], args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
+    """The names of all leaves, given those of the positional arguments."""
     result = []
-    for name, arg in zip(argument_names(signature, args, kwargs), args, strict=True):
+    for name, arg in zip(names, args, strict=True):
         result += [f"{name}{keystr(path)}" for path, _ in tree_flatten_with_path(arg)[0]]
     for key in sorted(kwargs):
         result += [f"{key}{keystr(path)}" for path, _ in tree_flatten_with_path(kwargs[key])[0]]
