@@ -47,6 +47,14 @@ class Backend:
         """A function of raw arrays that gives the list of the jaxpr's outputs."""
         raise NotImplementedError
 
+    def array(self, x: Any) -> Any:
+        """A row's result of rank 0, which may be a scalar, as a raw array."""
+        raise NotImplementedError
+
+    def raw(self, x: Any) -> Any:
+        """A constant of a jaxpr as what rows take."""
+        raise NotImplementedError
+
     def put(self, x: Any, device: Device) -> Any:
         """A NumPy array, or another device's array, as a raw array on a device."""
         raise NotImplementedError

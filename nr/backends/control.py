@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from nr.backends.base import Backend
-from nr.core.array import ArrayImpl
 from nr.core.errors import CUSTOM_VJP_FORWARD_MODE
 from nr.core.jaxprs import Jaxpr
 
@@ -88,8 +87,3 @@ def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
         "io_callback": python_callback,
         "debug_callback": python_callback,
     }
-
-
-def raw_on_host(x: Any) -> Any:
-    """A constant of a jaxpr as a NumPy array or scalar."""
-    return x.host() if type(x) is ArrayImpl else np.asarray(x)

@@ -27,7 +27,7 @@ class _Writer:
     def __init__(self, jaxpr: Jaxpr, backend: Backend) -> None:
         self.jaxpr = jaxpr
         self.backend = backend
-        self.namespace: dict[str, Any] = {"_array": backend.array}  # type: ignore[attr-defined]
+        self.namespace: dict[str, Any] = {"_array": backend.array}
         self.names: dict[Var, str] = {}
         self.rows: dict[str, str] = {}
 
@@ -66,7 +66,7 @@ class _Writer:
     def program(self) -> Program:
         jaxpr = self.jaxpr
         for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
-            self.names[var] = self.bound("const", self.backend.raw(value))  # type: ignore[attr-defined]
+            self.names[var] = self.bound("const", self.backend.raw(value))
         constants = set(jaxpr.constvars)
         last_use: dict[Var, int] = {}
         for i, eqn in enumerate(jaxpr.eqns):

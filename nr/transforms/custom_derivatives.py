@@ -51,6 +51,18 @@ def _stage(primitive_of: Callable[[], Primitive]) -> Callable:
     return stage
 
 
+def _without_closed(
+    op: str, n_closed: int, primals: Sequence[Any], tangents: Sequence[Any]
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Primals and tangents of the function's own arguments; closed-over values have no tangent."""
+    if any(type(t) is not Zero for t in tangents[:n_closed]):
+        raise NotImplementedError(
+            f"{op}: differentiating with respect to a value that the function closes over "
+            f"is not defined by its rule. Pass the value as an argument."
+        )
+    return primals[n_closed:], tangents[n_closed:]
+
+
 def _call_aval(*avals: ShapedArray, fun: Any, **params: Any) -> list[ShapedArray]:
     return fun.jaxpr.out_avals
 
@@ -71,12 +83,7 @@ def _vmapped(
 def _custom_jvp_rule(
     primals: Sequence[Any], tangents: Sequence[Any], *, fun: Callable, jvp: Callable, n_closed: int
 ) -> Any:
-    if n_closed and any(type(t) is not Zero for t in tangents[:n_closed]):
-        raise NotImplementedError(
-            "custom_jvp: differentiating with respect to a value that the function closes over "
-            "is not defined by its rule. Pass the value as an argument."
-        )
-    primals, tangents = primals[n_closed:], tangents[n_closed:]
+    primals, tangents = _without_closed("custom_jvp", n_closed, primals, tangents)
     outs, outs_dot = jvp(primals, [instantiate(t) for t in tangents])
     return outs, outs_dot
 
@@ -157,7 +164,6 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
         self.fun = fun
         self.jvp: Callable | None = None
         self.nondiff_argnums = _nondiff(fun, nondiff_argnums, nondiff_argnames)
-        self.symbolic_zeros = False
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -246,12 +252,7 @@ def _custom_vjp_rule(
     bwd: Callable,
     n_closed: int,
 ) -> Any:
-    if n_closed and any(type(t) is not Zero for t in tangents[:n_closed]):
-        raise NotImplementedError(
-            "custom_vjp: differentiating with respect to a value that the function closes over "
-            "is not defined by its rule. Pass the value as an argument."
-        )
-    primals, tangents = primals[n_closed:], tangents[n_closed:]
+    primals, tangents = _without_closed("custom_vjp", n_closed, primals, tangents)
     outs, residuals = fwd(*primals)
     outs = [operand("custom_vjp", x) for x in outs]
     avals = [typeof(x) for x in outs]

@@ -324,14 +324,7 @@ def value_and_grad(
     @api_boundary
     def value_and_grad_f(*args: Any, **kwargs: Any) -> Any:
         positions = [_position(i, len(args), name) for i in nums]
-        dyn = tuple([args[i] for i in positions])
-
-        def partial(*chosen: Any) -> Any:
-            full = list(args)
-            for i, x in zip(positions, chosen, strict=True):
-                full[i] = x
-            return fun(*full, **kwargs)
-
+        dyn, partial = _of_positions(fun, positions, args, kwargs)
         leaves, in_tree = tree_flatten((dyn, {}))
         for x in leaves:
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)
@@ -383,6 +376,20 @@ def _check_argnums(argnums: Any) -> tuple[int, ...]:
     if isinstance(argnums, (tuple, list)) and all(hasattr(i, "__index__") for i in argnums):
         return tuple([i.__index__() for i in argnums])
     raise TypeError(f"grad: argnums must be an int or a tuple of ints; got {argnums!r}.")
+
+
+def _of_positions(
+    fun: Callable, positions: Sequence[int], args: tuple, kwargs: dict[str, Any]
+) -> tuple[tuple, Callable]:
+    """The arguments at some positions, and fun as a function of those."""
+
+    def partial(*chosen: Any) -> Any:
+        full = list(args)
+        for i, x in zip(positions, chosen, strict=True):
+            full[i] = x
+        return fun(*full, **kwargs)
+
+    return tuple([args[i] for i in positions]), partial
 
 
 def _position(i: int, n: int, name: str) -> int:
@@ -498,14 +505,7 @@ def _jacobian(
     @api_boundary
     def jacobian_f(*args: Any, **kwargs: Any) -> Any:
         positions = [_position(i, len(args), name) for i in nums]
-        dyn = tuple([args[i] for i in positions])
-
-        def partial(*chosen: Any) -> Any:
-            full = list(args)
-            for i, x in zip(positions, chosen, strict=True):
-                full[i] = x
-            return fun(*full, **kwargs)
-
+        dyn, partial = _of_positions(fun, positions, args, kwargs)
         leaves, in_tree = tree_flatten(dyn)
         for x in leaves:
             _check_input(x, dyn, positions, signature, args, holomorphic, allow_int)

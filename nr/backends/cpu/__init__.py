@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from nr.backends.base import Backend, Program
-from nr.backends.control import control_rows, raw_on_host
+from nr.backends.control import control_rows
 from nr.backends.straightline import compile_straightline
 from nr.backends.table import kernel_table
+from nr.core.array import ArrayImpl
 from nr.core.devices import Device
 from nr.core.jaxprs import Jaxpr
 
@@ -18,8 +19,6 @@ class CpuBackend(Backend):
     """NumPy on the host."""
 
     platform = "cpu"
-    array = staticmethod(np.asarray)
-    raw = staticmethod(raw_on_host)
 
     def __init__(self) -> None:
         self.table = {**kernel_table(np), **control_rows(self, np)}
@@ -32,6 +31,12 @@ class CpuBackend(Backend):
         if program is None:
             program = jaxpr.cache["cpu program"] = compile_straightline(jaxpr, self)
         return program
+
+    def array(self, x: Any) -> Any:
+        return np.asarray(x)
+
+    def raw(self, x: Any) -> Any:
+        return x.host() if type(x) is ArrayImpl else np.asarray(x)
 
     def put(self, x: Any, device: Device) -> Any:
         return np.array(x if isinstance(x, (np.ndarray, np.generic)) else x.get())
