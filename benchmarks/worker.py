@@ -1,169 +1,134 @@
-"""Times one library in its own process: ``python worker.py LIBRARY CASE`` prints seconds."""
+"""Runs one row in one library: ``python worker.py ROW LIBRARY VARIANT THREADS RESULTS``.
+
+It prints a line of JSON after the first call, and one for every line with a time budget that it
+reads. The results of the first call are saved for comparison.
+"""
 
 from __future__ import annotations
 
+import functools
+import gc
+import importlib
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import programs
+import numpy as np
+from programs import ROWS
+from row import Row, leaves, tree_map
+
+MARK = "@benchmark "  # libraries may print, too
+BATCH = 2e-3  # seconds of calls between two looks at the clock
 
 
-def per_call(f: Callable[[], Any], budget: float = 0.4) -> float:
-    """The best mean over seven batches of calls, in seconds."""
-    f()
-    f()
-    start = time.perf_counter()
-    f()
-    once = max(time.perf_counter() - start, 1e-7)
-    n = max(1, int(budget / 7 / once))
-    best = float("inf")
-    for _ in range(7):
-        start = time.perf_counter()
-        for _ in range(n):
-            f()
-        best = min(best, (time.perf_counter() - start) / n)
-    return best
+# ---------------------------------------------------------------- memory
+def _status(key: str) -> int | None:
+    """A line of /proc/self/status in bytes; None where there is no such file."""
+    try:
+        with open("/proc/self/status") as file:
+            line = next(line for line in file if line.startswith(key))
+    except (OSError, StopIteration):
+        return None
+    return 1024 * int(line.split()[1])
 
 
-def library(name: str) -> Any:
-    if name == "nr":
-        import nr
-
-        return nr
-    import jax
-
-    return jax
+def _reset_peak() -> None:
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass
 
 
-def eager_add(name: str) -> float:
-    if name == "numpy":
-        import numpy as np
+# ---------------------------------------------------------------- programs
+def _jax_like(row: Row, library: str) -> Callable[[], Any]:
+    """A call of the row's program with nr or JAX, both of which have run a program before."""
+    lib = importlib.import_module(library)
+    lib.jit(lambda x: x + 1)(lib.numpy.ones(3)).block_until_ready()
+    f = row.program(lib)
+    args = tree_map(lib.numpy.array, row.inputs())
+    if row.setup:
+        args = row.setup(lib, *args)
+    if row.jit:
+        f = lib.jit(f, donate_argnums=tuple(range(row.carry)))
+    if not row.block:
+        return functools.partial(f, *args)
+    state = list(lib.block_until_ready(args))
 
-        a, b = np.ones(10, np.float32), np.ones(10, np.float32)
-    elif name == "torch":
-        import torch
+    def call() -> Any:
+        out = lib.block_until_ready(f(*state))
+        state[: row.carry] = out[: row.carry] if row.carry else ()
+        return out
 
-        torch.set_grad_enabled(False)
-        a, b = torch.ones(10), torch.ones(10)
-    else:
-        lib = library(name)
-        a, b = lib.numpy.ones(10), lib.numpy.ones(10)
-    return per_call(lambda: a + b)
-
-
-def jit_call_1(name: str) -> float:
-    lib = library(name)
-    x = lib.numpy.ones(10)
-    f = lib.jit(lambda x: x + 1)
-    return per_call(lambda: f(x))
-
-
-def jit_call_80(name: str) -> float:
-    """80 leaves in, one out: the cost is that of the arguments."""
-    lib = library(name)
-    tree = programs.tree_of(lib, 80)
-    f = lib.jit(lambda t: t["layer0"]["norm"] + 1)
-    return per_call(lambda: f(tree))
+    return call
 
 
-def jit_call_80_out(name: str) -> float:
-    """80 leaves in, 80 out."""
-    lib = library(name)
-    tree = programs.tree_of(lib, 80)
-    f = lib.jit(lambda t: lib.tree.map(lambda x: x, t))
-    return per_call(lambda: f(tree))
-
-
-def eager_grad_mlp(name: str) -> float:
-    if name != "torch":
-        lib = library(name)
-        loss, args = programs.mlp(lib)
-        grad = lib.grad(loss)
-        return per_call(lambda: grad(*args))
+def _torch(row: Row, variant: str, threads: int) -> Callable[[], Any]:
     import torch
 
-    sizes = [(16, 32), (32, 32), (32, 4)]
-    params = [
-        (torch.randn(s, requires_grad=True), torch.zeros(s[1], requires_grad=True)) for s in sizes
-    ]
-    leaves = [p for pair in params for p in pair]
-    x = torch.randn(8, 16)
-
-    def run() -> Any:
-        h = x
-        for w, b in params[:-1]:
-            h = torch.tanh(h @ w + b)
-        loss = ((h @ params[-1][0] + params[-1][1]) ** 2).mean()
-        return torch.autograd.grad(loss, leaves)
-
-    return per_call(run)
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(row.grad)
+    torch.ones(3) + 1
+    args = tree_map(lambda x: torch.from_numpy(np.array(x)), row.inputs())
+    return row.torch[variant](*args)
 
 
-def gpt_trace_lower(name: str) -> float:
-    """Seconds to trace and lower the training step of a 4-layer GPT; caches are not used."""
-    lib = library(name)
-    step, args = programs.gpt(lib)
-    best = float("inf")
-    for _ in range(5):
-        fresh = lambda *a: step(*a)  # noqa: E731 - a new function: nothing is cached for it
-        lib.clear_caches() if name == "jax" else None
-        start = time.perf_counter()
-        lowered = lib.jit(fresh).lower(*args)
-        if name == "nr":
-            lowered.compile()  # nr's lowering: the simplified program as Python code
-        best = min(best, time.perf_counter() - start)
-    return best
+def _call(row: Row, library: str, variant: str, threads: int) -> Callable[[], Any]:
+    if library == "torch":
+        return _torch(row, variant, threads)
+    if library == "numpy":
+        return row.numpy(*row.inputs())
+    return _jax_like(row, library)
 
 
-def gpt_first_lower(name: str) -> float:
-    """The same, the first time in the process."""
-    lib = library(name)
-    step, args = programs.gpt(lib)
+def _array(leaf: Any) -> np.ndarray:
+    return np.array(leaf.detach() if hasattr(leaf, "detach") else leaf)
+
+
+# ---------------------------------------------------------------- timing
+def steady_seconds(call: Callable[[], Any], budget: float) -> float:
+    """The median over batches of the seconds of a call, for as long as the budget lasts."""
     start = time.perf_counter()
-    lowered = lib.jit(step).lower(*args)
-    if name == "nr":
-        lowered.compile()
-    return time.perf_counter() - start
+    call()
+    once = max(time.perf_counter() - start, 1e-8)
+    if once > budget / 2:
+        return once
+    count = max(1, int(BATCH / once))
+    times: list[float] = []
+    end = time.perf_counter() + budget
+    while (start := time.perf_counter()) < end:
+        for _ in range(count):
+            call()
+        times.append((time.perf_counter() - start) / count)
+    return statistics.median(times)
 
 
-def import_time(name: str) -> float:
+def _report(**values: Any) -> None:
+    print(MARK + json.dumps(values), flush=True)
+
+
+def main() -> None:
+    name, library, variant, threads, path = sys.argv[1:]
+    row = ROWS[name]
+    call = _call(row, library, variant, int(threads))
+    gc.collect()
+    before = _status("VmRSS")
     start = time.perf_counter()
-    __import__(name)
-    return time.perf_counter() - start
+    out = call()
+    first = time.perf_counter() - start
+    seen = row.seen(out) if library in ("nr", "jax") else out
+    np.savez(path, *[_array(leaf) for leaf in leaves(seen)])
+    _report(first=first)
+    del out, seen
+    _reset_peak()
+    for line in sys.stdin:
+        seconds = steady_seconds(call, float(line))
+        peak = _status("VmHWM")
+        _report(seconds=seconds, memory=None if peak is None else peak - before)
 
-
-def first_array(name: str) -> float:
-    """Import the library and make an array: what a program pays that uses it."""
-    start = time.perf_counter()
-    if name == "numpy":
-        import numpy
-
-        numpy.zeros(3)
-    elif name == "torch":
-        import torch
-
-        torch.zeros(3)
-    else:
-        lib = library(name)
-        lib.jit(lambda x: x)
-        lib.numpy.zeros(3)
-    return time.perf_counter() - start
-
-
-CASES: dict[str, tuple[Callable[[str], float], tuple[str, ...]]] = {
-    "eager_add_10": (eager_add, ("nr", "numpy", "jax", "torch")),
-    "jit_call_1_array": (jit_call_1, ("nr", "jax")),
-    "jit_call_80_leaves_in": (jit_call_80, ("nr", "jax")),
-    "jit_call_80_leaves_in_out": (jit_call_80_out, ("nr", "jax")),
-    "eager_grad_mlp": (eager_grad_mlp, ("nr", "jax", "torch")),
-    "gpt_trace_and_lower": (gpt_trace_lower, ("nr", "jax")),
-    "gpt_trace_and_lower_first": (gpt_first_lower, ("nr", "jax")),
-    "import": (import_time, ("nr", "numpy", "jax", "torch")),
-    "import_and_first_array": (first_array, ("nr", "numpy", "jax", "torch")),
-}
 
 if __name__ == "__main__":
-    print(json.dumps(CASES[sys.argv[2]][0](sys.argv[1])))
+    main()

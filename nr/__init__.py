@@ -13,6 +13,7 @@ from nr import backends as _backends  # noqa: F401 - registers the platforms
 if TYPE_CHECKING:
     from nr import (
         ad_checkpoint,
+        cache,
         custom_derivatives,
         debug,
         dtypes,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         tree_util,
         typing,
     )
+    from nr.backends.cpu.threads import get_num_threads, num_threads, set_num_threads
     from nr.core.array import Array
     from nr.core.config import config
     from nr.core.devices import (
@@ -80,6 +82,7 @@ __version__ = "0.1.0"
 
 # Where each public name lives; the imports above say the same to type checkers.
 _HOMES = {
+    "nr.backends.cpu.threads": ["get_num_threads", "num_threads", "set_num_threads"],
     "nr.core.array": ["Array"],
     "nr.core.config": ["config"],
     "nr.core.devices": [
@@ -129,6 +132,7 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = [
     "ad_checkpoint",
+    "cache",
     "custom_derivatives",
     "debug",
     "dtypes",

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "tree_util": CORE,
     "typing": CORE,
     "ad_checkpoint": TRANSFORMS,
+    "cache": {"backends"},
     "custom_derivatives": TRANSFORMS,
     "debug": TRANSFORMS,
     "experimental": TRANSFORMS,

@@ -106,3 +106,40 @@ def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
     return jaxpr.replace(
         eqns=eqns[::-1], constvars=[v for v, _ in constants], consts=[c for _, c in constants]
     )
+
+
+def inline_checkpoints(jaxpr: Jaxpr) -> tuple[Jaxpr, dict[int, Any]]:
+    """The jaxpr with the bodies of checkpoints in place, and the checkpoint each eqn is from.
+
+    What belongs to different checkpoints must be kept apart from then on, or the values that are
+    to be recomputed would be stored after all.
+    """
+    groups: dict[int, Any] = {}
+    if not any(eqn.primitive.name == "checkpoint" for eqn in jaxpr.eqns):
+        return jaxpr, groups
+    constvars, consts = list(jaxpr.constvars), list(jaxpr.consts)
+    eqns: list[JaxprEqn] = []
+
+    def add(body: Sequence[JaxprEqn], env: dict[Var, Any], group: Any) -> None:
+        for eqn in body:
+            invars = [_substitute(a, env) for a in eqn.invars]
+            if eqn.primitive.name == "checkpoint":
+                inner = simplify(eqn.params["jaxpr"])
+                inside: dict[Var, Any] = dict(zip(inner.invars, invars, strict=True))
+                for var, value in zip(inner.constvars, inner.consts, strict=True):
+                    inside[var] = fresh = Var(var.aval)
+                    constvars.append(fresh)
+                    consts.append(value)
+                add(inner.eqns, inside, eqn)
+                outs = [_substitute(a, inside) for a in inner.outvars]
+                env.update(zip(eqn.outvars, outs, strict=True))
+            else:
+                outvars = [Var(v.aval) for v in eqn.outvars]
+                env.update(zip(eqn.outvars, outvars, strict=True))
+                eqns.append(eqn.replace(invars=invars, outvars=outvars))
+                groups[id(eqns[-1])] = group
+
+    env: dict[Var, Any] = {}
+    add(jaxpr.eqns, env, None)
+    outvars = [_substitute(a, env) for a in jaxpr.outvars]
+    return Jaxpr(constvars, consts, jaxpr.invars, eqns, outvars), groups

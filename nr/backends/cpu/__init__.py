@@ -1,4 +1,4 @@
-"""The CPU backend: the kernel table over NumPy."""
+"""The CPU backend: the kernel table over NumPy for eager code, the compiler for jitted code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 
 from nr.backends.base import Backend, Program
 from nr.backends.control import control_rows
-from nr.backends.straightline import compile_straightline
 from nr.backends.table import kernel_table
 from nr.core.array import ArrayImpl
 from nr.core.devices import Device
@@ -29,7 +28,10 @@ class CpuBackend(Backend):
     def compile(self, jaxpr: Jaxpr) -> Program:
         program = jaxpr.cache.get("cpu program")
         if program is None:
-            program = jaxpr.cache["cpu program"] = compile_straightline(jaxpr, self)
+            # Imported late: it brings LLVM along.
+            from nr.backends.cpu.program import CompiledProgram
+
+            program = jaxpr.cache["cpu program"] = CompiledProgram(jaxpr, self)
         return program
 
     def array(self, x: Any) -> Any:

@@ -1,0 +1,101 @@
+"""What one benchmark is: a record of inputs, one program for nr and JAX, PyTorch's programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+LIBRARIES = ("nr", "jax", "torch", "numpy")
+GROUPS = {
+    "training": "Training and inference of models",
+    "recurrent": "Recurrent networks and scans",
+    "simulation": "Simulation",
+    "transforms": "Composed transforms",
+    "elementwise": "Elementwise, float32[1024, 3072]",
+    "rows": "Reductions and row kernels, float32[4096, 1024]",
+    "matmul": "Matrix products, float32",
+    "dispatch": "Dispatch: the cost of a call",
+    "compile": "Compilation: the first call in a new process",
+    "import": "Import, in a new process",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One benchmark.
+
+    Attributes:
+        name: what is measured; unique.
+        group: a key of GROUPS.
+        inputs: makes the arguments, trees of NumPy arrays, the same in every process.
+        program: from the module nr or jax to a function of the arguments.
+        setup: from the module and the arguments to the function's, where it needs more of them.
+        carry: so many leading arguments are donated and replaced by the leading results.
+        jit: whether the function is jitted; otherwise it runs eagerly.
+        seen: the part of the results, a tree, that is compared between libraries.
+        torch: PyTorch's programs by the name of the variant: from the arguments, as tensors, to
+            a function of none that returns a tree like ``seen``. The fastest one counts.
+        numpy: NumPy's program, likewise, for orientation: NumPy is no peer.
+        scripts: in place of programs: by library a Python script, whose run time is measured
+            from its first line to its last in a new process.
+        flops: arithmetic floor: multiplications and additions of the matrix products.
+        read, written: bandwidth floor: the bytes of arguments and of results.
+        grad: PyTorch records gradients.
+        block: wait for results in every call.
+        metric: the number that counts: seconds of a steady call, or of the first one.
+        tolerance: the largest difference between libraries, relative to the largest magnitude
+            of the array; 0 for exact results.
+        floor_factor: how often the floor the time may be by the project's targets.
+        why: the reason, where nr is known to miss a target.
+    """
+
+    name: str
+    group: str
+    inputs: Callable[[], tuple] = tuple
+    program: Callable[[Any], Callable] | None = None
+    setup: Callable[..., tuple] | None = None
+    carry: int = 0
+    jit: bool = True
+    seen: Callable[[Any], Any] = field(default=lambda out: out)
+    torch: Mapping[str, Callable] = field(default_factory=dict)
+    numpy: Callable | None = None
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    flops: float = 0
+    read: float = 0
+    written: float = 0
+    grad: bool = False
+    block: bool = True
+    metric: Literal["steady", "first"] = "steady"
+    tolerance: float = 1e-5
+    floor_factor: float | None = None
+    why: str = ""
+
+    def variants(self) -> list[tuple[str, str]]:
+        """Pairs of a library and, for PyTorch, the variant: one process each."""
+        if self.scripts:
+            return [(library, "") for library in self.scripts]
+        pairs = [("nr", ""), ("jax", "")] if self.program else []
+        pairs += [("torch", variant) for variant in self.torch]
+        return pairs + ([("numpy", "")] if self.numpy else [])
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """The leaves of dicts (by key), lists and tuples."""
+    if isinstance(tree, dict):
+        for key in sorted(tree):
+            yield from leaves(tree[key])
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from leaves(item)
+    else:
+        yield tree
+
+
+def tree_map(f: Callable, tree: Any) -> Any:
+    """The tree of f of every leaf."""
+    if isinstance(tree, dict):
+        return {key: tree_map(f, item) for key, item in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(tree_map(f, item) for item in tree)
+    return f(tree)

@@ -1,0 +1,486 @@
+"""Fusion: which eqns of a program are computed together, in one kernel.
+
+Most values are never stored: they are recomputed, as expressions, where they are read. *Anchors*
+are those that may have to be stored: results of reductions, outputs of the program, operands of
+calls, and what is read in several places and costs more than reading it. Anchors over the same
+loops, which read each other at the same place only, form a cluster; a cluster becomes a kernel.
+
+A cluster's domain is the shape of its largest anchors; its reductions share which of the domain's
+dimensions are reduced. So softmax or a layer norm, written with NumPy's operations, is one
+cluster: the anchors over whole rows, and the row's reductions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nr.backends.compiler.expr import Complex, Expr
+from nr.backends.compiler.index import Index, Loop, flatten, index_of, unflatten
+from nr.backends.compiler.loops import Buffer, Reducer, load
+from nr.backends.compiler.lowering.rules import (
+    ELEMENT,
+    REDUCTION,
+    Value,
+    buffer_for,
+    constant,
+    storage,
+)
+from nr.core.array import ArrayImpl
+from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
+
+# An anchor is made of what costs more than this many operations and is read more than once.
+_SHARED_COST = 6.0
+# Expressions longer than this are cut, so that kernels stay small.
+_LONGEST = 300.0
+# A reduction of at most this many elements is written out.
+_WRITTEN_OUT = 8
+# Kernels touch no more than this many buffers, and compute no more than so many anchors.
+_MOST_BUFFERS = 40
+_MOST_ANCHORS = 32
+# Reductions to fewer rows than this, or to columns no more than that, are split.
+_SPLIT_SIZE = 1 << 16
+_FEW_ROWS = 16
+_SPLIT_COLUMNS = 1 << 14
+# A scalar is computed once a kernel, so it may cost more before it is stored.
+_SCALAR_COST = 100.0
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """An eqn that is not loops: a library call, a loop, a branch, a row of the table."""
+
+    eqn: JaxprEqn
+
+
+@dataclass(slots=True, eq=False)
+class Cluster:
+    """Eqns that become one kernel.
+
+    `shape` and `loops` are its domain, outermost first; `full` and `kept` the values computed at
+    each point of it, or of its kept loops.
+    """
+
+    shape: tuple[int, ...]
+    loops: list[Loop]
+    full: dict[Var, Value] = field(default_factory=dict)
+    kept: dict[Var, Value] = field(default_factory=dict)
+    reducers: list[Reducer] = field(default_factory=list)
+    order: list[Var] = field(default_factory=list)
+    reads: set[Var] = field(default_factory=set)
+    group: Any = None
+    stored: list[Var] = field(default_factory=list)
+
+    @property
+    def reduces(self) -> bool:
+        return any([loop.reduced for loop in self.loops])
+
+    @property
+    def kept_loops(self) -> list[Loop]:
+        return [loop for loop in self.loops if not loop.reduced]
+
+    @property
+    def split(self) -> bool:
+        """Whether its reductions are long and few: they are combined in two steps then, and
+        nothing in the cluster can read them."""
+        size = math.prod(self.shape)
+        if size < _SPLIT_SIZE or not self.reduces:
+            return False
+        rows = size // self.kept_size
+        columns = not self.loops[-1].reduced and self.kept_size <= _SPLIT_COLUMNS
+        return rows >= 64 if columns else self.kept_size < _FEW_ROWS
+
+    @property
+    def kept_size(self) -> int:
+        return math.prod([loop.extent for loop in self.kept_loops])
+
+
+class _Apart(Exception):
+    """An anchor reads another of the cluster at another place than its own."""
+
+
+class Graph:
+    """The eqns of a jaxpr, sorted into clusters and calls."""
+
+    def __init__(self, jaxpr: Jaxpr, is_call: Any, groups: dict[int, Any]) -> None:
+        self.jaxpr = jaxpr
+        self.groups = groups
+        self.producer: dict[Var, JaxprEqn] = {v: q for q in jaxpr.eqns for v in q.outvars}
+        self.calls = {id(q): Call(q) for q in jaxpr.eqns if is_call(q)}
+        self.alias: dict[Var, Var] = {}
+        self.buffers: dict[Var, Buffer] = {}
+        self.anchors: set[Var] = set()
+        self.needed: set[Var] = set()
+        self.home: dict[Var, Cluster | Call] = {}
+        self.before: dict[Cluster | Call, set] = {}
+        self.units: list[Cluster | Call] = []
+        self._find_aliases()
+
+    def form(self) -> None:
+        """Sort the eqns; `buffers` must hold those of inputs, constants and outputs by then."""
+        self._find_anchors()
+        for eqn in self.jaxpr.eqns:
+            self._place(eqn)
+        self._find_stored()
+
+    # ------------------------------------------------------------------ what is an anchor
+    def root(self, var: Var) -> Var:
+        while var in self.alias:
+            var = self.alias[var]
+        return var
+
+    def _find_aliases(self) -> None:
+        """Values that are others with another shape share their memory."""
+        for eqn in self.jaxpr.eqns:
+            if eqn.primitive.name in ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put"):
+                (out,), operand = eqn.outvars, eqn.invars[0]
+                if type(operand) is Var and operand.aval.size == out.aval.size:
+                    self.alias[out] = operand
+
+    def _find_anchors(self) -> None:
+        jaxpr = self.jaxpr
+        uses: dict[Var, int] = {}
+        for eqn in jaxpr.eqns:
+            for a in {a for a in eqn.invars if type(a) is Var}:
+                uses[self.root(a)] = uses.get(self.root(a), 0) + (eqn.outvars[0] not in self.alias if eqn.outvars else 1)
+        for a in jaxpr.outvars:
+            if type(a) is Var:
+                self.needed.add(self.root(a))
+        for call in self.calls.values():
+            self.needed.update([self.root(a) for a in call.eqn.invars if type(a) is Var])
+        cost: dict[Var, float] = {}
+        spread = {
+            self.root(a)
+            for eqn in jaxpr.eqns
+            for a in eqn.invars
+            if type(a) is Var and id(eqn) not in self.calls and _spreads(eqn, a)
+        }
+        for eqn in jaxpr.eqns:
+            if id(eqn) in self.calls:
+                continue
+            if self.reduces(eqn):
+                self.anchors.update(eqn.outvars)
+                cost.update(dict.fromkeys(eqn.outvars, 0.0))
+                continue
+            rule = ELEMENT.get(eqn.primitive.name)
+            own = rule.cost if rule is not None else 2.0 * _reduced_size(eqn)
+            total = own + sum([cost.get(self.root(a), 0.0) for a in {*eqn.invars} if type(a) is Var])
+            for out in eqn.outvars:
+                if out in self.alias:
+                    continue
+                limit = _SHARED_COST if out.aval.size > 1 else _SCALAR_COST
+                shared = uses.get(out, 0) > 1 and total > limit
+                wide = out in spread and total > limit
+                if out in self.needed or shared or wide or total > _LONGEST:
+                    self.anchors.add(out)
+                    cost[out] = 0.0
+                else:
+                    cost[out] = total
+        self.anchors |= {v for v in self.needed if v in self.producer and id(self.producer[v]) not in self.calls}
+
+    def reduces(self, eqn: JaxprEqn) -> bool:
+        """Whether an eqn is a reduction, too long to be written out."""
+        return eqn.primitive.name in REDUCTION and not _written_out(eqn)
+
+    # ------------------------------------------------------------------ clusters
+    def _place(self, eqn: JaxprEqn) -> None:
+        call = self.calls.get(id(eqn))
+        if call is not None:
+            self.units.append(call)
+            before: set = set()
+            for a in eqn.invars:
+                if type(a) is Var:
+                    self._depend(before, self.root(a))
+            self.before[call] = before
+            for out in eqn.outvars:
+                self.home[out] = call
+            return
+        for out in eqn.outvars:
+            if out in self.anchors:
+                self._place_anchor(eqn, out)
+
+    def _depend(self, before: set, var: Var) -> None:
+        """Add what computes a stored value, and all that comes before it."""
+        home = self.home.get(var)
+        if home is not None and home not in before:
+            before.add(home)
+            before |= self.before[home]
+
+    def _place_anchor(self, eqn: JaxprEqn, out: Var) -> None:
+        reads = self._sources(eqn)
+        for cluster in self._candidates(reads):
+            if self._joins(cluster, eqn, out, reads):
+                return
+        shape, reduced = self._domain(eqn, out)
+        loops = [Loop(f"i{d}", n, reduced=r) for d, (n, r) in enumerate(zip(shape, reduced, strict=True))]
+        cluster = Cluster(shape, loops, group=self.groups.get(id(eqn)))
+        joined = self._evaluate_into(cluster, eqn, out)
+        assert joined
+        self._settle(cluster, out, reads)
+        self.units.append(cluster)
+
+    def _domain(self, eqn: JaxprEqn, out: Var) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        if self.reduces(eqn):
+            return REDUCTION[eqn.primitive.name].domain(eqn)
+        shape = out.aval.shape
+        return shape, (False,) * len(shape)
+
+    def _sources(self, eqn: JaxprEqn) -> set[Var]:
+        """The stored values an eqn's expressions read."""
+        found: set[Var] = set()
+        seen: set[Var] = set()
+        stack = [a for a in eqn.invars if type(a) is Var]
+        while stack:
+            var = self.root(stack.pop())
+            if var in seen:
+                continue
+            seen.add(var)
+            if self._is_stored(var):
+                found.add(var)
+            else:
+                stack += [a for a in self.producer[var].invars if type(a) is Var]
+        return found
+
+    def _is_stored(self, var: Var) -> bool:
+        return var in self.anchors or var not in self.producer or id(self.producer[var]) in self.calls
+
+    def _candidates(self, reads: set[Var]) -> list[Cluster]:
+        """Clusters to join: producers first, then those that read the same."""
+        makers = {id(h): h for v in reads if type(h := self.home.get(v)) is Cluster}
+        large = {v for v in reads if v.aval.size > 64}
+        result = [u for u in reversed(self.units) if id(u) in makers]
+        siblings = [
+            u for u in reversed(self.units[-40:])
+            if type(u) is Cluster and id(u) not in makers and large & u.reads
+        ]  # fmt: skip
+        return (result + siblings)[:6]  # type: ignore[return-value]
+
+    def _joins(self, cluster: Cluster, eqn: JaxprEqn, out: Var, reads: set[Var]) -> bool:
+        """Put an anchor into a cluster if it can be computed there."""
+        if cluster.group is not self.groups.get(id(eqn)):
+            return False
+        if len(cluster.order) >= _MOST_ANCHORS or len(cluster.reads | reads) > _MOST_BUFFERS:
+            return False
+        # What it reads from elsewhere must not come after the cluster.
+        before: set = set()
+        for var in reads:
+            if self.home.get(var) is not cluster:
+                self._depend(before, var)
+        if cluster in before:
+            return False
+        shape, reduced = self._domain(eqn, out)
+        if math.prod(shape) == 0 or math.prod(cluster.shape) == 0:
+            return False
+        flags = None
+        if any(reduced):
+            flags = _project(shape, reduced, cluster.shape)
+            if flags is None:
+                return False
+            known = [loop.reduced for loop in cluster.loops]
+            if any(known):
+                if known != flags:
+                    return False
+            elif cluster.kept:
+                return False
+            for loop, flag in zip(cluster.loops, flags, strict=True):
+                loop.reduced = flag
+            if self._evaluate_into(cluster, eqn, out):
+                self._settle(cluster, out, reads)
+                return True
+            for loop, flag in zip(cluster.loops, known, strict=True):
+                loop.reduced = flag
+            return False
+        if self._evaluate_into(cluster, eqn, out):
+            self._settle(cluster, out, reads)
+            return True
+        return False
+
+    def _settle(self, cluster: Cluster, out: Var, reads: set[Var]) -> None:
+        before = self.before.setdefault(cluster, set())
+        for var in reads:
+            if self.home.get(var) is not cluster:
+                self._depend(before, var)
+        # What comes after the cluster comes after what it now reads.
+        for unit in self.units:
+            if cluster in self.before[unit]:
+                self.before[unit] |= before
+        cluster.order.append(out)
+        cluster.reads |= {v for v in reads if self.home.get(v) is not cluster}
+        self.home[out] = cluster
+
+    def _evaluate_into(self, cluster: Cluster, eqn: JaxprEqn, out: Var) -> bool:
+        """Compute an anchor over a cluster's loops; False if it reads what it may not."""
+        flat = flatten([index_of(loop) for loop in cluster.loops], cluster.shape)
+        kept_loops = cluster.kept_loops
+        kept = flatten([index_of(loop) for loop in kept_loops], [k.extent for k in kept_loops])
+        reader = _Reader(self, cluster, flat, kept)
+        try:
+            if self.reduces(eqn):
+                rule = REDUCTION[eqn.primitive.name]
+                shape, _ = rule.domain(eqn)
+                values = rule.values(eqn, unflatten(flat, shape), reader.operands(eqn))
+                reducer = Reducer(f"r{len(cluster.reducers)}", values, rule.identity(eqn), rule.combine)
+                cluster.reducers.append(reducer)
+                if storage(out.aval.dtype) in ("c64", "c128"):
+                    cluster.kept[out] = Complex(reducer.result(0), reducer.result(1))
+                else:
+                    cluster.kept[out] = reducer.result(len(values) - 1)
+                return True
+            size = out.aval.size
+            if size == math.prod(cluster.shape):
+                cluster.full[out] = reader.element(out, unflatten(flat, out.aval.shape))
+                return True
+            if size == cluster.kept_size and not cluster.split:
+                cluster.kept[out] = reader.element(out, unflatten(kept, out.aval.shape))
+                return True
+            return False
+        except _Apart:
+            return False
+
+    # ------------------------------------------------------------------ what is stored
+    def _find_stored(self) -> None:
+        wanted = set(self.needed)
+        for unit in self.units:
+            if type(unit) is Cluster:
+                wanted |= unit.reads
+        for unit in self.units:
+            if type(unit) is Cluster:
+                unit.stored = [v for v in unit.order if v in wanted]
+
+    def buffer(self, var: Var) -> Buffer:
+        var = self.root(var)
+        found = self.buffers.get(var)
+        if found is None:
+            found = self.buffers[var] = buffer_for(f"b{len(self.buffers)}", var.aval)
+        return found
+
+
+class _Reader:
+    """Reads elements of values for the expressions of a cluster."""
+
+    def __init__(self, graph: Graph, cluster: Cluster, flat: Index, kept: Index) -> None:
+        self.graph = graph
+        self.cluster = cluster
+        self.flat = flat
+        self.kept = kept
+        self.known: dict[tuple, Any] = {}
+        self.guard: Expr | None = None
+
+    def operands(self, eqn: JaxprEqn) -> Any:
+        def read(k: int, index: Sequence[Index], guard: Expr | None = None) -> Value:
+            atom = eqn.invars[k]
+            if type(atom) is Literal:
+                value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
+                return constant(value, atom.aval)
+            outer = self.guard
+            if guard is not None:
+                self.guard = guard if outer is None else outer & guard
+            try:
+                return self.value(atom, tuple(index))
+            finally:
+                self.guard = outer
+
+        return read
+
+    def value(self, var: Var, index: tuple[Index, ...]) -> Value:
+        root = self.graph.root(var)
+        if root is not var:
+            index = unflatten(flatten(index, var.aval.shape), root.aval.shape)
+            var = root
+        cluster = self.cluster
+        if var in cluster.full:
+            if flatten(index, var.aval.shape) != self.flat:
+                raise _Apart
+            return cluster.full[var]
+        if var in cluster.kept:
+            if cluster.split:
+                raise _Apart
+            if flatten(index, var.aval.shape) != self.kept:
+                raise _Apart
+            return cluster.kept[var]
+        if self.graph._is_stored(var):
+            if self.graph.home.get(var) is cluster:
+                raise _Apart
+            return load(self.graph.buffer(var), flatten(index, var.aval.shape), self.guard)
+        return self.element(var, index)
+
+    def element(self, var: Var, index: tuple[Index, ...]) -> Value:
+        key = (var, index, id(self.guard))
+        found = self.known.get(key)
+        if found is None:
+            eqn = self.graph.producer[var]
+            if eqn.primitive.name in REDUCTION:
+                result = self._sum_up(eqn, index)
+            else:
+                result = ELEMENT[eqn.primitive.name].rule(eqn, index, self.operands(eqn))
+            if type(result) is tuple:
+                result = result[eqn.outvars.index(var)]
+            found = self.known[key] = result
+        return found
+
+    def _sum_up(self, eqn: JaxprEqn, index: tuple[Index, ...]) -> Value:
+        """A short reduction, element after element."""
+        rule = REDUCTION[eqn.primitive.name]
+        shape, reduced = rule.domain(eqn)
+        total = None
+        extents = [n for n, r in zip(shape, reduced, strict=True) if r]
+        for flat in range(math.prod(extents)):
+            inner = iter(unflatten(index_of(flat), extents))
+            outer = iter(index)
+            loops = tuple([next(inner) if r else next(outer) for r in reduced])
+            values = rule.values(eqn, loops, self.operands(eqn))
+            total = values if total is None else rule.combine(total, values)
+        if total is None:
+            total = rule.identity(eqn)
+        if storage(eqn.outvars[0].aval.dtype) in ("c64", "c128"):
+            return Complex(*total)
+        return total[-1]
+
+
+def _written_out(eqn: JaxprEqn) -> bool:
+    return _reduced_size(eqn) <= _WRITTEN_OUT
+
+
+def _reduced_size(eqn: JaxprEqn) -> int:
+    shape, reduced = REDUCTION[eqn.primitive.name].domain(eqn)
+    return math.prod([n for n, r in zip(shape, reduced, strict=True) if r])
+
+
+def _spreads(eqn: JaxprEqn, operand: Var) -> bool:
+    """Whether an eqn reads each element of an operand many times."""
+    name = eqn.primitive.name
+    if name in ("concatenate", "pad", "dynamic_update_slice"):
+        return False
+    if name in REDUCTION:
+        shape, _ = REDUCTION[name].domain(eqn)
+        return math.prod(shape) > operand.aval.size
+    return sum([v.aval.size for v in eqn.outvars]) > operand.aval.size
+
+
+def _project(
+    shape: Sequence[int], reduced: Sequence[bool], onto: Sequence[int]
+) -> list[bool] | None:
+    """Which dimensions of a shape of the same size are reduced; None if they are not whole."""
+    if math.prod(shape) != math.prod(onto):
+        return None
+    # Runs of dimensions of one kind, as (first stride, stride after the last, kind).
+    runs: list[tuple[int, int, bool]] = []
+    stride = 1
+    for n, r in reversed(list(zip(shape, reduced, strict=True))):
+        if n != 1:
+            runs.append((stride, stride * n, r))
+        stride *= n
+    flags = []
+    stride = 1
+    for n in reversed(onto):
+        kinds = {r for low, high, r in runs if low < stride * n and high > stride}
+        if n == 1:
+            flags.append(False)
+        elif len(kinds) == 1:
+            flags.append(kinds.pop())
+        else:
+            return None
+        stride *= n
+    return flags[::-1]

@@ -1,0 +1,273 @@
+"""Index arithmetic: integer-linear combinations of loop variables, with division where a reshape
+needs it.
+
+An `Index` is a sum of atoms times integers plus a constant. Atoms are `Loop` variables, `Div` and
+`Mod` of another index by a constant, and scalar expressions (a gathered index). Ranges of the loop
+variables simplify divisions away; those that remain are removed by splitting loops (schedule.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nr.backends.compiler.expr import Expr
+
+
+class Loop:
+    """A loop variable that runs from 0 to `extent` - 1; `reduced` if its values are combined."""
+
+    __slots__ = ("name", "extent", "reduced")
+
+    def __init__(self, name: str, extent: int, *, reduced: bool = False) -> None:
+        self.name = name
+        self.extent = extent
+        self.reduced = reduced
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Div:
+    """``index // divisor``"""
+
+    index: Index
+    divisor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mod:
+    """``index % divisor``"""
+
+    index: Index
+    divisor: int
+
+
+Atom = Loop | Div | Mod | Expr
+
+
+class Index:
+    """``offset + sum(coefficient * atom)``, immutable."""
+
+    __slots__ = ("terms", "offset", "_hash")
+
+    def __init__(self, terms: dict[Any, int], offset: int = 0) -> None:
+        self.terms = terms
+        self.offset = offset
+        self._hash = hash((offset, frozenset(terms.items())))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            type(other) is Index
+            and self._hash == other._hash
+            and self.offset == other.offset
+            and self.terms == other.terms
+        )
+
+    def __add__(self, other: Index | int) -> Index:
+        if type(other) is int:
+            return Index(self.terms, self.offset + other) if other else self
+        if not other.terms:
+            return self + other.offset
+        if not self.terms:
+            return other + self.offset
+        terms = dict(self.terms)
+        for atom, c in other.terms.items():
+            c += terms.get(atom, 0)
+            if c:
+                terms[atom] = c
+            else:
+                del terms[atom]
+        return Index(_rejoined(terms), self.offset + other.offset)
+
+    def __mul__(self, factor: int) -> Index:
+        if factor == 1:
+            return self
+        if factor == 0:
+            return ZERO
+        return Index({a: c * factor for a, c in self.terms.items()}, self.offset * factor)
+
+    def __sub__(self, other: Index | int) -> Index:
+        return self + (-other if type(other) is int else other * -1)
+
+    def __rsub__(self, other: int) -> Index:
+        return self * -1 + other
+
+    def __repr__(self) -> str:
+        return index_text(self)
+
+    @property
+    def constant(self) -> int | None:
+        """The value, if it depends on nothing."""
+        return None if self.terms else self.offset
+
+    def range(self) -> tuple[int, int] | None:
+        """The least and greatest value, or None where an atom is unbounded."""
+        low = high = self.offset
+        for atom, c in self.terms.items():
+            if type(atom) is Loop:
+                top = max(atom.extent - 1, 0)
+            elif type(atom) is Mod:
+                top = atom.divisor - 1
+            elif type(atom) is Div:
+                inner = atom.index.range()
+                if inner is None or inner[0] < 0:
+                    return None
+                top = inner[1] // atom.divisor
+            else:
+                return None
+            if c > 0:
+                high += c * top
+            else:
+                low += c * top
+        return low, high
+
+    def __floordiv__(self, divisor: int) -> Index:
+        if divisor == 1:
+            return self
+        whole, rest = self._split(divisor)
+        bounds = rest.range()
+        if bounds is not None and 0 <= bounds[0] and bounds[1] < divisor:
+            return whole
+        if rest.constant is not None:
+            return whole + rest.offset // divisor
+        atom = next(iter(rest.terms))
+        if type(atom) is Div and len(rest.terms) == 1 and rest.terms[atom] == 1 and not rest.offset:
+            return whole + atom.index // (atom.divisor * divisor)
+        return whole + Index({Div(rest, divisor): 1})
+
+    def __mod__(self, divisor: int) -> Index:
+        if divisor == 1:
+            return ZERO
+        _, rest = self._split(divisor)
+        bounds = rest.range()
+        if bounds is not None and 0 <= bounds[0] and bounds[1] < divisor:
+            return rest
+        if rest.constant is not None:
+            return Index({}, rest.offset % divisor)
+        return Index({Mod(rest, divisor): 1})
+
+    def _split(self, divisor: int) -> tuple[Index, Index]:
+        """`whole` and `rest` with self = divisor * whole + rest."""
+        whole = {a: c // divisor for a, c in self.terms.items() if c % divisor == 0}
+        rest = {a: c for a, c in self.terms.items() if c % divisor}
+        return (
+            Index(whole, self.offset // divisor),
+            Index(rest, self.offset % divisor),
+        )
+
+    def loops(self) -> set[Loop]:
+        """The loop variables it depends on, those inside expressions excepted."""
+        found: set[Loop] = set()
+        for atom in self.terms:
+            if type(atom) is Loop:
+                found.add(atom)
+            elif type(atom) is not Expr:
+                found |= atom.index.loops()
+        return found
+
+    def exprs(self) -> list[Expr]:
+        """The scalar expressions it depends on."""
+        found: list[Expr] = []
+        for atom in self.terms:
+            if type(atom) is Expr:
+                found.append(atom)
+            elif type(atom) is not Loop:
+                found += atom.index.exprs()
+        return found
+
+    def substitute(self, loops: dict[Loop, Index], expr: Callable[[Expr], Expr]) -> Index:
+        """With indices for loop variables, and expressions rewritten."""
+        result = Index({}, self.offset)
+        for atom, c in self.terms.items():
+            if type(atom) is Loop:
+                replaced = loops.get(atom)
+                value = Index({atom: 1}) if replaced is None else replaced
+            elif type(atom) is Div:
+                value = atom.index.substitute(loops, expr) // atom.divisor
+            elif type(atom) is Mod:
+                value = atom.index.substitute(loops, expr) % atom.divisor
+            else:
+                value = Index({expr(atom): 1})
+            result = result + value * c
+        return result
+
+
+def _rejoined(terms: dict[Any, int]) -> dict[Any, int]:
+    """With ``c*d*(x // d) + c*(x % d)`` written ``c*x``."""
+    for atom, c in terms.items():
+        if type(atom) is not Mod:
+            continue
+        quotient = atom.index // atom.divisor
+        if len(quotient.terms) != 1 or quotient.offset:
+            continue
+        (div, one), = quotient.terms.items()
+        if one == 1 and terms.get(div) == c * atom.divisor:
+            rest = {a: k for a, k in terms.items() if a != atom and a != div}
+            joined = Index(rest) + atom.index * c
+            if joined.offset == 0:
+                return joined.terms
+    return terms
+
+
+ZERO = Index({})
+
+
+def index_of(value: Loop | Expr | int | Index) -> Index:
+    """A loop variable, an i64 expression or an integer as an index."""
+    if type(value) is Index:
+        return value
+    if type(value) is int:
+        return Index({}, value)
+    return Index({value: 1})
+
+
+def strides_of(shape: Sequence[int]) -> list[int]:
+    """Row-major strides, in elements."""
+    strides = [1] * len(shape)
+    for i in range(len(shape) - 2, -1, -1):
+        strides[i] = strides[i + 1] * max(shape[i + 1], 1)
+    return strides
+
+
+def flatten(indices: Sequence[Index], shape: Sequence[int]) -> Index:
+    """The row-major offset of an element."""
+    flat = ZERO
+    for index, stride, extent in zip(indices, strides_of(shape), shape, strict=True):
+        if extent != 1:
+            flat = flat + index * stride
+    return flat
+
+
+def unflatten(flat: Index, shape: Sequence[int]) -> tuple[Index, ...]:
+    """The indices of the element at a row-major offset."""
+    indices = []
+    for i, (stride, extent) in enumerate(zip(strides_of(shape), shape, strict=True)):
+        if extent <= 1:
+            indices.append(ZERO)
+        elif all([s <= 1 for s in shape[:i]]):
+            indices.append(flat // stride)
+        else:
+            indices.append(flat // stride % extent)
+    return tuple(indices)
+
+
+def index_text(index: Index) -> str:
+    """As a sum, e.g. ``128*i + j + 3``."""
+    parts = []
+    for atom, c in index.terms.items():
+        if type(atom) is Div:
+            text = f"({atom.index} // {atom.divisor})"
+        elif type(atom) is Mod:
+            text = f"({atom.index} % {atom.divisor})"
+        else:
+            text = str(atom)
+        parts.append(text if c == 1 else f"{c}*{text}")
+    if index.offset or not parts:
+        parts.append(str(index.offset))
+    return " + ".join(parts)

@@ -1,0 +1,293 @@
+"""The loop IR: kernels over a domain of loops, with its printer and validator.
+
+A `Kernel` runs, for every point of its kept loops, a few passes over its reduced loops: each pass
+combines values into accumulators and stores elements; what only depends on the kept loops is
+stored after a pass. One loop, kept or reduced, is the vector loop. A kernel without reduced loops
+is an elementwise kernel; one whose vector loop is reduced works row by row, one whose vector loop
+is kept works on a vector of columns at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nr.backends.compiler.expr import NUMPY, Complex, Expr, node
+from nr.backends.compiler.index import Index, Loop
+
+# The register type of each type in memory; complex numbers are two registers.
+REGISTER = {
+    **{t: t for t in NUMPY}, "bf16": "f32", "f16": "f32", "c64": "f32", "c128": "f64",
+}  # fmt: skip
+ITEMSIZE = {
+    **{t: d.itemsize for t, d in NUMPY.items()}, "bf16": 2, "f16": 2, "c64": 8, "c128": 16,
+}  # fmt: skip
+
+
+class Buffer:
+    """An array in memory: contiguous, of `size` elements of a storage type."""
+
+    __slots__ = ("name", "dtype", "size")
+
+    def __init__(self, name: str, dtype: str, size: int) -> None:
+        self.name = name
+        self.dtype = dtype
+        self.size = size
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * ITEMSIZE[self.dtype]
+
+
+def load(buffer: Buffer, index: Index, guard: Expr | None = None) -> Expr | Complex:
+    """An element; zero, and no access, where a guard does not hold."""
+    args = () if guard is None else (guard,)
+    register = REGISTER[buffer.dtype]
+    if buffer.dtype in ("c64", "c128"):
+        re, im = [node("load", args, register, (buffer, index, part)) for part in (0, 1)]
+        return Complex(re, im)
+    return node("load", args, register, (buffer, index, 0))
+
+
+@dataclass(slots=True, eq=False)
+class Reducer:
+    """Accumulators that a pass combines values into.
+
+    `combine` takes two tuples of expressions, the earlier first, and gives their combination; it
+    must be associative.
+    """
+
+    name: str
+    values: tuple[Expr, ...]
+    identity: tuple[Expr, ...]
+    combine: Callable[[tuple, tuple], tuple]
+
+    def result(self, k: int = 0) -> Expr:
+        return node("acc", (), self.values[k].dtype, (self, k))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(slots=True, eq=False)
+class Store:
+    """``buffer[index] = value``"""
+
+    buffer: Buffer
+    index: Index
+    value: Expr | Complex
+
+
+@dataclass(slots=True, eq=False)
+class Pass:
+    """One pass over the reduced loops. `after` depends on the kept loops only."""
+
+    reducers: list[Reducer] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+    after: list[Store] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Kernel:
+    """A native function. `tasks` kept loops, the outermost, are flattened and run in parallel.
+
+    `scratch` are buffers of a thread's own, which live during one point of the kept loops.
+    """
+
+    kept: list[Loop]
+    reduced: list[Loop]
+    vector: Loop
+    passes: list[Pass]
+    tasks: int
+    width: int
+    scratch: list[Buffer] = field(default_factory=list)
+
+    @property
+    def units(self) -> int:
+        """How many tasks there are at most."""
+        units = 1
+        for loop in self.kept[: self.tasks]:
+            units *= loop.extent
+        return units
+
+    def stores(self) -> Iterator[Store]:
+        for p in self.passes:
+            yield from p.stores
+            yield from p.after
+
+    def roots(self) -> Iterator[Expr]:
+        """The expressions computed."""
+        for p in self.passes:
+            for reducer in p.reducers:
+                yield from reducer.values
+            for store in (*p.stores, *p.after):
+                yield from parts_of(store.value)
+                yield from store.index.exprs()
+
+    def __str__(self) -> str:
+        return kernel_text(self)
+
+
+def parts_of(value: Expr | Complex) -> tuple[Expr, ...]:
+    return (value.re, value.im) if type(value) is Complex else (value,)
+
+
+def walk(roots: Sequence[Expr], *, emitted: bool = False) -> list[Expr]:
+    """Every expression once, operands first; with `emitted`, not those computed only rarely."""
+    seen: set[int] = set()
+    order: list[Expr] = []
+    stack = [(root, False) for root in reversed(roots)]
+    while stack:
+        expr, entered = stack.pop()
+        if entered:
+            order.append(expr)
+        elif id(expr) not in seen:
+            seen.add(id(expr))
+            stack.append((expr, True))
+            operands = operands_of(expr)
+            if emitted and expr.op == "rarely":
+                operands = [operands[0], operands[2]]
+            stack += [(operand, False) for operand in operands if id(operand) not in seen]
+    return order
+
+
+def operands_of(expr: Expr) -> list[Expr]:
+    """The expressions one depends on, those inside its index too."""
+    if expr.op == "load":
+        return [*expr.args, *expr.param[1].exprs()]
+    if expr.op == "index":
+        return expr.param.exprs()
+    return list(expr.args)
+
+
+def accesses(kernel: Kernel) -> Iterator[tuple[Buffer, Index]]:
+    """Every place a kernel reads or writes."""
+    for expr in walk(list(kernel.roots())):
+        if expr.op == "load":
+            yield expr.param[0], expr.param[1]
+    for store in kernel.stores():
+        yield store.buffer, store.index
+
+
+# ------------------------------------------------------------------------------ printing
+def kernel_text(kernel: Kernel) -> str:
+    """The kernel as text: loops, and one line an expression that is used more than once."""
+    lines = []
+    uses: dict[int, int] = {}
+    for expr in walk(list(kernel.roots())):
+        for operand in operands_of(expr):
+            uses[id(operand)] = uses.get(id(operand), 0) + 1
+    names: dict[int, str] = {}
+
+    def text(expr: Expr, indent: str) -> str:
+        known = names.get(id(expr))
+        if known is not None:
+            return known
+        args = [text(a, indent) for a in expr.args]
+        if expr.op == "const":
+            return f"{expr.param}"
+        if expr.op == "load":
+            buffer, index, part = expr.param
+            result = f"{buffer}[{index}]" + (".im" if part else "")
+            if args:
+                result = f"{result} if {args[0]}"
+        elif expr.op == "acc":
+            reducer, k = expr.param
+            result = f"{reducer}" + (f".{k}" if len(reducer.values) > 1 else "")
+        elif expr.op == "index":
+            result = f"({expr.param})"
+        elif expr.op == "convert":
+            result = f"{expr.dtype}({args[0]})"
+        else:
+            param = f"[{expr.param}]" if expr.param is not None and expr.op != "table" else ""
+            result = f"{expr.op}{param}({', '.join(args)})"
+        if uses.get(id(expr), 0) > 1 and expr.op not in ("acc", "index"):
+            name = names[id(expr)] = f"t{len(names)}"
+            lines.append(f"{indent}{name}:{expr.dtype} = {result}")
+            return name
+        return result
+
+    def value_text(value: Expr | Complex, indent: str) -> str:
+        return ", ".join([text(part, indent) for part in parts_of(value)])
+
+    def loop_line(loop: Loop, note: str) -> str:
+        return f"for {loop} in {loop.extent}{' vector' if loop is kernel.vector else ''}{note}:"
+
+    depth = ""
+    lines.append(f"kernel width={kernel.width}:")
+    depth = "  "
+    for i, loop in enumerate(kernel.kept):
+        lines.append(depth + loop_line(loop, " parallel" if i < kernel.tasks else ""))
+        depth += "  "
+    for p in kernel.passes:
+        inner = depth
+        if p.stores or p.reducers:
+            for loop in kernel.reduced:
+                lines.append(inner + loop_line(loop, " reduce"))
+                inner += "  "
+            for reducer in p.reducers:
+                value = ", ".join([text(v, inner) for v in reducer.values])
+                lines.append(f"{inner}{reducer} <- {value}")
+            for store in p.stores:
+                value = value_text(store.value, inner)
+                lines.append(f"{inner}{store.buffer}[{store.index}] = {value}")
+        for store in p.after:
+            value = value_text(store.value, depth)
+            lines.append(f"{depth}{store.buffer}[{store.index}] = {value}")
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------ validation
+def validate(kernel: Kernel) -> None:
+    """Raise AssertionError where a kernel is not well formed."""
+    loops = {*kernel.kept, *kernel.reduced}
+    assert kernel.vector in loops, f"the vector loop {kernel.vector} is not a loop of the kernel"
+    assert len(loops) == len(kernel.kept) + len(kernel.reduced), "a loop occurs twice"
+    kept = set(kernel.kept)
+    done: set[int] = set()
+    for p in kernel.passes:
+        for reducer in p.reducers:
+            for value, identity in zip(reducer.values, reducer.identity, strict=True):
+                assert value.dtype == identity.dtype, f"{reducer}: {value.dtype}, {identity.dtype}"
+        _check_values([v for r in p.reducers for v in r.values], loops, done)
+        for store in p.stores:
+            _check_store(store, loops, done)
+        done.update([id(r) for r in p.reducers])
+        for store in p.after:
+            _check_store(store, kept, done)
+    for buffer, index in accesses(kernel):
+        bounds = index.range()
+        if bounds is not None and not any([loop.extent == 0 for loop in loops]):
+            guarded = bounds[0] < 0 or bounds[1] >= max(buffer.size, 1)
+            assert not guarded or _only_guarded(kernel, buffer, index), (
+                f"{buffer}[{index}] runs over {bounds}, of {buffer.size} elements"
+            )
+
+
+def _only_guarded(kernel: Kernel, buffer: Buffer, index: Index) -> bool:
+    loads = [e for e in walk(list(kernel.roots())) if e.op == "load"]
+    return all([e.args for e in loads if e.param[0] is buffer and e.param[1] == index])
+
+
+def _check_store(store: Store, loops: set[Loop], done: set[int]) -> None:
+    assert store.index.loops() <= loops, f"{store.buffer}[{store.index}] uses an outside loop"
+    for part in parts_of(store.value):
+        assert part.dtype == REGISTER[store.buffer.dtype], f"{store.buffer}: {part.dtype}"
+    _check_values([*parts_of(store.value), *store.index.exprs()], loops, done)
+
+
+def _check_values(values: list[Expr], loops: set[Loop], done: set[int]) -> None:
+    for expr in walk(values):
+        used: Any = None
+        if expr.op == "acc":
+            assert id(expr.param[0]) in done, f"{expr.param[0]} is used before it is complete"
+        elif expr.op == "load":
+            used = expr.param[1]
+        elif expr.op == "index":
+            used = expr.param
+        if used is not None:
+            assert used.loops() <= loops, f"{used} uses an outside loop"

@@ -1,0 +1,243 @@
+"""Element rules of arithmetic, comparisons, bits, selection and conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nr.backends.compiler import expr as e
+from nr.backends.compiler.expr import FLOATS, NUMPY, SIGNED, UNSIGNED, Complex, Expr
+from nr.backends.compiler.index import Index
+from nr.backends.compiler.lowering.rules import (
+    Value,
+    choose,
+    element,
+    is_complex,
+    pointwise,
+    register,
+    round_to,
+    storage,
+)
+
+try:
+    from nr.backends.compiler.math import FUNCTIONS
+except ImportError:
+    FUNCTIONS = {}
+try:
+    from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
+except ImportError:
+    COMPLEX_FUNCTIONS = {}
+
+
+def _either(name: str, real: Callable | None) -> Callable:
+    """The function of a primitive, by whether its operands are complex."""
+
+    def function(*values: Value, **params: Any) -> Value:
+        if any([type(v) is Complex for v in values]):
+            return COMPLEX_FUNCTIONS[name](*values, **params)
+        return real(*values, **params)  # type: ignore[misc]
+
+    return function
+
+
+def _scalars(name: str, real: Callable | None, *, cost: float = 1.0) -> None:
+    def supports(eqn: Any) -> bool:
+        return name in COMPLEX_FUNCTIONS if is_complex(eqn) else real is not None
+
+    pointwise(name, _either(name, real), cost=cost, supports=supports)
+
+
+def _dividend(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """A divisor that never traps: 1 for 0, and for -1 where the quotient would overflow."""
+    safe = e.select(e.eq(b, 0), 1, b)
+    if a.dtype in SIGNED:
+        least = np.iinfo(NUMPY[a.dtype]).min
+        overflows = e.eq(a, least) & e.eq(b, -1)
+        safe = e.select(overflows, 1, safe)
+    return safe, e.eq(b, 0)
+
+
+def _div(a: Expr, b: Expr) -> Expr:
+    if a.dtype in FLOATS:
+        return a / b
+    safe, by_zero = _dividend(a, b)
+    return e.select(by_zero, -1 if a.dtype in SIGNED else NUMPY[a.dtype].type(-1 & ((1 << NUMPY[a.dtype].itemsize * 8) - 1)), a / safe)
+
+
+def _rem(a: Expr, b: Expr) -> Expr:
+    if a.dtype in FLOATS:
+        return e.rem(a, b)
+    safe, by_zero = _dividend(a, b)
+    return e.select(by_zero, a, e.rem(a, safe))
+
+
+def _sign(x: Expr) -> Expr:
+    if x.dtype in FLOATS:
+        one = e.copysign(e.const(1, x.dtype), x)
+        return e.select(e.compare("lt", x, 0) | e.compare("gt", x, 0), one, x)
+    if x.dtype in UNSIGNED:
+        return e.select(e.eq(x, 0), 0, e.const(1, x.dtype))
+    return e.select(x > 0, 1, e.select(x < 0, -1, e.const(0, x.dtype)))
+
+
+def _round(x: Expr, *, rounding_method: Any = 0) -> Expr:
+    if int(rounding_method) == 1:
+        return e.unary("round_even", x)
+    whole = e.unary("trunc", x)
+    away = e.select(e.unary("abs", x - whole) >= 0.5, e.const(1, x.dtype), 0)
+    return e.select(e.unary("abs", x) >= 0.5, whole + e.copysign(away, x), whole)
+
+
+def _shifted(op: str) -> Callable:
+    def shift(x: Expr, y: Expr) -> Expr:
+        bits = 8 * NUMPY[x.dtype].itemsize
+        unsigned = f"u{x.dtype[1:]}"
+        count = e.convert(y, unsigned)
+        if op == "arithmetic":
+            value = e.convert(x, f"i{x.dtype[1:]}")
+            limited = e.convert(e.minimum(count, bits - 1), value.dtype)
+            return e.convert(value >> limited, x.dtype)
+        far = count >= bits
+        limited = e.convert(e.select(far, 0, count), x.dtype)
+        value = x << limited if op == "left" else e.shift_right_logical(x, limited)
+        return e.select(far, 0, value)
+
+    return shift
+
+
+def _is_finite(x: Expr) -> Expr:
+    if x.dtype not in FLOATS:
+        return e.const(True, "b1")
+    return e.unary("abs", x) < float("inf")
+
+
+def _nextafter(x: Expr, y: Expr) -> Expr:
+    integer = {"f32": "i32", "f64": "i64"}[x.dtype]
+    bits = e.bitcast(x, integer)
+    up = (y > x)
+    away = e.compare("gt", x, 0)
+    step = e.select(e.compare("eq", e.convert(up, "i32"), e.convert(away, "i32")), e.const(1, integer), -1)
+    moved = e.bitcast(bits + step, x.dtype)
+    tiny = e.copysign(e.bitcast(e.const(1, integer), x.dtype), y)
+    result = e.select(e.eq(x, 0), tiny, moved)
+    result = e.select(e.eq(x, y), y, result)
+    return e.select(e.ne(x, x) | e.ne(y, y), x + y, result)
+
+
+# Vector operations an element takes, roughly; 15 for what is not listed.
+_COSTS = {"integer_pow": 3, "pow": 60, "atan2": 30, "lgamma": 80, "digamma": 60, "erf_inv": 40}
+
+
+def _register_all() -> None:
+    for name, op in (("add", "__add__"), ("sub", "__sub__"), ("mul", "__mul__"), ("neg", "__neg__")):
+        _scalars(name, getattr(Expr, op))
+    for name, op in (("and", "__and__"), ("or", "__or__"), ("xor", "__xor__"), ("not", "__invert__")):
+        pointwise(name, getattr(Expr, op))
+    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
+        _scalars(name, lambda a, b, name=name: e.compare(name, a, b))
+    _scalars("div", _div, cost=6)
+    pointwise("rem", _rem, cost=20)
+    pointwise("max", e.maximum, cost=2)
+    pointwise("min", e.minimum, cost=2)
+    _scalars("abs", lambda x: x if x.dtype in UNSIGNED else e.unary("abs", x))
+    for name in ("floor", "ceil"):
+        pointwise(name, lambda x, name=name: e.unary(name, x))
+    pointwise("round", _round)
+    _scalars("sign", _sign)
+    _scalars("sqrt", lambda x: e.unary("sqrt", x), cost=6)
+    _scalars("square", lambda x: x * x)
+    _scalars("is_finite", _is_finite)
+    pointwise("nextafter", _nextafter, cost=6)
+    pointwise("shift_left", _shifted("left"), cost=2)
+    pointwise("shift_right_logical", _shifted("right"), cost=2)
+    pointwise("shift_right_arithmetic", _shifted("arithmetic"), cost=2)
+    pointwise("population_count", lambda x: e.unary("popcount", x))
+    pointwise("clz", lambda x: e.unary("clz", x))
+    pointwise("stop_gradient", lambda x: x, cost=0)
+    pointwise("device_put", lambda x, **params: x, cost=0)
+    pointwise("copy", lambda x: x, cost=0)
+    pointwise("clamp", lambda low, x, high: e.minimum(e.maximum(x, low), high), cost=4)
+    pointwise("real", lambda x: x.re, cost=0)
+    pointwise("imag", lambda x: x.im, cost=0)
+    pointwise("complex", Complex, cost=0)
+    pointwise(
+        "conj",
+        lambda x, **params: Complex(x.re, -x.im) if type(x) is Complex else Complex(x, e.const(0, x.dtype)),
+    )
+    known = {*FUNCTIONS, *COMPLEX_FUNCTIONS}
+    from nr.backends.compiler.lowering.rules import ELEMENT
+
+    for name in known:
+        if name not in ELEMENT:
+            _scalars(name, FUNCTIONS.get(name), cost=_COSTS.get(name, 15))
+
+
+_register_all()
+
+
+@element("select_n", cost=1)
+def _select_n(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
+    which = read(0, index if eqn.invars[0].aval.shape else ())
+    cases = range(1, len(eqn.invars))
+    values = [read(k, index if eqn.invars[k].aval.shape else ()) for k in cases]
+    if which.dtype == "b1" and len(values) > 1:
+        return choose(which, values[1], values[0])
+    result = values[0]
+    for k, value in enumerate(values[1:], 1):
+        result = choose(which >= k, value, result)
+    return result
+
+
+@element("convert_element_type", cost=1)
+def _convert_element_type(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
+    value = read(0, index)
+    target = storage(eqn.outvars[0].aval.dtype)
+    kind = register(eqn.outvars[0].aval)
+    if target in ("c64", "c128"):
+        if type(value) is Complex:
+            return Complex(e.convert(value.re, kind), e.convert(value.im, kind))
+        return Complex(e.convert(value, kind), e.const(0, kind))
+    if type(value) is Complex:
+        if target == "b1":
+            return e.ne(value.re, 0) | e.ne(value.im, 0)
+        value = value.re
+    source = storage(eqn.invars[0].aval.dtype)
+    if source == target:
+        return value
+    value = e.convert(value, kind)
+    if target in ("bf16", "f16"):
+        return round_to(value, target)
+    return value
+
+
+def _same_size(eqn: Any) -> bool:
+    old, new = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
+    halves = [storage(d) in ("bf16", "f16", "b1", "c64", "c128") for d in (old, new)]
+    return np.dtype(old).itemsize == np.dtype(new).itemsize and not any(halves)
+
+
+@element("bitcast_convert_type", cost=0, supports=_same_size)
+def _bitcast_convert_type(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
+    return e.bitcast(read(0, index), register(eqn.outvars[0].aval))
+
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+@element("threefry2x32", cost=70)
+def _threefry2x32(eqn: Any, index: tuple[Index, ...], read: Callable) -> tuple[Expr, Expr]:
+    """Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011."""
+    k1, k2, a, b = [
+        read(k, index if x.aval.shape else ()) for k, x in enumerate(eqn.invars)
+    ]
+    keys = (k1, k2, k1 ^ k2 ^ 0x1BD11BDA)
+    a, b = a + k1, b + k2
+    for group in range(5):
+        for r in _ROTATIONS[group % 2]:
+            a = a + b
+            b = ((b << r) | (b >> (32 - r))) ^ a
+        a = a + keys[(group + 1) % 3]
+        b = b + keys[(group + 2) % 3] + (group + 1)
+    return a, b

@@ -1,0 +1,481 @@
+"""The plan of a program: its steps, and where every buffer lies.
+
+A plan is a tree of steps over *places*. A place is a slot and an offset: slot 0 is the arena of
+temporaries, the next ones the inputs and outputs, then constants, then what loops move. Steps of
+one region are independent of each other, or depend on each other row by row only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nr.backends.compiler.clusters import Call, Cluster, Graph
+from nr.backends.compiler.emit import Emitted, emit_kernel
+from nr.backends.compiler.expr import compiling
+from nr.backends.compiler.loops import Buffer, Kernel, walk
+from nr.backends.compiler.lowering.reduce import dot_dimensions
+from nr.backends.compiler.lowering.rules import ELEMENT, REDUCTION, buffer_for, storage
+from nr.backends.compiler.schedule import schedule
+from nr.backends.compiler.simplify import inline_checkpoints, simplify
+from nr.core.array import ArrayImpl
+from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
+from nr.core.tracing import Primitive
+
+_ALIGN = 64
+CONTROL = ("scan", "while", "cond")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a buffer begins: a slot of the frame and an offset in bytes."""
+
+    slot: int
+    offset: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Launch:
+    """A kernel and the buffers it works on, in the order of its arguments."""
+
+    kernel: Kernel
+    emitted: Emitted
+    reads: list[Buffer]
+    writes: list[Buffer]
+    work: float
+    source: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class Gemm:
+    """Matrix products over a batch: C = A B, of row-major matrices that may be transposed."""
+
+    dtype: str
+    batch: int
+    m: int
+    n: int
+    k: int
+    a: Buffer
+    b: Buffer
+    c: Buffer
+    # Strides in elements: between matrices, and between rows; and whether it is transposed.
+    a_layout: tuple[int, int, bool]
+    b_layout: tuple[int, int, bool]
+    source: Any = None
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [self.a, self.b]
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return [self.c]
+
+    @property
+    def work(self) -> float:
+        return 2e-2 * self.batch * self.m * self.n * self.k
+
+
+@dataclass(slots=True, eq=False)
+class TableCall:
+    """An eqn that runs in Python, through the backend's table."""
+
+    eqn: JaxprEqn
+    operands: list[Any]  # a Buffer, or a constant
+    writes: list[Buffer]
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [b for b in self.operands if type(b) is Buffer]
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """Bytes from one buffer to another."""
+
+    source: Buffer
+    target: Buffer
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [self.source]
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return [self.target]
+
+
+@dataclass(slots=True, eq=False)
+class Region:
+    """Steps that are independent of each other and share one fork and join."""
+
+    steps: list[Launch | Gemm]
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [b for s in self.steps for b in s.reads]
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return [b for s in self.steps for b in s.writes]
+
+
+@dataclass(slots=True, eq=False)
+class Loop:
+    """A scan (`length` is known) or a while loop (`test` gives the condition's buffer).
+
+    Carries are in `carries`, pairs of the buffers of a step and of the next, which swap. `steps`
+    are moved buffers: (buffer, the whole array's buffer, bytes from one step to the next).
+    """
+
+    body: Block
+    carries: list[tuple[Buffer, Buffer]]
+    results: list[Buffer | None]
+    initial: list[Any]
+    moved: list[tuple[Buffer, Buffer, int]]
+    length: int | None = None
+    reverse: bool = False
+    test: Block | None = None
+    condition: Buffer | None = None
+
+    @property
+    def reads(self) -> list[Buffer]:
+        outside = [b for b in self.initial if type(b) is Buffer]
+        outside += [whole for _, whole, _ in self.moved]
+        outside += self.body.outside
+        return outside + (self.test.outside if self.test is not None else [])
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return [b for b in self.results if b is not None]
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """One of several blocks, by an integer."""
+
+    index: Buffer
+    blocks: list[Block]
+    results: list[Buffer]
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [self.index, *[b for block in self.blocks for b in block.outside]]
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return self.results
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """Steps of a jaxpr, with the buffers of its results; `outside` are buffers from around it."""
+
+    steps: list[Any]
+    results: list[Buffer]
+    outside: list[Buffer] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """What the planner has to know of the machine: bytes of a vector register."""
+
+    vector_bytes: int
+
+
+class Planner:
+    """Makes the plan of one program."""
+
+    def __init__(self, jaxpr: Jaxpr, target: Target) -> None:
+        self.target = target
+        self.constants: list[tuple[Buffer, Any]] = []
+        self.simplified = jaxpr
+        with compiling():
+            self.inputs = [buffer_for(f"in{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
+            self.outputs = [buffer_for(f"out{i}", a.aval) for i, a in enumerate(jaxpr.outvars)]
+            self.top = self.block(jaxpr, self.inputs, self.outputs)
+
+    # ------------------------------------------------------------------ blocks
+    def block(self, jaxpr: Jaxpr, inputs: Sequence[Any], outputs: Sequence[Buffer]) -> Block:
+        """The steps that compute a jaxpr from buffers (or constants) into buffers."""
+        jaxpr = simplify(jaxpr)
+        jaxpr, groups = inline_checkpoints(jaxpr)
+        jaxpr = _with_own_outputs(jaxpr)
+        graph = Graph(jaxpr, is_call, groups)
+        outside = []
+        for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
+            graph.buffers[var] = self.constant(value, var.aval)
+        for var, buffer in zip(jaxpr.invars, inputs, strict=True):
+            graph.buffers[var] = buffer
+            outside.append(buffer)
+        for atom, buffer in zip(jaxpr.outvars, outputs, strict=True):
+            graph.buffers[graph.root(atom)] = buffer
+        graph.form()
+        steps: list[Any] = []
+        for unit in _ordered(graph):
+            if type(unit) is Call:
+                steps += self.call(graph, unit.eqn)
+            else:
+                steps += self.launches(graph, unit)
+        return Block(_regions(steps), list(outputs), outside)
+
+    def constant(self, value: Any, aval: Any) -> Buffer:
+        buffer = buffer_for(f"c{len(self.constants)}", aval)
+        self.constants.append((buffer, value))
+        return buffer
+
+    def launches(self, graph: Graph, cluster: Cluster) -> list[Launch]:
+        result = []
+        if not cluster.stored:
+            return []
+        source = next((graph.producer[v].source for v in cluster.stored), None)
+        for kernel in schedule(graph, cluster, self.target.vector_bytes):
+            emitted = emit_kernel(kernel)
+            writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
+            writes = [b for b in writes if b not in kernel.scratch]
+            reads = [b for b in emitted.buffers if b not in writes]
+            if math.prod([loop.extent for loop in kernel.kept]) == 0:
+                continue
+            result.append(Launch(kernel, emitted, reads, writes, _work(kernel), source))
+        return result
+
+    def operand(self, graph: Graph, atom: Any) -> Any:
+        """A call's operand: a buffer, or for literals a NumPy scalar."""
+        if type(atom) is Literal:
+            value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
+            return np.asarray(value).astype(atom.aval.dtype)
+        return graph.buffer(atom)
+
+    def buffer_of(self, graph: Graph, atom: Any) -> Buffer:
+        """An operand as a buffer; literals become constants of the program."""
+        value = self.operand(graph, atom)
+        return value if type(value) is Buffer else self.constant(value, atom.aval)
+
+    def call(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
+        name = eqn.primitive.name
+        if name == "dot_general":
+            return [self.gemm(graph, eqn)]
+        if name == "scan":
+            return self.scan(graph, eqn)
+        if name == "while":
+            return self.while_loop(graph, eqn)
+        if name == "cond":
+            return self.cond(graph, eqn)
+        operands = [self.operand(graph, a) for a in eqn.invars]
+        return [TableCall(eqn, operands, [graph.buffer(v) for v in eqn.outvars])]
+
+    # ------------------------------------------------------------------ matrix products
+    def gemm(self, graph: Graph, eqn: JaxprEqn) -> Gemm:
+        lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
+        left, right = eqn.invars
+        batch = math.prod([left.aval.shape[d] for d in lb])
+        m = math.prod([left.aval.shape[d] for d in lf])
+        n = math.prod([right.aval.shape[d] for d in rf])
+        k = math.prod([left.aval.shape[d] for d in lc])
+        a = _matrix(left.aval.shape, lb, lf, lc)
+        b = _matrix(right.aval.shape, rb, rc, rf)
+        assert a is not None and b is not None
+        return Gemm(
+            storage(eqn.outvars[0].aval.dtype) or "", batch, m, n, k,
+            self.buffer_of(graph, left), self.buffer_of(graph, right),
+            graph.buffer(eqn.outvars[0]), a, b, eqn.source,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ loops and branches
+    def scan(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
+        p = eqn.params
+        jaxpr, length = p["jaxpr"], p["length"]
+        nconsts, ncarry = p["num_consts"], p["num_carry"]
+        operands = [self.buffer_of(graph, a) for a in eqn.invars]
+        results = [graph.buffer(v) for v in eqn.outvars]
+        consts, initial = operands[:nconsts], operands[nconsts : nconsts + ncarry]
+        carries = self.carries(jaxpr.in_avals[nconsts : nconsts + ncarry])
+        moved = []
+        pieces = []
+        for whole, aval in zip(operands[nconsts + ncarry :], jaxpr.in_avals[nconsts + ncarry :], strict=True):
+            piece = buffer_for("x", aval)
+            pieces.append(piece)
+            moved.append((piece, whole, piece.nbytes))
+        out_pieces = []
+        for whole, aval in zip(results[ncarry:], jaxpr.out_avals[ncarry:], strict=True):
+            piece = buffer_for("y", aval)
+            out_pieces.append(piece)
+            moved.append((piece, whole, piece.nbytes))
+        body = self.block(
+            jaxpr, [*consts, *[c for c, _ in carries], *pieces],
+            [*[c for _, c in carries], *out_pieces],
+        )  # fmt: skip
+        body.outside = consts
+        loop = Loop(body, carries, results[:ncarry], initial, moved, length, p["reverse"])
+        loop.results = [*results[:ncarry]]
+        return [loop]
+
+    def carries(self, avals: Sequence[Any]) -> list[tuple[Buffer, Buffer]]:
+        return [(buffer_for("carry", a), buffer_for("next", a)) for a in avals]
+
+    def while_loop(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
+        p = eqn.params
+        nc, nb = p["cond_nconsts"], p["body_nconsts"]
+        operands = [self.buffer_of(graph, a) for a in eqn.invars]
+        cond_consts, body_consts, initial = operands[:nc], operands[nc : nc + nb], operands[nc + nb :]
+        results = [graph.buffer(v) for v in eqn.outvars]
+        carries = self.carries(p["body_jaxpr"].out_avals)
+        now = [c for c, _ in carries]
+        condition = buffer_for("condition", p["cond_jaxpr"].out_avals[0])
+        test = self.block(p["cond_jaxpr"], [*cond_consts, *now], [condition])
+        test.outside = cond_consts
+        body = self.block(p["body_jaxpr"], [*body_consts, *now], [c for _, c in carries])
+        body.outside = body_consts
+        return [Loop(body, carries, results, initial, [], test=test, condition=condition)]
+
+    def cond(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
+        index, *operands = [self.buffer_of(graph, a) for a in eqn.invars]
+        results = [graph.buffer(v) for v in eqn.outvars]
+        blocks = [self.block(b, operands, results) for b in eqn.params["branches"]]
+        return [Branch(index, blocks, results)]
+
+
+# ------------------------------------------------------------------------------ what is a call
+def is_call(eqn: JaxprEqn) -> bool:
+    """Whether an eqn is a step of its own, rather than loops of a kernel."""
+    name = eqn.primitive.name
+    if name in CONTROL or not eqn.outvars:
+        return True
+    if any([storage(a.aval.dtype) is None for a in (*eqn.invars, *eqn.outvars)]):
+        return True
+    if name == "dot_general":
+        return _is_gemm(eqn)
+    rule = ELEMENT.get(name) or REDUCTION.get(name)
+    return rule is None or not rule.supports(eqn)
+
+
+def runs_in_table(eqn: JaxprEqn) -> bool:
+    return is_call(eqn) and eqn.primitive.name not in (*CONTROL, "dot_general")
+
+
+def _matrix(
+    shape: Sequence[int], batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+) -> tuple[int, int, bool] | None:
+    """Strides between matrices and rows, and whether it is transposed; None if it has no such
+    layout."""
+    strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+
+    def joined(dims: Sequence[int]) -> int | None:
+        """The stride of several dimensions as one; 0 if there is nothing to step over."""
+        step, extent = 0, 1
+        for d in reversed([d for d in dims if shape[d] != 1]):
+            if step and strides[d] != step * extent:
+                return None
+            if not step:
+                step = strides[d]
+            extent *= shape[d]
+        return step
+
+    b, r, c = joined(batch), joined(rows), joined(columns)
+    if b is None or r is None or c is None:
+        return None
+    n_rows = math.prod([shape[d] for d in rows])
+    n_columns = math.prod([shape[d] for d in columns])
+    if c in (0, 1):
+        return b, max(r, n_columns), False
+    if r in (0, 1):
+        return b, max(c, n_rows), True
+    return None
+
+
+def _is_gemm(eqn: JaxprEqn) -> bool:
+    """Whether a dot product goes to BLAS: large enough, and in a layout BLAS takes."""
+    kinds = {storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)}
+    if kinds not in ({"f32"}, {"f64"}):
+        return False
+    lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
+    left, right = [a.aval.shape for a in eqn.invars]
+    m = math.prod([left[d] for d in lf])
+    n = math.prod([right[d] for d in rf])
+    k = math.prod([left[d] for d in lc])
+    if m * n * k < 32 * 32 * 32 or min(m, n) < 4 or k < 4:
+        return False
+    return _matrix(left, lb, lf, lc) is not None and _matrix(right, rb, rc, rf) is not None
+
+
+def _with_own_outputs(jaxpr: Jaxpr) -> Jaxpr:
+    """A jaxpr each of whose outputs is computed by an eqn, and for itself."""
+    copy = Primitive.all["copy"]
+    produced = {v: q for q in jaxpr.eqns for v in q.outvars}
+    eqns, outvars, taken = list(jaxpr.eqns), [], set()
+    for atom in jaxpr.outvars:
+        root = atom
+        while root in produced and produced[root].primitive.name in (
+            "reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put"
+        ) and type(produced[root].invars[0]) is Var and produced[root].invars[0].aval.size == root.aval.size:  # fmt: skip
+            root = produced[root].invars[0]
+        if type(atom) is Literal or root not in produced or root in taken:
+            fresh = Var(atom.aval)
+            eqns.append(JaxprEqn(copy, [atom], [fresh], {}, None))
+            atom = fresh
+        else:
+            taken.add(root)
+        outvars.append(atom)
+    return jaxpr.replace(eqns=eqns, outvars=outvars)
+
+
+def _ordered(graph: Graph) -> list[Cluster | Call]:
+    """Units in an order in which each comes after what it needs, close to the program's own."""
+    position = {v: i for i, q in enumerate(graph.jaxpr.eqns) for v in q.outvars}
+
+    def place(unit: Cluster | Call) -> int:
+        if type(unit) is Call:
+            return min([position[v] for v in unit.eqn.outvars], default=graph.jaxpr.eqns.index(unit.eqn))
+        return max([position[v] for v in unit.order])
+
+    order: list[Cluster | Call] = []
+    done: set = set()
+
+    def visit(unit: Cluster | Call) -> None:
+        stack = [unit]
+        while stack:
+            top = stack[-1]
+            if top in done:
+                stack.pop()
+                continue
+            missing = [u for u in graph.before[top] if u not in done]
+            if missing:
+                stack += sorted(missing, key=place, reverse=True)
+            else:
+                done.add(top)
+                order.append(top)
+                stack.pop()
+
+    for unit in sorted(graph.units, key=place):
+        visit(unit)
+    return order
+
+
+def _regions(steps: list[Any]) -> list[Any]:
+    """Neighbouring steps that do not depend on each other, together."""
+    result: list[Any] = []
+    for step in steps:
+        if type(step) not in (Launch, Gemm):
+            result.append(step)
+            continue
+        last = result[-1] if result else None
+        if type(last) is Region and len(last.steps) < 64:
+            written, read = set(last.writes), set(last.reads)
+            if not (written & set(step.reads) or written & set(step.writes) or read & set(step.writes)):
+                last.steps.append(step)
+                continue
+        result.append(Region([step]))
+    return result
+
+
+def _work(kernel: Kernel) -> float:
+    """Estimated nanoseconds of one thread."""
+    points = math.prod([loop.extent for loop in (*kernel.kept, *kernel.reduced)])
+    nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "index", "acc")]
+    cost = sum([20 if e.op in ("div", "sqrt") else 8 if e.op == "load" else 2 for e in nodes])
+    return points * cost * 0.02 + 50
+

@@ -1,0 +1,487 @@
+"""From a cluster to kernels: passes, loops, the vector loop, and how wide it is.
+
+Loops are split where that removes a division from an index, merged where that loses nothing, and
+ordered. What is expensive and needed in two passes over a row is kept in a scratch buffer between
+them. Long reductions to few values are done in two steps, whose shape does not depend on the
+number of threads, so neither does the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nr.backends.compiler.clusters import Cluster, Graph
+from nr.backends.compiler.expr import NUMPY, Complex, Expr, const, node, select
+from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
+from nr.backends.compiler.loops import (
+    REGISTER,
+    Buffer,
+    Kernel,
+    Pass,
+    Reducer,
+    Store,
+    accesses,
+    load,
+    operands_of,
+    parts_of,
+    validate,
+    walk,
+)
+from nr.backends.compiler.lowering.rules import in_range
+
+# A value is worth storing between passes from this many operations on.
+_WORTH_KEEPING = 10
+_MOST_SCRATCH = 1 << 18
+# Partial results of a split reduction.
+_PARTS = 32
+_COSTLY = {"div": 6, "sqrt": 6, "rem": 20, "table": 8, "rarely": 4}
+
+
+def schedule(graph: Graph, cluster: Cluster, vector_bytes: int) -> list[Kernel]:
+    """The kernels that compute what a cluster stores."""
+    full = flatten([index_of(loop) for loop in cluster.loops], cluster.shape)
+    kept_loops = cluster.kept_loops
+    kept = flatten([index_of(loop) for loop in kept_loops], [k.extent for k in kept_loops])
+    stores, after = [], []
+    for var in cluster.stored:
+        if var in cluster.full:
+            stores.append(Store(graph.buffer(var), full, cluster.full[var]))
+        else:
+            after.append(Store(graph.buffer(var), kept, cluster.kept[var]))
+    draft = _Draft(list(cluster.loops), list(cluster.reducers), stores, after)
+    if not cluster.split:
+        return [_finish(draft, vector_bytes)]
+    return [_finish(d, vector_bytes) for d in _split_reduction(draft)]
+
+
+class _Draft:
+    """Loops, reductions and stores before they are put into passes."""
+
+    def __init__(
+        self, loops: list[Loop], reducers: list[Reducer], stores: list[Store], after: list[Store]
+    ) -> None:
+        self.loops = loops
+        self.reducers = reducers
+        self.stores = stores
+        self.after = after
+
+    def indices(self) -> list[Index]:
+        roots = [v for r in self.reducers for v in r.values]
+        found = []
+        for store in (*self.stores, *self.after):
+            found.append(store.index)
+            roots += [*parts_of(store.value), *store.index.exprs()]
+        for expr in walk(roots):
+            if expr.op == "load":
+                found.append(expr.param[1])
+            elif expr.op == "index":
+                found.append(expr.param)
+        return found
+
+    def substitute(self, loops: list[Loop], replaced: dict[Loop, Index]) -> _Draft:
+        """The draft over other loops."""
+        rewrite = _Rewriter(replaced)
+        reducers = [rewrite.reducer(r) for r in self.reducers]
+        return _Draft(
+            loops, reducers, [rewrite.store(s) for s in self.stores],
+            [rewrite.store(s) for s in self.after],
+        )  # fmt: skip
+
+
+class _Rewriter:
+    """Rebuilds expressions with loop variables, or whole expressions, replaced."""
+
+    def __init__(self, loops: dict[Loop, Index], exprs: dict[int, Expr] | None = None) -> None:
+        self.loops = loops
+        self.done: dict[int, Expr] = dict(exprs or {})
+        self.keep: list[Expr] = []
+        self.reducers: dict[int, Reducer] = {}
+
+    def expr(self, root: Expr) -> Expr:
+        for e in walk([root]):
+            if id(e) not in self.done:
+                self.keep.append(e)
+                self.done[id(e)] = self._one(e)
+        return self.done[id(root)]
+
+    def _one(self, e: Expr) -> Expr:
+        args = tuple([self.done[id(a)] for a in e.args])
+        if e.op == "load":
+            buffer, index, part = e.param
+            return node("load", args, e.dtype, (buffer, self.index(index), part))
+        if e.op == "index":
+            index = self.index(e.param)
+            if index.constant is not None:
+                return const(index.constant, e.dtype)
+            return node("index", (), e.dtype, index)
+        if e.op == "acc":
+            reducer, k = e.param
+            return node("acc", (), e.dtype, (self.reducers.get(id(reducer), reducer), k))
+        if all([a is b for a, b in zip(args, e.args, strict=True)]):
+            return e
+        return node(e.op, args, e.dtype, e.param)
+
+    def index(self, index: Index) -> Index:
+        return index.substitute(self.loops, lambda e: self.done.get(id(e)) or self.expr(e))
+
+    def value(self, value: Expr | Complex) -> Expr | Complex:
+        if type(value) is Complex:
+            return Complex(self.expr(value.re), self.expr(value.im))
+        return self.expr(value)
+
+    def reducer(self, reducer: Reducer) -> Reducer:
+        values = tuple([self.expr(v) for v in reducer.values])
+        new = Reducer(reducer.name, values, reducer.identity, reducer.combine)
+        self.reducers[id(reducer)] = new
+        return new
+
+    def store(self, store: Store) -> Store:
+        return Store(store.buffer, self.index(store.index), self.value(store.value))
+
+
+# ------------------------------------------------------------------------------ loops
+def _split_loops(draft: _Draft) -> _Draft:
+    """Split loops whose variable is divided by something, until none is."""
+    for _ in range(16):
+        found = None
+        for index in draft.indices():
+            found = found or _divided_loop(index)
+        if found is None:
+            return draft
+        loop, divisor = found
+        outer = Loop(f"{loop}o", loop.extent // divisor, reduced=loop.reduced)
+        inner = Loop(f"{loop}i", divisor, reduced=loop.reduced)
+        at = draft.loops.index(loop)
+        loops = [*draft.loops[:at], outer, inner, *draft.loops[at + 1 :]]
+        draft = draft.substitute(loops, {loop: index_of(outer) * divisor + index_of(inner)})
+    return draft
+
+
+def _divided_loop(index: Index) -> tuple[Loop, int] | None:
+    for atom in index.terms:
+        if type(atom) in (Div, Mod):
+            inner = atom.index
+            for loop, c in inner.terms.items():
+                if type(loop) is not Loop:
+                    continue
+                part = atom.divisor // math.gcd(atom.divisor, c)
+                if 1 < part < loop.extent and loop.extent % part == 0:
+                    return loop, part
+            found = _divided_loop(inner)
+            if found is not None:
+                return found
+    return None
+
+
+def _drop_trivial(draft: _Draft) -> _Draft:
+    trivial = {loop: Index({}) for loop in draft.loops if loop.extent == 1}
+    if not trivial:
+        return draft
+    return draft.substitute([loop for loop in draft.loops if loop not in trivial], trivial)
+
+
+def _merge_loops(draft: _Draft) -> _Draft:
+    """Merge neighbours that every index steps through as one."""
+    i = 0
+    while i + 1 < len(draft.loops):
+        outer, inner = draft.loops[i], draft.loops[i + 1]
+        if outer.reduced == inner.reduced and all(
+            [_steps_as_one(index, outer, inner) for index in draft.indices()]
+        ):
+            merged = Loop(str(outer), outer.extent * inner.extent, reduced=outer.reduced)
+            loops = [*draft.loops[:i], merged, *draft.loops[i + 2 :]]
+            draft = draft.substitute(loops, {outer: Index({}), inner: index_of(merged)})
+        else:
+            i += 1
+    return draft
+
+
+def _steps_as_one(index: Index, outer: Loop, inner: Loop) -> bool:
+    for atom in index.terms:
+        if type(atom) in (Div, Mod) and {outer, inner} & atom.index.loops():
+            return False
+    return index.terms.get(outer, 0) == inner.extent * index.terms.get(inner, 0)
+
+
+# ------------------------------------------------------------------------------ kernels
+def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
+    draft = _merge_loops(_split_loops(_drop_trivial(draft)))
+    loops = draft.loops
+    depends = _Depends()
+    vector = _choose_vector(draft, depends)
+    if vector is None:
+        vector = Loop("v", 1)
+        loops = [vector]
+    kept = [loop for loop in loops if not loop.reduced and loop is not vector]
+    reduced = [loop for loop in loops if loop.reduced and loop is not vector]
+    if vector.reduced:
+        reduced.append(vector)
+    else:
+        kept.append(vector)
+    passes = _passes(draft)
+    kernel = Kernel(kept, reduced, vector, passes, 0, 1)
+    kernel.width = _width(kernel, vector_bytes)
+    kernel.tasks = _tasks(kernel)
+    if len(passes) > 1 and vector.reduced:
+        _keep_between_passes(kernel, depends)
+    validate(kernel)
+    return kernel
+
+
+def _passes(draft: _Draft) -> list[Pass]:
+    stages: dict[int, int] = {}
+    alive: list[Any] = []
+
+    def stage(values: Sequence[Expr]) -> int:
+        for e in walk(values):
+            if id(e) not in stages:
+                alive.append(e)
+                if e.op == "acc":
+                    stages[id(e)] = stages[id(e.param[0])] + 1
+                else:
+                    stages[id(e)] = max([stages[id(o)] for o in operands_of(e)], default=0)
+        return max([stages[id(v)] for v in values], default=0)
+
+    passes: list[Pass] = []
+
+    def at(k: int) -> Pass:
+        while len(passes) <= k:
+            passes.append(Pass())
+        return passes[k]
+
+    for reducer in draft.reducers:
+        k = stages[id(reducer)] = stage(reducer.values)
+        at(k).reducers.append(reducer)
+    for store in draft.stores:
+        at(stage([*parts_of(store.value), *store.index.exprs()])).stores.append(store)
+    for store in draft.after:
+        at(max(stage(parts_of(store.value)) - 1, 0)).after.append(store)
+    return passes
+
+
+class _Depends:
+    """Which loops an expression depends on."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, frozenset[Loop]] = {}
+        self.alive: list[Expr] = []
+
+    def loops(self, expr: Expr) -> frozenset[Loop]:
+        for e in walk([expr]):
+            if id(e) not in self.known:
+                found: set[Loop] = set()
+                for operand in operands_of(e):
+                    found |= self.known[id(operand)]
+                if e.op == "load":
+                    found |= e.param[1].loops()
+                elif e.op == "index":
+                    found |= e.param.loops()
+                self.known[id(e)] = frozenset(found)
+                self.alive.append(e)
+        return self.known[id(expr)]
+
+    def step(self, index: Index, loop: Loop) -> int | None:
+        """How far an index moves a step of a loop; None if that is irregular."""
+        for atom in index.terms:
+            if type(atom) is Expr:
+                if loop in self.loops(atom):
+                    return None
+            elif type(atom) is not Loop:
+                inner = atom.index
+                if loop in inner.loops() or any([loop in self.loops(e) for e in inner.exprs()]):
+                    return None
+        return index.terms.get(loop, 0)
+
+
+def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
+    """The loop along which most accesses are contiguous."""
+    places: list[tuple[Index, float]] = []
+    roots = [v for r in draft.reducers for v in r.values]
+    for store in (*draft.stores, *draft.after):
+        places.append((store.index, 1.5))
+        roots += [*parts_of(store.value), *store.index.exprs()]
+    for e in walk(roots):
+        if e.op == "load":
+            places.append((e.param[1], 1.0))
+    best, best_score = None, -math.inf
+    for loop in draft.loops:
+        score = 0.0
+        for index, weight in places:
+            step = depends.step(index, loop)
+            if step is None:
+                score -= 2 * weight
+            elif abs(step) == 1:
+                score += weight
+            elif step == 0:
+                score += 0.3 * weight
+            else:
+                score -= 1.5 * weight
+        if loop.extent < 8:
+            score -= 3
+        if score >= best_score:
+            best, best_score = loop, score
+    return best
+
+
+def _lane_bytes(kernel: Kernel) -> int:
+    sizes = [NUMPY[e.dtype].itemsize for e in walk(list(kernel.roots())) if e.op not in ("index", "const")]
+    return max(sizes, default=4)
+
+
+def _width(kernel: Kernel, vector_bytes: int) -> int:
+    """Lanes: several registers' worth where the body is short, so that latencies overlap."""
+    count = len([e for e in walk(list(kernel.roots())) if e.op not in ("const", "load", "index", "acc")])
+    lanes = vector_bytes // max(_lane_bytes(kernel), 1 if count < 10 else 2)
+    lanes *= 4 if count <= 12 else 2 if count <= 60 else 1
+    lanes = min(lanes, 64)
+    extent = kernel.vector.extent
+    while lanes // 2 >= extent and lanes > 1:
+        lanes //= 2
+    return max(lanes, 1)
+
+
+def _tasks(kernel: Kernel) -> int:
+    """How many of the outermost kept loops are flattened into parallel tasks."""
+    outer = [loop for loop in kernel.kept if loop is not kernel.vector]
+    units = 1
+    for i, loop in enumerate(outer):
+        units *= loop.extent
+        if units >= 64:
+            return i + 1
+    if not kernel.vector.reduced and kernel.vector.extent >= max(16 * units, 512):
+        # Few rows, long vectors: the range of the vector loop is what is shared out.
+        kernel.kept = [kernel.vector, *outer]
+        return 1
+    return len(outer)
+
+
+# ------------------------------------------------------------------------------ scratch
+def _keep_between_passes(kernel: Kernel, depends: _Depends) -> None:
+    """Store what several passes over a row need, where it costs more than reading it back."""
+    length = math.prod([loop.extent for loop in kernel.reduced])
+    reduced = set(kernel.reduced)
+    place = flatten([index_of(k) for k in kernel.reduced], [k.extent for k in kernel.reduced])
+
+    def roots_of(p: Pass) -> list[Expr]:
+        roots = [v for r in p.reducers for v in r.values]
+        for store in p.stores:
+            roots += parts_of(store.value)
+        return roots
+
+    for k, p in enumerate(kernel.passes[:-1]):
+        mine = {id(e): e for e in walk(roots_of(p))}
+        later = walk([r for q in kernel.passes[k + 1 :] for r in roots_of(q)])
+        common = {id(e) for e in later if id(e) in mine and depends.loops(e) & reduced}
+        inner = {id(o) for e in later if id(e) in common for o in operands_of(e)}
+        shared_tops = [e for e in later if id(e) in common and (id(e) not in inner or _read_elsewhere(e, later, common))]
+        costs = _costs(later)
+        tops = [e for e in shared_tops if costs[id(e)] >= _WORTH_KEEPING]
+        replaced: dict[int, Expr] = {}
+        for e in tops:
+            stored = next((s for s in p.stores if s.value is e and REGISTER[s.buffer.dtype] == e.dtype == s.buffer.dtype), None)
+            if stored is not None:
+                value = load(stored.buffer, stored.index)
+            else:
+                buffer = Buffer(f"s{len(kernel.scratch)}", e.dtype, length)
+                if sum([b.nbytes for b in kernel.scratch]) + buffer.nbytes > _MOST_SCRATCH:
+                    continue
+                kernel.scratch.append(buffer)
+                p.stores.append(Store(buffer, place, e))
+                value = load(buffer, place)
+            assert isinstance(value, Expr)
+            replaced[id(e)] = value
+        if replaced:
+            _replace_after(kernel, k, replaced)
+
+
+def _read_elsewhere(e: Expr, later: list[Expr], common: set[int]) -> bool:
+    """Whether something that is not common reads a common expression."""
+    return any([id(o) not in common and e in operands_of(o) for o in later])
+
+
+def _replace_after(kernel: Kernel, k: int, replaced: dict[int, Expr]) -> None:
+    rewrite = _Rewriter({}, replaced)
+    for q in kernel.passes[: k + 1]:
+        for reducer in q.reducers:
+            rewrite.reducers[id(reducer)] = reducer
+    q = kernel.passes[k]
+    for q in kernel.passes[k + 1 :]:
+        for i, reducer in enumerate(q.reducers):
+            # In place: accumulators that refer to it stay its own.
+            q.reducers[i].values = tuple([rewrite.expr(v) for v in reducer.values])
+        q.stores = [rewrite.store(s) for s in q.stores]
+        q.after = [rewrite.store(s) for s in q.after]
+
+
+def _costs(order: list[Expr]) -> dict[int, float]:
+    cost: dict[int, float] = {}
+    for e in order:
+        own = 0 if e.op in ("const", "load", "index", "acc") else _COSTLY.get(e.op, 1)
+        cost[id(e)] = own + sum([cost.get(id(o), 0) for o in operands_of(e)])
+    return cost
+
+
+# ------------------------------------------------------------------------------ split reductions
+def _split_reduction(draft: _Draft) -> list[_Draft]:
+    """Two drafts: the reductions over parts of the longest reduced loop, and over the parts."""
+    draft = _merge_loops(_split_loops(_drop_trivial(draft)))
+    longest = max([loop for loop in draft.loops if loop.reduced], key=lambda loop: loop.extent)
+    parts = min(_PARTS, longest.extent)
+    step = -(-longest.extent // parts)
+    parts = -(-longest.extent // step)
+    part, inner = Loop("part", parts), Loop(str(longest), step, reduced=True)
+    at = index_of(part) * step + index_of(inner)
+    loops = [part, *[inner if loop is longest else loop for loop in draft.loops]]
+    inside = in_range(at, 0, longest.extent)
+    first = draft.substitute(loops, {longest: at})
+    if inside is not None:
+        first = _guarded(first, inside)
+    kept = [loop for loop in draft.loops if not loop.reduced]
+    size = math.prod([loop.extent for loop in kept])
+    place = flatten([index_of(k) for k in kept], [k.extent for k in kept])
+    outer = [Loop(loop.name, loop.extent) for loop in kept]
+    over = Loop("part", parts, reduced=True)
+    partial_place = flatten([index_of(k) for k in outer], [k.extent for k in outer])
+    reducers, results = [], {}
+    for old, new in zip(draft.reducers, first.reducers, strict=True):
+        values = []
+        for k, value in enumerate(new.values):
+            buffer = Buffer(f"{old}.{k}.parts", value.dtype, parts * size)
+            first.after.append(Store(buffer, index_of(part) * size + place, new.result(k)))
+            values.append(load(buffer, index_of(over) * size + partial_place))
+        reducer = Reducer(old.name, tuple(values), old.identity, old.combine)
+        reducers.append(reducer)
+        results[id(old)] = reducer
+    rewrite = _Rewriter({a: index_of(b) for a, b in zip(kept, outer, strict=True)})
+    rewrite.reducers = results
+    after = [rewrite.store(s) for s in draft.after]
+    first.after = first.after[len(draft.after) :]
+    return [first, _Draft([*outer, over], reducers, [], after)]
+
+
+def _guarded(draft: _Draft, inside: Expr) -> _Draft:
+    """With nothing read or counted where the condition does not hold."""
+    done: dict[int, Expr] = {}
+    roots = [v for r in draft.reducers for v in r.values]
+    for store in draft.stores:
+        roots += parts_of(store.value)
+    keep = walk(roots)
+    for e in keep:
+        args = tuple([done[id(a)] for a in e.args])
+        if e.op == "load":
+            buffer, index, part = e.param
+            index = index.substitute({}, lambda x: done[id(x)])
+            guard = inside if not args else args[0] & inside
+            done[id(e)] = node("load", (guard,), e.dtype, (buffer, index, part))
+        elif e.op in ("index", "acc", "const"):
+            done[id(e)] = e
+        else:
+            done[id(e)] = node(e.op, args, e.dtype, e.param)
+    reducers = []
+    for r in draft.reducers:
+        values = tuple([select(inside, done[id(v)], i) for v, i in zip(r.values, r.identity, strict=True)])
+        reducers.append(Reducer(r.name, values, r.identity, r.combine))
+    assert not draft.stores or True
+    return _Draft(draft.loops, reducers, draft.stores, draft.after)

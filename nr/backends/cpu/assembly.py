@@ -1,0 +1,283 @@
+"""From a plan to the words that the machine runs: where buffers lie, and the code.
+
+Buffers get their places in the order of the steps: a temporary takes the best free range of the
+arena at the step that writes it and gives it back after the last step that reads it. So the size
+of the arena is known before the program runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nr.backends.compiler.emit import scratch_bytes
+from nr.backends.compiler.loops import Buffer
+from nr.backends.compiler.plan import (
+    Block,
+    Branch,
+    Copy,
+    Gemm,
+    Launch,
+    Loop,
+    Place,
+    Planner,
+    Region,
+    TableCall,
+)
+from nr.backends.cpu import blas, vm
+
+_ALIGN = 64
+# A task should take at least so many estimated nanoseconds, or sharing it out costs too much.
+_TASK_NS = 10_000
+_MOST_TASKS = 64
+
+
+class Arena:
+    """Ranges of the block of temporaries."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.peak_live = 0
+        self._live = 0
+        self._free: list[tuple[int, int]] = []  # offset, size; by offset
+
+    def take(self, nbytes: int) -> int:
+        size = max(-(-nbytes // _ALIGN) * _ALIGN, _ALIGN)
+        self._live += size
+        self.peak_live = max(self.peak_live, self._live)
+        fitting = [(s, o) for o, s in self._free if s >= size]
+        if fitting:
+            found, offset = min(fitting)
+            self._free.remove((offset, found))
+            if found > size:
+                self._free.append((offset + size, found - size))
+                self._free.sort()
+            return offset
+        if self._free and sum(self._free[-1]) == self.size:
+            offset, found = self._free.pop()
+            self.size = offset + size
+            return offset
+        offset = self.size
+        self.size += size
+        return offset
+
+    def give(self, offset: int, nbytes: int) -> None:
+        size = max(-(-nbytes // _ALIGN) * _ALIGN, _ALIGN)
+        self._live -= size
+        self._free.append((offset, size))
+        self._free.sort()
+        merged: list[tuple[int, int]] = []
+        for o, s in self._free:
+            if merged and sum(merged[-1]) == o:
+                merged[-1] = (merged[-1][0], merged[-1][1] + s)
+            else:
+                merged.append((o, s))
+        self._free = merged
+
+
+class Assembler:
+    """Writes the code of one plan."""
+
+    def __init__(self, plan: Planner) -> None:
+        self.plan = plan
+        self.words: list[Any] = []
+        self.places: dict[Buffer, Place] = {}
+        self.arena = Arena()
+        # Steps in Python: what they are, where their operands are (or constants), and their results.
+        self.calls: list[tuple[TableCall, list[Any], list[Place]]] = []
+        self.kernels: dict[str, None] = {}
+        self.room = 0
+        self.scratch = 0
+        self.slots = 1
+        for buffer in (*plan.inputs, *plan.outputs):
+            self.places[buffer] = Place(self._slot())
+        self.constants = []
+        for buffer, value in plan.constants:
+            place = self.places[buffer] = Place(self._slot())
+            self.constants.append((place.slot, value))
+        self.block(plan.top)
+        self.words.append(vm.END)
+
+    def _slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    # ------------------------------------------------------------------ buffers
+    def place(self, buffer: Buffer) -> Place:
+        found = self.places.get(buffer)
+        if found is None:
+            found = self.places[buffer] = Place(0, self.arena.take(buffer.nbytes))
+        return found
+
+    def free(self, buffer: Buffer) -> None:
+        place = self.places.pop(buffer)
+        assert place.slot == 0
+        self.arena.give(place.offset, buffer.nbytes)
+
+    def block(self, block: Block) -> None:
+        """The steps, with the temporaries that begin in the block given back in it."""
+        outer = set(self.places)
+        last: dict[Buffer, int] = {}
+        for i, step in enumerate(block.steps):
+            for buffer in (*step.reads, *step.writes):
+                last[buffer] = i
+        keep = outer | set(block.results)
+        for i, step in enumerate(block.steps):
+            self.step(step)
+            for buffer in {*step.reads, *step.writes}:
+                if last[buffer] == i and buffer not in keep and buffer in self.places:
+                    self.free(buffer)
+
+    # ------------------------------------------------------------------ steps
+    def step(self, step: Any) -> None:
+        kind = type(step)
+        if kind is Region:
+            self.region(step)
+        elif kind is TableCall:
+            for buffer in step.writes:
+                self.place(buffer)
+            self.words += [vm.CALLBACK_OP, len(self.calls)]
+            places = [self.places[b] if type(b) is Buffer else b for b in step.operands]
+            self.calls.append((step, places, [self.places[b] for b in step.writes]))
+        elif kind is Copy:
+            self.copy(step.source, step.target)
+        elif kind is Loop:
+            self.loop(step)
+        else:
+            assert kind is Branch
+            self.branch(step)
+
+    def copy(self, source: Buffer, target: Buffer) -> None:
+        a, b = self.place(target), self.places[source]
+        self.words += [vm.COPY, a.slot, a.offset, b.slot, b.offset, source.nbytes]
+
+    def region(self, region: Region) -> None:
+        for step in region.steps:
+            for buffer in step.writes:
+                self.place(buffer)
+        total = sum([step.work for step in region.steps])
+        stages: list[Any] = []
+        first = words = 0
+        for step in region.steps:
+            fn, args, units, grain = self._kernel(step)
+            tasks = 1
+            if total > 2 * _TASK_NS:
+                tasks = int(min(step.work // _TASK_NS, _MOST_TASKS, -(-units // grain)))
+                tasks = max(tasks, 1)
+            chunk = -(-units // (tasks * grain)) * grain
+            tasks = max(-(-units // chunk), 1) if chunk else 1
+            stages += [fn, first, tasks, units, chunk, len(args)]
+            for base, value in args:
+                stages += [base, value]
+            first += tasks
+            words += len(args)
+        if total <= 2 * _TASK_NS:  # too short to be shared out: one task does all
+            at = 0
+            for step in region.steps:
+                stages[at + 1] = 0
+                at += 6 + 2 * stages[at + 5]
+            first = 1
+        self.room = max(self.room, 3 + 6 * len(region.steps) + words)
+        self.words += [vm.REGION, 5 + len(stages), len(region.steps), first, int(total), *stages]
+
+    def _kernel(self, step: Any) -> tuple[Any, list[tuple[int, int]], int, int]:
+        """The function, its arguments, how many units it has, and the least number to share out."""
+        if type(step) is Gemm:
+            return blas.stage(step, self.places)
+        assert type(step) is Launch
+        kernel, emitted = step.kernel, step.emitted
+        self.kernels[emitted.text] = None
+        self.scratch = max(self.scratch, sum([scratch_bytes(b) for b in kernel.scratch]))
+        args = [(self.places[b].slot, self.places[b].offset) for b in emitted.buffers]
+        args += [(-1, n) for n in emitted.integers]
+        grain = kernel.width if kernel.kept[: kernel.tasks] == [kernel.vector] else 1
+        return _Symbol(emitted.text), args, kernel.units, grain
+
+    # ------------------------------------------------------------------ loops and branches
+    def loop(self, loop: Loop) -> None:
+        for target in loop.writes:
+            self.place(target)
+        for _, whole, _ in loop.moved:
+            self.place(whole)
+        both = []
+        for (now, following), start in zip(loop.carries, loop.initial, strict=True):
+            slots = self._slot(), self._slot()
+            for slot, buffer in zip(slots, (now, following), strict=True):
+                at = self.arena.take(buffer.nbytes)
+                both.append((at, buffer.nbytes))
+                self.words += [vm.SET, slot, 0, at]
+                self.places[buffer] = Place(slot)
+            self.copy(start, now)
+        counter = None
+        if loop.length is not None:
+            counter = self._slot()
+            self.words += [vm.SET, counter, -1, 0]
+            for piece, whole, step in loop.moved:
+                slot = self._slot()
+                at = self.places[whole]
+                first = step * (loop.length - 1) if loop.reverse else 0
+                self.words += [vm.SET, slot, at.slot, at.offset + first]
+                self.places[piece] = Place(slot)
+        head = len(self.words)
+        if loop.length is not None:
+            self.words += [vm.COUNT, 0, counter, loop.length]
+            leave = head + 1
+        else:
+            assert loop.test is not None and loop.condition is not None
+            self.place(loop.condition)
+            self.block(loop.test)
+            at = self.places[loop.condition]
+            leave = len(self.words) + 1
+            self.words += [vm.JUMP_UNLESS, 0, at.slot, at.offset]
+        self.block(loop.body)
+        for now, following in loop.carries:
+            self.words += [vm.SWAP, self.places[now].slot, self.places[following].slot]
+        for piece, _, step in loop.moved:
+            self.words += [vm.ADD, self.places[piece].slot, -step if loop.reverse else step]
+        if counter is not None:
+            self.words += [vm.ADD, counter, 1]
+        self.words += [vm.BACK, head]
+        self.words[leave] = len(self.words)
+        for (now, following), result in zip(loop.carries, loop.results, strict=True):
+            if result is not None:
+                self.copy(now, result)
+            del self.places[now], self.places[following]
+        for piece, _, _ in loop.moved:
+            del self.places[piece]
+        if loop.condition is not None:
+            self.free(loop.condition)
+        for at, nbytes in both:
+            self.arena.give(at, nbytes)
+
+    def branch(self, branch: Branch) -> None:
+        for target in branch.results:
+            self.place(target)
+        at = self.places[branch.index]
+        n = len(branch.blocks)
+        table = len(self.words) + 4
+        self.words += [vm.SWITCH, at.slot, at.offset, n, *[0] * n]
+        ends = []
+        for i, block in enumerate(branch.blocks):
+            self.words[table + i] = len(self.words)
+            self.block(block)
+            ends.append(len(self.words) + 1)
+            self.words += [vm.JUMP, 0]
+        for end in ends:
+            self.words[end] = len(self.words)
+
+    def code(self, addresses: dict[str, int]) -> np.ndarray:
+        """The words, with the addresses of kernels by their text."""
+        return np.array(
+            [addresses[w.text] if type(w) is _Symbol else w for w in self.words], np.int64
+        )
+
+
+class _Symbol:
+    """Stands for the address of a kernel until it is compiled."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+

@@ -1,0 +1,381 @@
+"""The machine that runs a program's plan: one native call from start to end.
+
+A plan is an array of words, written by `assembly.py`: regions of kernels, branches, jumps, copies
+and Python callbacks. It has no addresses of arrays in it but numbers of *slots*; a call brings a
+frame, an array of words too, whose slots hold the addresses of this call's inputs, outputs,
+temporaries and constants. So one plan serves several threads at once, and loops step through
+arrays, or swap buffers, by changing slots.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nr.backends.cpu import llvm, pool
+
+# The words at the head of a frame; the slots follow.
+POOL, SCRATCH, SCRATCH_STRIDE, CALLBACK, BUDGET, ROOM, FIRST_SLOT = 0, 1, 2, 3, 4, 5, 6
+
+# Instructions: [operation, words ...].
+END, REGION, CALLBACK_OP, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK = range(12)
+
+# Work, in estimated nanoseconds, between two looks for signals.
+BUDGET_NS = 5_000_000
+
+_STAGE = 6  # words of a stage in a region's context: fn, first, n, units, chunk, args
+
+
+def _object_layout() -> tuple[int, int]:
+    """Where a NumPy array object holds its data pointer, and its flags (NumPy's C ABI)."""
+    for size in (3, 5):
+        array = np.zeros((size, 1, 2))
+        words = (ctypes.c_int64 * 8).from_address(id(array))
+        data = next(k for k in range(8) if words[k] == array.ctypes.data)
+        # data, nd (an int), dimensions, strides, base, descr, flags (an int)
+        flags = 8 * data + 48
+        known = ctypes.c_int.from_address(id(array) + flags).value
+        assert known == array.flags.num, "NumPy's array objects have another layout than expected"
+    return 8 * data, flags
+
+
+def vm_ir() -> str:
+    """The machine's functions, as LLVM IR.
+
+    ``i64 nr_run(ptr code, ptr frame, ptr arrays, i64 n)`` takes the addresses of n arrays from a
+    tuple object into the first slots, then runs. It gives 0, -k-1 if array k is not contiguous,
+    or what a callback gave if that was not 0.
+    """
+    data, flags = _object_layout()
+    names = [
+        "end", "region", "callback", "jump", "unless", "switch", "count", "add", "set", "swap",
+        "copy", "back",
+    ]  # fmt: skip
+    targets = " ".join([f"i64 {i}, label %{name}" for i, name in enumerate(names)])
+
+    def word(name: str, k: int) -> str:
+        return (
+            f"  %{name}.at = getelementptr i64, ptr %op.at, i64 {k}\n"
+            f"  %{name} = load i64, ptr %{name}.at\n"
+        )
+
+    def slot(name: str, number: str) -> str:
+        return f"  %{name} = getelementptr i64, ptr %slots, i64 {number}\n"
+
+    return f"""
+declare void @nr_parallel(ptr, ptr, ptr, i64)
+declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
+declare i64 @llvm.smin.i64(i64, i64)
+declare i64 @llvm.smax.i64(i64, i64)
+
+; One task of a region. The context: stages, scratch, scratch stride, then the stages.
+define internal void @task(ptr %context, i64 %task, i64 %worker) {{
+entry:
+  %n = load i64, ptr %context
+  %scratch.at = getelementptr i64, ptr %context, i64 1
+  %scratch.base = load i64, ptr %scratch.at
+  %stride.at = getelementptr i64, ptr %context, i64 2
+  %stride = load i64, ptr %stride.at
+  %own = mul i64 %worker, %stride
+  %scratch.int = add i64 %scratch.base, %own
+  %scratch = inttoptr i64 %scratch.int to ptr
+  %stages = getelementptr i64, ptr %context, i64 3
+  br label %next
+next:
+  %k = phi i64 [ 0, %entry ], [ %k.more, %continue ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %look, label %leave
+look:
+  %stage.offset = mul i64 %k, {_STAGE}
+  %stage = getelementptr i64, ptr %stages, i64 %stage.offset
+  %first.at = getelementptr i64, ptr %stage, i64 1
+  %first = load i64, ptr %first.at
+  %count.at = getelementptr i64, ptr %stage, i64 2
+  %count = load i64, ptr %count.at
+  %mine = sub i64 %task, %first
+  %inside = icmp ult i64 %mine, %count
+  br i1 %inside, label %run, label %continue
+run:
+  %fn = load ptr, ptr %stage
+  %units.at = getelementptr i64, ptr %stage, i64 3
+  %units = load i64, ptr %units.at
+  %chunk.at = getelementptr i64, ptr %stage, i64 4
+  %chunk = load i64, ptr %chunk.at
+  %args.at = getelementptr i64, ptr %stage, i64 5
+  %args = load ptr, ptr %args.at
+  %low = mul i64 %mine, %chunk
+  %end = add i64 %low, %chunk
+  %high = call i64 @llvm.smin.i64(i64 %end, i64 %units)
+  call void %fn(ptr %args, i64 %low, i64 %high, ptr %scratch)
+  br label %continue
+continue:
+  %k.more = add i64 %k, 1
+  br label %next
+leave:
+  ret void
+}}
+
+define i64 @nr_run(ptr %code, ptr %frame, ptr %arrays, i64 %n) {{
+entry:
+  %slots = getelementptr i64, ptr %frame, i64 {FIRST_SLOT}
+  %budget.at = getelementptr i64, ptr %frame, i64 {BUDGET}
+  %items = getelementptr i8, ptr %arrays, i64 24
+  br label %take
+take:
+  %i = phi i64 [ 0, %entry ], [ %i.more, %taken ]
+  %left = icmp slt i64 %i, %n
+  br i1 %left, label %look, label %fetch
+look:
+  %item.at = getelementptr ptr, ptr %items, i64 %i
+  %item = load ptr, ptr %item.at
+  %flags.at = getelementptr i8, ptr %item, i64 {flags}
+  %flags = load i32, ptr %flags.at
+  %wanted = and i32 %flags, 257
+  %contiguous = icmp eq i32 %wanted, 257
+  %i.more = add i64 %i, 1
+  br i1 %contiguous, label %taken, label %refuse
+refuse:
+  %refused = sub i64 0, %i.more
+  ret i64 %refused
+taken:
+  %data.at = getelementptr i8, ptr %item, i64 {data}
+  %data = load i64, ptr %data.at
+  %slot.at = getelementptr i64, ptr %slots, i64 %i.more
+  store i64 %data, ptr %slot.at
+  br label %take
+
+fetch:
+  %pc = phi i64 [ 0, %take ], [ %pc.region, %region.end ], [ %pc.callback, %callback ],
+    [ %jump.to, %jump ], [ %unless.pc, %unless ], [ %switch.pc, %switch ], [ %count.pc, %count ],
+    [ %pc.add, %add ], [ %pc.set, %set ], [ %pc.swap, %swap ], [ %pc.copy, %copy ],
+    [ %back.to, %back ], [ %poll.to, %poll ]
+  %op.at = getelementptr i64, ptr %code, i64 %pc
+  %op = load i64, ptr %op.at
+  switch i64 %op, label %end [ {targets} ]
+end:
+  ret i64 0
+
+; [REGION, length, stages, tasks, work, then a stage: fn, first, n, units, chunk, args, 2 * args words]
+region:
+{word("region.length", 1)}{word("region.stages", 2)}{word("region.tasks", 3)}{word("region.work", 4)}
+  %pc.region = add i64 %pc, %region.length
+  %budget = load i64, ptr %budget.at
+  %budget.less = sub i64 %budget, %region.work
+  store i64 %budget.less, ptr %budget.at
+  %room.at = getelementptr i64, ptr %frame, i64 {ROOM}
+  %context = load ptr, ptr %room.at
+  %pool.at = getelementptr i64, ptr %frame, i64 {POOL}
+  %pool = load ptr, ptr %pool.at
+  store i64 %region.stages, ptr %context
+  %scratch.from = getelementptr i64, ptr %frame, i64 {SCRATCH}
+  %scratch = load i64, ptr %scratch.from
+  %context.scratch = getelementptr i64, ptr %context, i64 1
+  store i64 %scratch, ptr %context.scratch
+  %stride.from = getelementptr i64, ptr %frame, i64 {SCRATCH_STRIDE}
+  %stride = load i64, ptr %stride.from
+  %context.stride = getelementptr i64, ptr %context, i64 2
+  store i64 %stride, ptr %context.stride
+  %context.stages = getelementptr i64, ptr %context, i64 3
+  %stage.words = mul i64 %region.stages, {_STAGE}
+  %args.first = getelementptr i64, ptr %context.stages, i64 %stage.words
+  %source.first = getelementptr i64, ptr %op.at, i64 5
+  br label %stage
+stage:
+  %s = phi i64 [ 0, %region ], [ %s.more, %stage.end ]
+  %source = phi ptr [ %source.first, %region ], [ %source.next, %stage.end ]
+  %args = phi ptr [ %args.first, %region ], [ %args.next, %stage.end ]
+  %s.left = icmp slt i64 %s, %region.stages
+  br i1 %s.left, label %stage.copy, label %region.run
+stage.copy:
+  %target.offset = mul i64 %s, {_STAGE}
+  %target = getelementptr i64, ptr %context.stages, i64 %target.offset
+  call void @llvm.memmove.p0.p0.i64(ptr %target, ptr %source, i64 40, i1 false)
+  %target.args = getelementptr i64, ptr %target, i64 5
+  store ptr %args, ptr %target.args
+  %nargs.at = getelementptr i64, ptr %source, i64 5
+  %nargs = load i64, ptr %nargs.at
+  %pairs = getelementptr i64, ptr %source, i64 6
+  br label %arg
+arg:
+  %a = phi i64 [ 0, %stage.copy ], [ %a.more, %arg.store ]
+  %a.left = icmp slt i64 %a, %nargs
+  br i1 %a.left, label %arg.load, label %stage.end
+arg.load:
+  %pair.offset = mul i64 %a, 2
+  %base.at = getelementptr i64, ptr %pairs, i64 %pair.offset
+  %base = load i64, ptr %base.at
+  %value.at = getelementptr i64, ptr %base.at, i64 1
+  %value = load i64, ptr %value.at
+  %is.address = icmp sge i64 %base, 0
+  br i1 %is.address, label %arg.address, label %arg.store
+arg.address:
+  %base.slot = getelementptr i64, ptr %slots, i64 %base
+  %base.value = load i64, ptr %base.slot
+  %address = add i64 %base.value, %value
+  br label %arg.store
+arg.store:
+  %arg.value = phi i64 [ %value, %arg.load ], [ %address, %arg.address ]
+  %arg.at = getelementptr i64, ptr %args, i64 %a
+  store i64 %arg.value, ptr %arg.at
+  %a.more = add i64 %a, 1
+  br label %arg
+stage.end:
+  %pair.words = mul i64 %nargs, 2
+  %source.next = getelementptr i64, ptr %pairs, i64 %pair.words
+  %args.next = getelementptr i64, ptr %args, i64 %nargs
+  %s.more = add i64 %s, 1
+  br label %stage
+region.run:
+  %alone = icmp eq i64 %region.tasks, 1
+  br i1 %alone, label %region.one, label %region.all
+region.one:
+  call void @task(ptr %context, i64 0, i64 0)
+  br label %region.end
+region.all:
+  call void @nr_parallel(ptr %pool, ptr @task, ptr %context, i64 %region.tasks)
+  br label %region.end
+region.end:
+  %tired = icmp slt i64 %budget.less, 0
+  br i1 %tired, label %poll, label %fetch
+
+; [CALLBACK, number]
+callback:
+{word("callback.number", 1)}
+  %pc.callback = add i64 %pc, 2
+  %callback.at = getelementptr i64, ptr %frame, i64 {CALLBACK}
+  %callback.fn = load ptr, ptr %callback.at
+  %status = call i64 %callback.fn(i64 %callback.number, ptr %frame)
+  %well = icmp eq i64 %status, 0
+  br i1 %well, label %fetch, label %stop
+stop:
+  %why = phi i64 [ %status, %callback ], [ %poll.status, %poll ]
+  ret i64 %why
+
+; [JUMP, to]
+jump:
+{word("jump.to", 1)}
+  br label %fetch
+
+; [BACK, to]: a jump back, which looks for signals now and then
+back:
+{word("back.to", 1)}
+  %back.budget = load i64, ptr %budget.at
+  %back.less = sub i64 %back.budget, 20
+  store i64 %back.less, ptr %budget.at
+  %spent = icmp slt i64 %back.less, 0
+  br i1 %spent, label %poll, label %fetch
+poll:
+  %poll.to = phi i64 [ %back.to, %back ], [ %pc.region, %region.end ]
+  store i64 {BUDGET_NS}, ptr %budget.at
+  %poll.at = getelementptr i64, ptr %frame, i64 {CALLBACK}
+  %poll.fn = load ptr, ptr %poll.at
+  %poll.status = call i64 %poll.fn(i64 -1, ptr %frame)
+  %poll.well = icmp eq i64 %poll.status, 0
+  br i1 %poll.well, label %fetch, label %stop
+
+; [JUMP_UNLESS, to, slot, offset]: if the byte there is 0
+unless:
+{word("unless.to", 1)}{word("unless.number", 2)}{word("unless.offset", 3)}{slot("unless.slot", "%unless.number")}
+  %unless.base = load ptr, ptr %unless.slot
+  %unless.byte.at = getelementptr i8, ptr %unless.base, i64 %unless.offset
+  %unless.byte = load i8, ptr %unless.byte.at
+  %unless.zero = icmp eq i8 %unless.byte, 0
+  %unless.next = add i64 %pc, 4
+  %unless.pc = select i1 %unless.zero, i64 %unless.to, i64 %unless.next
+  br label %fetch
+
+; [SWITCH, slot, offset, n, to ...]: by the 32-bit integer there, clamped
+switch:
+{word("switch.number", 1)}{word("switch.offset", 2)}{word("switch.n", 3)}{slot("switch.slot", "%switch.number")}
+  %switch.base = load ptr, ptr %switch.slot
+  %switch.int.at = getelementptr i8, ptr %switch.base, i64 %switch.offset
+  %switch.int = load i32, ptr %switch.int.at
+  %switch.wide = sext i32 %switch.int to i64
+  %switch.positive = call i64 @llvm.smax.i64(i64 %switch.wide, i64 0)
+  %switch.last = sub i64 %switch.n, 1
+  %switch.chosen = call i64 @llvm.smin.i64(i64 %switch.positive, i64 %switch.last)
+  %switch.targets = getelementptr i64, ptr %op.at, i64 4
+  %switch.to.at = getelementptr i64, ptr %switch.targets, i64 %switch.chosen
+  %switch.pc = load i64, ptr %switch.to.at
+  br label %fetch
+
+; [COUNT, to, slot, limit]: leave a loop whose counter has reached its limit
+count:
+{word("count.to", 1)}{word("count.number", 2)}{word("count.limit", 3)}{slot("count.slot", "%count.number")}
+  %count.value = load i64, ptr %count.slot
+  %count.done = icmp sge i64 %count.value, %count.limit
+  %count.next = add i64 %pc, 4
+  %count.pc = select i1 %count.done, i64 %count.to, i64 %count.next
+  br label %fetch
+
+; [ADD, slot, amount]
+add:
+{word("add.number", 1)}{word("add.amount", 2)}{slot("add.slot", "%add.number")}
+  %add.value = load i64, ptr %add.slot
+  %add.sum = add i64 %add.value, %add.amount
+  store i64 %add.sum, ptr %add.slot
+  %pc.add = add i64 %pc, 3
+  br label %fetch
+
+; [SET, slot, base, offset]: a slot's address plus an offset; the offset alone if base is -1
+set:
+{word("set.number", 1)}{word("set.base", 2)}{word("set.offset", 3)}{slot("set.slot", "%set.number")}
+  %set.positive = call i64 @llvm.smax.i64(i64 %set.base, i64 0)
+{slot("set.from", "%set.positive")}  %set.value = load i64, ptr %set.from
+  %set.none = icmp slt i64 %set.base, 0
+  %set.address = select i1 %set.none, i64 0, i64 %set.value
+  %set.sum = add i64 %set.address, %set.offset
+  store i64 %set.sum, ptr %set.slot
+  %pc.set = add i64 %pc, 4
+  br label %fetch
+
+; [SWAP, slot, slot]
+swap:
+{word("swap.a", 1)}{word("swap.b", 2)}{slot("swap.a.slot", "%swap.a")}{slot("swap.b.slot", "%swap.b")}
+  %swap.a.value = load i64, ptr %swap.a.slot
+  %swap.b.value = load i64, ptr %swap.b.slot
+  store i64 %swap.b.value, ptr %swap.a.slot
+  store i64 %swap.a.value, ptr %swap.b.slot
+  %pc.swap = add i64 %pc, 3
+  br label %fetch
+
+; [COPY, to slot, offset, from slot, offset, bytes]
+copy:
+{word("copy.to", 1)}{word("copy.to.offset", 2)}{word("copy.from", 3)}{word("copy.from.offset", 4)}{word("copy.bytes", 5)}{slot("copy.to.slot", "%copy.to")}{slot("copy.from.slot", "%copy.from")}
+  %copy.to.base = load ptr, ptr %copy.to.slot
+  %copy.from.base = load ptr, ptr %copy.from.slot
+  %copy.target = getelementptr i8, ptr %copy.to.base, i64 %copy.to.offset
+  %copy.source = getelementptr i8, ptr %copy.from.base, i64 %copy.from.offset
+  call void @llvm.memmove.p0.p0.i64(ptr %copy.target, ptr %copy.source, i64 %copy.bytes, i1 false)
+  %pc.copy = add i64 %pc, 6
+  br label %fetch
+}}
+"""
+
+
+# `number` of a callback (-1: look for signals), and the frame's address.
+CallbackFunction = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+_Run = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64]
+
+
+class _Machine:
+    """The compiled machine: `run` releases the GIL, `run_short` keeps it."""
+
+    def __init__(self) -> None:
+        imports = {"nr_parallel": pool.native().parallel}
+        for name in ("memmove",):
+            imports[name] = ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
+        code = llvm.compile_many([vm_ir()])[0]
+        self.code = llvm.load(code, imports=imports, exports=("nr_run",))
+        address = self.code.address("nr_run")
+        self.run: Any = ctypes.CFUNCTYPE(*_Run)(address)
+        self.run_short: Any = ctypes.PYFUNCTYPE(*_Run)(address)
+
+
+@cache
+def machine() -> _Machine:
+    """The machine, compiled (or taken from the cache) on first use."""
+    return _Machine()

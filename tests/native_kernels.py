@@ -1,0 +1,50 @@
+"""Runs expressions and kernels of the loop IR natively, for tests of the compiler."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+
+import numpy as np
+
+from nr.backends.compiler.emit import emit_kernel
+from nr.backends.compiler.expr import compiling
+from nr.backends.compiler.index import Loop, index_of
+from nr.backends.compiler.loops import Buffer, Kernel, Pass, Store, load, validate
+from nr.backends.compiler.lowering.rules import storage
+from nr.backends.cpu import program
+
+
+def run_kernel(kernel: Kernel, arrays: dict[str, np.ndarray]) -> None:
+    """Run a kernel on one thread, over arrays by the names of its buffers."""
+    validate(kernel)
+    emitted = emit_kernel(kernel)
+    program.load_kernels([emitted.text])
+    words = [arrays[b.name].ctypes.data for b in emitted.buffers] + emitted.integers
+    args = (ctypes.c_int64 * len(words))(*words)
+    scratch = np.zeros(sum([b.nbytes + 64 for b in kernel.scratch]) + 64, np.uint8)
+    function = ctypes.CFUNCTYPE(
+        None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+    )(program._kernels[emitted.text])
+    function(ctypes.addressof(args), 0, kernel.units, scratch.ctypes.data)
+
+
+def evaluate(
+    function: Callable, *arrays: np.ndarray, out: str | None = None, width: int = 16
+) -> np.ndarray:
+    """A function of expressions over 1-d arrays of one length, e.g. ``evaluate(tanh, x)``."""
+    n = len(arrays[0])
+    out = out or storage(arrays[0].dtype)
+    with compiling():
+        loop = Loop("i", n)
+        buffers = [Buffer(f"in{k}", storage(a.dtype), n) for k, a in enumerate(arrays)]
+        result = Buffer("out", out, n)
+        value = function(*[load(b, index_of(loop)) for b in buffers])
+        kernel = Kernel([loop], [], loop, [Pass(stores=[Store(result, index_of(loop), value)])], 1, width)
+        dtype = {"b1": "bool", "c64": "complex64", "c128": "complex128"}.get(
+            out, out.replace("f", "float").replace("u", "uint").replace("i", "int")
+            if out[0] != "u" else out.replace("u", "uint")
+        )  # fmt: skip
+        target = np.empty(n, dtype)
+        run_kernel(kernel, {"out": target, **{f"in{k}": np.ascontiguousarray(a) for k, a in enumerate(arrays)}})
+    return target
