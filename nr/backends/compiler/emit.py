@@ -362,8 +362,9 @@ class Emitter:
                 kept = self.vector_value(before)
                 name = f.op(f"select <{self.width} x i1> {self.mask}, {kind} {name}, {kind} {kept}")
             names.append(name)
-        for slot, name, before in zip(slots, names, old, strict=True):
+        for k, (slot, name, before) in enumerate(zip(slots, names, old, strict=True)):
             f.line(f"store {self._type(before.dtype, True)} {name}, ptr {slot}")
+            self._know(reducer.running(k), name, len(f.scopes) - 1, True)
 
     def _horizontal(self, reducer: Reducer, values: list[str]) -> list[str]:
         """Combine the lanes by halves: a fixed tree."""
@@ -888,15 +889,21 @@ class Emitter:
         f, w = self.f, self.width
         buffer, index = store.buffer, store.index
         values = parts_of(store.value)
-        for part in values:
-            self.value(part)
-        for expr in index.exprs():
+        for expr in store.exprs():
             self.value(expr)
         kind = MEMORY[buffer.dtype]
         align = ITEMSIZE[buffer.dtype] // len(values)
         over_lanes = self._where_index(index)[1]
         scope = f.scope
+        mask = self.mask
+        if store.guard is not None and over_lanes:
+            guard = self._vectorized(store.guard)
+            mask = guard if mask is None else f.op(f"and <{w} x i1> {mask}, {guard}")
         if not over_lanes:
+            if store.guard is not None:
+                then, done = f.name("then")[1:], f.name("done")[1:]
+                f.line(f"br i1 {self._value(store.guard)}, label %{then}, label %{done}")
+                f.line(f"{then}:")
             offset = self._offset(index * len(values))
             for k, value in enumerate(values):
                 assert not self._where(value)[1], f"{buffer}: a vector stored at one place"
@@ -904,6 +911,9 @@ class Emitter:
                 at = self._address(buffer, offset, scope)
                 at = f.op(f"getelementptr {kind}, ptr {at}, i64 {k}", scope)
                 f.line(f"store {kind} {raw}, ptr {at}, align {align}")
+            if store.guard is not None:
+                f.line(f"br label %{done}")
+                f.line(f"{done}:")
             return
         raws = [self._narrow(buffer.dtype, self._vectorized(v), scope, True) for v in values]
         split = self._split_vector(index)
@@ -911,14 +921,14 @@ class Emitter:
             variable = self.loops[self.vector][1]  # type: ignore[index]
             offset = f.op(f"add i64 {self._offset(split[0])}, {variable}")
             at = self._address(buffer, offset, scope)
-            if self.mask is None:
+            if mask is None:
                 f.line(f"store <{w} x {kind}> {raws[0]}, ptr {at}, align {align}")
                 return
             name = f"llvm.masked.store.v{w}{_short(kind)}.p0"
             f.declare(name, f"void {{}}(<{w} x {kind}>, ptr, i32, <{w} x i1>)")
             f.line(
                 f"call void @{name}(<{w} x {kind}> {raws[0]}, ptr {at}, i32 {align}, "
-                f"<{w} x i1> {self.mask})"
+                f"<{w} x i1> {mask})"
             )
             return
         for k, raw in enumerate(raws):
@@ -928,7 +938,7 @@ class Emitter:
             f.declare(name, f"void {{}}(<{w} x {kind}>, <{w} x ptr>, i32, <{w} x i1>)")
             f.line(
                 f"call void @{name}(<{w} x {kind}> {raw}, <{w} x ptr> {pointers}, i32 {align}, "
-                f"<{w} x i1> {self.mask or 'splat (i1 true)'})"
+                f"<{w} x i1> {mask or 'splat (i1 true)'})"
             )
 
 

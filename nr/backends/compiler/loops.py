@@ -9,7 +9,7 @@ is kept works on a vector of columns at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,12 @@ class Reducer:
     combine: Callable[[tuple, tuple], tuple]
 
     def result(self, k: int = 0) -> Expr:
+        """What it has combined after the pass."""
         return node("acc", (), self.values[k].dtype, (self, k))
+
+    def running(self, k: int = 0) -> Expr:
+        """What it has combined so far, within the pass (its vector loop must be a kept one)."""
+        return node("running", (), self.values[k].dtype, (self, k))
 
     def __repr__(self) -> str:
         return self.name
@@ -75,11 +80,17 @@ class Reducer:
 
 @dataclass(slots=True, eq=False)
 class Store:
-    """``buffer[index] = value``"""
+    """``buffer[index] = value``, where a guard, if there is one, holds."""
 
     buffer: Buffer
     index: Index
     value: Expr | Complex
+    guard: Expr | None = None
+
+    def exprs(self) -> list[Expr]:
+        """What is computed for it."""
+        guard = [] if self.guard is None else [self.guard]
+        return [*parts_of(self.value), *self.index.exprs(), *guard]
 
 
 @dataclass(slots=True, eq=False)
@@ -125,8 +136,7 @@ class Kernel:
             for reducer in p.reducers:
                 yield from reducer.values
             for store in (*p.stores, *p.after):
-                yield from parts_of(store.value)
-                yield from store.index.exprs()
+                yield from store.exprs()
 
     def __str__(self) -> str:
         return kernel_text(self)
@@ -195,7 +205,7 @@ def kernel_text(kernel: Kernel) -> str:
             result = f"{buffer}[{index}]" + (".im" if part else "")
             if args:
                 result = f"{result} if {args[0]}"
-        elif expr.op == "acc":
+        elif expr.op in ("acc", "running"):
             reducer, k = expr.param
             result = f"{reducer}" + (f".{k}" if len(reducer.values) > 1 else "")
         elif expr.op == "index":
@@ -205,7 +215,7 @@ def kernel_text(kernel: Kernel) -> str:
         else:
             param = f"[{expr.param}]" if expr.param is not None and expr.op != "table" else ""
             result = f"{expr.op}{param}({', '.join(args)})"
-        if uses.get(id(expr), 0) > 1 and expr.op not in ("acc", "index"):
+        if uses.get(id(expr), 0) > 1 and expr.op not in ("acc", "running", "index"):
             name = names[id(expr)] = f"t{len(names)}"
             lines.append(f"{indent}{name}:{expr.dtype} = {result}")
             return name
@@ -213,6 +223,11 @@ def kernel_text(kernel: Kernel) -> str:
 
     def value_text(value: Expr | Complex, indent: str) -> str:
         return ", ".join([text(part, indent) for part in parts_of(value)])
+
+    def store_text(store: Store, indent: str) -> str:
+        value = value_text(store.value, indent)
+        guard = "" if store.guard is None else f" if {text(store.guard, indent)}"
+        return f"{store.buffer}[{store.index}] = {value}{guard}"
 
     def loop_line(loop: Loop, note: str) -> str:
         return f"for {loop} in {loop.extent}{' vector' if loop is kernel.vector else ''}{note}:"
@@ -233,11 +248,9 @@ def kernel_text(kernel: Kernel) -> str:
                 value = ", ".join([text(v, inner) for v in reducer.values])
                 lines.append(f"{inner}{reducer} <- {value}")
             for store in p.stores:
-                value = value_text(store.value, inner)
-                lines.append(f"{inner}{store.buffer}[{store.index}] = {value}")
+                lines.append(inner + store_text(store, inner))
         for store in p.after:
-            value = value_text(store.value, depth)
-            lines.append(f"{depth}{store.buffer}[{store.index}] = {value}")
+            lines.append(depth + store_text(store, depth))
     return "\n".join(lines)
 
 
@@ -254,8 +267,9 @@ def validate(kernel: Kernel) -> None:
             for value, identity in zip(reducer.values, reducer.identity, strict=True):
                 assert value.dtype == identity.dtype, f"{reducer}: {value.dtype}, {identity.dtype}"
         _check_values([v for r in p.reducers for v in r.values], loops, done)
+        running = {id(r) for r in p.reducers} if kernel.vector in kept else set()
         for store in p.stores:
-            _check_store(store, loops, done)
+            _check_store(store, loops, done, running)
         done.update([id(r) for r in p.reducers])
         for store in p.after:
             _check_store(store, kept, done)
@@ -270,21 +284,29 @@ def validate(kernel: Kernel) -> None:
 
 def _only_guarded(kernel: Kernel, buffer: Buffer, index: Index) -> bool:
     loads = [e for e in walk(list(kernel.roots())) if e.op == "load"]
-    return all([e.args for e in loads if e.param[0] is buffer and e.param[1] == index])
+    guarded = [e.args for e in loads if e.param[0] is buffer and e.param[1] == index]
+    stores = [s.guard for s in kernel.stores() if s.buffer is buffer and s.index == index]
+    return all(guarded) and None not in stores
 
 
-def _check_store(store: Store, loops: set[Loop], done: set[int]) -> None:
+def _check_store(
+    store: Store, loops: set[Loop], done: set[int], running: Set[int] = frozenset()
+) -> None:
     assert store.index.loops() <= loops, f"{store.buffer}[{store.index}] uses an outside loop"
     for part in parts_of(store.value):
         assert part.dtype == REGISTER[store.buffer.dtype], f"{store.buffer}: {part.dtype}"
-    _check_values([*parts_of(store.value), *store.index.exprs()], loops, done)
+    _check_values(store.exprs(), loops, done, running)
 
 
-def _check_values(values: list[Expr], loops: set[Loop], done: set[int]) -> None:
+def _check_values(
+    values: list[Expr], loops: set[Loop], done: set[int], running: Set[int] = frozenset()
+) -> None:
     for expr in walk(values):
         used: Any = None
         if expr.op == "acc":
             assert id(expr.param[0]) in done, f"{expr.param[0]} is used before it is complete"
+        elif expr.op == "running":
+            assert id(expr.param[0]) in running, f"{expr.param[0]} does not run in this pass"
         elif expr.op == "load":
             used = expr.param[1]
         elif expr.op == "index":

@@ -19,7 +19,7 @@ from nr.backends.compiler.emit import Emitted, emit_kernel
 from nr.backends.compiler.expr import compiling
 from nr.backends.compiler.loops import Buffer, Kernel, walk
 from nr.backends.compiler.lowering.reduce import dot_dimensions
-from nr.backends.compiler.lowering.rules import ELEMENT, REDUCTION, buffer_for, storage
+from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, simplify
 from nr.core.array import ArrayImpl
@@ -229,11 +229,16 @@ class Planner:
         return buffer
 
     def launches(self, graph: Graph, cluster: Cluster) -> list[Launch]:
-        result = []
         if not cluster.stored:
             return []
         source = next((graph.producer[v].source for v in cluster.stored), None)
-        for kernel in schedule(graph, cluster, self.target.vector_bytes):
+        kernels = schedule(graph, cluster, self.target.vector_bytes)
+        return self.kernels(kernels, source)
+
+    def kernels(self, kernels: Sequence[Kernel], source: Any) -> list[Launch]:
+        """Launches of kernels; of those that have nothing to do, none."""
+        result = []
+        for kernel in kernels:
             emitted = emit_kernel(kernel)
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
@@ -265,6 +270,11 @@ class Planner:
             return self.while_loop(graph, eqn)
         if name == "cond":
             return self.cond(graph, eqn)
+        if name in KERNELS and KERNELS[name].supports(eqn):
+            buffers = [self.buffer_of(graph, a) for a in eqn.invars]
+            results = [graph.buffer(v) for v in eqn.outvars]
+            build = KERNELS[name].build
+            return list(self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source))
         operands = [self.operand(graph, a) for a in eqn.invars]
         return [TableCall(eqn, operands, [graph.buffer(v) for v in eqn.outvars])]
 
@@ -354,7 +364,11 @@ def is_call(eqn: JaxprEqn) -> bool:
 
 
 def runs_in_table(eqn: JaxprEqn) -> bool:
-    return is_call(eqn) and eqn.primitive.name not in (*CONTROL, "dot_general")
+    """Whether an eqn is a step in Python."""
+    name = eqn.primitive.name
+    if name in KERNELS and KERNELS[name].supports(eqn):
+        return False
+    return is_call(eqn) and name not in (*CONTROL, "dot_general")
 
 
 def _matrix(

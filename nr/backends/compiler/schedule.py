@@ -72,7 +72,7 @@ class _Draft:
         found = []
         for store in (*self.stores, *self.after):
             found.append(store.index)
-            roots += [*parts_of(store.value), *store.index.exprs()]
+            roots += store.exprs()
         for expr in walk(roots):
             if expr.op == "load":
                 found.append(expr.param[1])
@@ -301,7 +301,7 @@ def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
     roots = [v for r in draft.reducers for v in r.values]
     for store in (*draft.stores, *draft.after):
         places.append((store.index, 1.5))
-        roots += [*parts_of(store.value), *store.index.exprs()]
+        roots += store.exprs()
     for e in walk(roots):
         if e.op == "load":
             places.append((e.param[1], 1.0))

@@ -32,7 +32,7 @@ class CpuBackend(Backend):
             from nr.backends.cpu.program import CompiledProgram
 
             program = jaxpr.cache["cpu program"] = CompiledProgram(jaxpr, self)
-        return program
+        return program.program
 
     def array(self, x: Any) -> Any:
         return np.asarray(x)

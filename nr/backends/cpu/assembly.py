@@ -90,6 +90,9 @@ class Assembler:
         self.room = 0
         self.scratch = 0
         self.slots = 1
+        self.work = 0.0  # estimated nanoseconds, loops counted
+        self.parallel = False
+        self._times = 1
         for buffer in (*plan.inputs, *plan.outputs):
             self.places[buffer] = Place(self._slot())
         self.constants = []
@@ -178,6 +181,8 @@ class Assembler:
                 stages[at + 1] = 0
                 at += 6 + 2 * stages[at + 5]
             first = 1
+        self.work += total * self._times
+        self.parallel = self.parallel or first > 1
         self.room = max(self.room, 3 + 6 * len(region.steps) + words)
         self.words += [vm.REGION, 5 + len(stages), len(region.steps), first, int(total), *stages]
 
@@ -219,7 +224,8 @@ class Assembler:
                 first = step * (loop.length - 1) if loop.reverse else 0
                 self.words += [vm.SET, slot, at.slot, at.offset + first]
                 self.places[piece] = Place(slot)
-        head = len(self.words)
+        head, times = len(self.words), self._times
+        self._times *= loop.length if loop.length is not None else 1000
         if loop.length is not None:
             self.words += [vm.COUNT, 0, counter, loop.length]
             leave = head + 1
@@ -239,6 +245,7 @@ class Assembler:
             self.words += [vm.ADD, counter, 1]
         self.words += [vm.BACK, head]
         self.words[leave] = len(self.words)
+        self._times = times
         for (now, following), result in zip(loop.carries, loop.results, strict=True):
             if result is not None:
                 self.copy(now, result)

@@ -22,7 +22,8 @@ from typing import Any
 from nr.backends.cpu import elf, object_cache
 from nr.backends.cpu.limits import processors
 
-# Part of the key of cached objects: raise it when what this file does to a text changes.
+# Part of the key of cached objects, as the passes are: raise it when what else this file does to a
+# text changes.
 PIPELINE = "1"
 
 # What each level runs before code is emitted. The emitter has taken invariants out of loops and
@@ -270,7 +271,8 @@ def compile_many(texts: Sequence[str]) -> list[bytes]:
     then go on in the background, the others are dropped.
     """
     target = host()
-    common = "\n".join([target.triple, target.cpu, target.features, target.version, PIPELINE])
+    pipeline = f"{PIPELINE} {_PASSES[2]}"
+    common = "\n".join([target.triple, target.cpu, target.features, target.version, pipeline])
     done: dict[str, bytes] = {}
     missing: dict[str, str] = {}
     for text in dict.fromkeys(texts):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import Backend
+from nr.backends.base import Backend, Program
 from nr.backends.compiler.plan import Planner, TableCall, Target
 from nr.backends.compiler.simplify import simplify
 from nr.backends.cpu import llvm, memory, threads, vm
@@ -60,9 +60,9 @@ def target() -> Target:
 
 
 class _Frame:
-    """The words of one call: made once, used by one call at a time."""
+    """The words of a call, made once and used by one call at a time."""
 
-    __slots__ = ("words", "address", "arena", "error", "scratch_threads", "handle", "home")
+    __slots__ = ("words", "address", "error", "arena", "team")
 
     def __init__(self, program: CompiledProgram) -> None:
         assembler = program.assembler
@@ -75,13 +75,12 @@ class _Frame:
         for slot, array in program.constants:
             self.words[vm.FIRST_SLOT + slot] = array.ctypes.data
         self.error: BaseException | None = None
-        self.handle = 0
         self.arena: Any = None
-        self.home = program
+        self.team: Any = None
 
 
 class CompiledProgram:
-    """A jaxpr as native code. Calling it gives the list of its outputs."""
+    """A jaxpr as native code: calling `program` of its raw inputs gives the list of its outputs."""
 
     def __init__(self, jaxpr: Jaxpr, backend: Backend) -> None:
         self.backend = backend
@@ -110,69 +109,102 @@ class CompiledProgram:
         ]
         self.callback = vm.CallbackFunction(self._callback)
         self.callback_address = ctypes.cast(self.callback, ctypes.c_void_p).value
-        self.frames: list[_Frame] = []
-        self.running: dict[int, _Frame] = {}
-        self.work = sum(
-            [self.code[i + 4] for i in ()]
-        )
-        self.outs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
+        self.frames: list[_Frame] = []  # free ones
+        self.frame_at: dict[int, _Frame] = {}
+        self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
         self.inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
         self.arena_bytes = self.assembler.arena.size
         self.scratch_bytes = -(-self.assembler.scratch // 4096) * 4096
-        self.machine = vm.machine()
+        short = self.assembler.work < _SHORT_NS and not self.assembler.calls
+        machine = vm.machine()
+        self.run = machine.run_short if short else machine.run
+        self.code_address = self.code.ctypes.data
+        self.program = self._entry()
 
-    def __call__(self, *raw: Any) -> list[Any]:
-        outs = [memory.empty(shape, dtype) for shape, dtype in self.outs]
-        arrays = (*raw, *outs)
-        for (shape, dtype), a in zip(self.inputs, raw, strict=True):
-            if type(a) is not np.ndarray:
-                arrays = self._as_arrays(arrays)
-                break
-        try:
-            frame = self.frames.pop()
-        except IndexError:
-            frame = _Frame(self)
-        handle, team = threads.team()
-        words = frame.words
-        words[vm.POOL] = handle
-        size = self.arena_bytes + self.scratch_bytes * team
-        block = None
-        if size:
-            block = memory.acquire(size)
-            words[vm.FIRST_SLOT] = block.address
-            words[vm.SCRATCH] = block.address + self.arena_bytes
-            words[vm.SCRATCH_STRIDE] = self.scratch_bytes
-        self.running[frame.address] = frame
-        try:
-            while True:
-                status = self.machine.run(
-                    self.code.ctypes.data, frame.address, id(arrays), len(arrays)
-                )
-                if status >= 0:
-                    break
-                arrays = self._as_arrays(arrays)
-        finally:
-            del self.running[frame.address]
-            if block is not None:
-                memory.release(block)
+    def _entry(self) -> Program:
+        """The function that is called, written out for its number of inputs and outputs."""
+        scope: dict[str, Any] = {
+            "run": self.run, "code": self.code_address, "take": self.frames.pop,
+            "give": self.frames.append, "new": self._new_frame, "finish": self._finish,
+            "prepare": self._prepare, "release": self._release, "empty": np.empty,
+            "pooled": memory.empty, "ndarray": np.ndarray, "convert": self._as_array,
+            "team": threads.team,
+        }  # fmt: skip
+        names = [f"a{i}" for i in range(len(self.inputs))]
+        lines = [f"def program({', '.join(names)}):"]
+        for i, (shape, _) in enumerate(self.inputs):
+            if not shape:
+                lines.append(f" if type(a{i}) is not ndarray: a{i} = convert({i}, a{i})")
+        for i, (shape, dtype) in enumerate(self.outputs):
+            scope[f"s{i}"], scope[f"d{i}"] = shape, dtype
+            small = math.prod(shape) * dtype.itemsize < memory.SMALL
+            lines.append(f" o{i} = {'empty' if small else 'pooled'}(s{i}, d{i})")
+            names.append(f"o{i}")
+        outs = f"[{', '.join(names[len(self.inputs):])}]"
+        lines.append(f" arrays = ({''.join([f'{n}, ' for n in names])})")
+        lines.append(" try: frame = take()")
+        lines.append(" except IndexError: frame = new()")
+        large = self.arena_bytes + self.scratch_bytes > _OWN_ARENA
+        if self.assembler.parallel or self.scratch_bytes or large:
+            lines.append(" now = team()")
+            lines.append(" if now != frame.team or frame.arena is None: prepare(frame, now)")
+        elif self.arena_bytes:
+            lines.append(" if frame.arena is None: prepare(frame, None)")
+        lines.append(f" status = run(code, frame.address, id(arrays), {len(names)})")
+        lines.append(f" if status: finish(frame, arrays, status)")
+        if large:
+            lines.append(" release(frame)")
+        lines += [" give(frame)", f" return {outs}"]
+        exec(compile("\n".join(lines), "<nr>", "exec"), scope)
+        return scope["program"]
+
+    def _new_frame(self) -> _Frame:
+        frame = _Frame(self)
+        self.frame_at[frame.address] = frame
+        return frame
+
+    def _prepare(self, frame: _Frame, team: tuple[int, int] | None) -> None:
+        """Give a frame its memory, and the pool's threads it may use."""
+        frame.team = team
+        count = 1
+        if team is not None:
+            frame.words[vm.POOL], count = team
+        if frame.arena is not None:
+            memory.release(frame.arena)
+        frame.arena = memory.acquire(max(self.arena_bytes + self.scratch_bytes * count, 64))
+        frame.words[vm.FIRST_SLOT] = frame.arena.address
+        frame.words[vm.SCRATCH] = frame.arena.address + self.arena_bytes
+        frame.words[vm.SCRATCH_STRIDE] = self.scratch_bytes
+
+    def _release(self, frame: _Frame) -> None:
+        """Give a large arena back to the pool of memory."""
+        memory.release(frame.arena)
+        frame.arena = None
+
+    def _finish(self, frame: _Frame, arrays: tuple, status: int) -> None:
+        """Run again with contiguous inputs, or raise what a Python step has raised."""
+        if status < 0:
+            inputs = [self._as_array(i, a) for i, a in enumerate(arrays[: len(self.inputs)])]
+            arrays = (*inputs, *arrays[len(inputs) :])
+            status = self.run(self.code_address, frame.address, id(arrays), len(arrays))
+            assert status >= 0, "an array that NumPy calls contiguous is not"
         if status:
             error, frame.error = frame.error, None
+            frame.words[vm.BUDGET] = vm.BUDGET_NS
+            if frame.arena is not None:
+                self._release(frame)
+            self.frames.append(frame)
             assert error is not None
             raise error
-        self.frames.append(frame)
-        return outs
 
-    def _as_arrays(self, arrays: tuple) -> tuple:
-        """With inputs made contiguous arrays of their dtypes."""
-        inputs = [
-            np.ascontiguousarray(a, dtype).reshape(shape)
-            for a, (shape, dtype) in zip(arrays, self.inputs, strict=False)
-        ]
-        return (*inputs, *arrays[len(inputs) :])
+    def _as_array(self, i: int, value: Any) -> np.ndarray:
+        """An input as a contiguous, aligned array of its dtype."""
+        shape, dtype = self.inputs[i]
+        return np.require(value, dtype, ["C", "A"]).reshape(shape)
 
     # ------------------------------------------------------------------ Python steps
     def _callback(self, number: int, frame_address: int) -> int:
-        frame = self.running[frame_address]
+        frame = self.frame_at[frame_address]
         try:
             if number >= 0:
                 self._call_table(number, frame)

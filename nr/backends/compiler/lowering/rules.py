@@ -80,8 +80,18 @@ class ReductionRule:
     supports: Callable = lambda eqn: True
 
 
+@dataclass(frozen=True, slots=True)
+class KernelRule:
+    """A primitive that is kernels of its own: ``build(eqn, operands, results, vector_bytes)``
+    gives them, in order, over the buffers of its operands and results."""
+
+    build: Callable
+    supports: Callable = lambda eqn: True
+
+
 ELEMENT: dict[str, ElementRule] = {}
 REDUCTION: dict[str, ReductionRule] = {}
+KERNELS: dict[str, KernelRule] = {}
 
 
 def element(*names: str, cost: float = 1.0, supports: Callable | None = None) -> Callable:
@@ -111,6 +121,17 @@ def pointwise(
         return function(*values, **eqn.params)
 
     ELEMENT[name] = ElementRule(rule, cost, supports)
+
+
+def kernels(*names: str, supports: Callable | None = None) -> Callable:
+    """Register primitives that are kernels of their own."""
+
+    def add(build: Callable) -> Callable:
+        for name in names:
+            KERNELS[name] = KernelRule(build, *(() if supports is None else (supports,)))
+        return build
+
+    return add
 
 
 def is_complex(eqn: Any) -> bool:

@@ -112,6 +112,23 @@ def _power_double(a: Expr, y: Expr, offset: Expr | float) -> Expr:
     return exp2_of_parts(n, rest)
 
 
+def _integer_power(x: Expr, y: Expr) -> Expr:
+    """x**y of integers, which wraps; for y < 0 it is 1 / x**-y, truncated."""
+    if y.dtype != x.dtype:
+        y = convert(y, x.dtype)
+    signed = x.dtype[0] == "i"
+    # |x|**-y matters where |x| <= 1 only, so that the parity of y is enough.
+    count = select(y < 0, y & 1, y) if signed else y
+    result, square = const(1, x.dtype), x
+    for bit in range(int(x.dtype[1:])):
+        result = select(ne(count & (1 << bit), 0), result * square, result)
+        square = square * square
+    if not signed:
+        return result
+    negative = select(eq(x, 0), -1, select(eq(x, 1) | eq(x, -1), result, 0))
+    return select(y < 0, negative, result)
+
+
 def pow(x: Expr, y: Expr) -> Expr:  # noqa: A001 - the primitive's name
     """x**y, with the special cases of C99.
 
@@ -120,8 +137,12 @@ def pow(x: Expr, y: Expr) -> Expr:  # noqa: A001 - the primitive's name
         >>> pow(*[node("register", (), "f32", name) for name in "xy"]).dtype
         'f32'
     """
-    if y.dtype != x.dtype:
-        y = convert(y, x.dtype)
+    if x.dtype not in FORMATS:
+        return _integer_power(x, y)
+    if y.dtype not in FORMATS:  # as f64 it keeps its parity
+        y = convert(y, "f64")
+    elif y.op == "const" and float(y.param) in (1.0, 2.0, 3.0, -1.0):
+        return integer_pow(x, int(y.param))
     a = unary("abs", x)
     if x.dtype == "f32":
         usual = extended = _power_single(a, y)
@@ -160,3 +181,39 @@ def integer_pow(x: Any, y: int) -> Any:
 def rsqrt(x: Expr) -> Expr:
     """1 / sqrt(x)."""
     return 1.0 / unary("sqrt", x)
+
+
+def _cbrt_normal(a: Expr) -> Expr:
+    """The cube root of a positive normal number.
+
+    r = a**(-1/3) is estimated by dividing the exponent by three, refined twice by the fourth-order
+    iteration r (1 + h/3 + 2 h**2/9 + 14 h**3/81) with h = 1 - a r**3, and y = a r**2 is corrected
+    by the residual y**3 - a, computed exactly enough.
+    """
+    if a.dtype == "f32":
+        bits = const(0x54A21D2A, "u32") - node("div", (bitcast(a, "u32"), const(3, "u32")), "u32")
+        r = bitcast(bits, "f32")
+    else:
+        top = convert(bitcast(a, "u64") >> 32, "u32")
+        bits = const(0x553EF0FF, "u32") - node("div", (top, const(3, "u32")), "u32")
+        r = bitcast(convert(bits, "u64") << 32, "f64")
+    for _ in range(2):
+        h = fma(-(a * r), r * r, 1.0)
+        r = fma(r * h, horner(h, (1 / 3, 2 / 9, 14 / 81)), r)
+    square = r * r
+    y = a * square
+    y_square, rest = exact_product(y, y)
+    residual = fma(y_square, y, -a) + y * rest
+    return fma(residual * square, -1 / 3, y)
+
+
+def cbrt(x: Expr) -> Expr:
+    """The real cube root, with the sign of x."""
+    a = unary("abs", x)
+    tiny, up, down = (2.0**-126, 2.0**24, 2.0**-8) if x.dtype == "f32" else (
+        2.0**-1022, 2.0**54, 2.0**-18
+    )  # fmt: skip
+    subnormal = (a > 0.0) & (a < tiny)
+    special = select(subnormal, _cbrt_normal(a * up) * down, a)
+    ordinary = (a >= tiny) & (a < math.inf)
+    return copysign(node("rarely", (~ordinary, special, _cbrt_normal(a)), x.dtype), x)

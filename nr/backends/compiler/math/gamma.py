@@ -1,0 +1,179 @@
+"""lgamma and digamma.
+
+Rational minimax approximations, found by Remez' algorithm at 50 digits, hold the zeros of the
+functions at positive arguments as factors (W. J. Cody & K. E. Hillstrom, Math. Comp. 21, 1967);
+from 4 on come Stirling's formula and its derivative, whose remainders are polynomials in x**-2
+(DLMF 5.11.1 and 5.11.2), and below -1/2 the reflection formulas (DLMF 5.5.3 and 5.5.4).
+"""
+
+from __future__ import annotations
+
+import math
+
+from nr.backends.compiler.expr import Expr, const, eq, fma, node, select, unary
+from nr.backends.compiler.math.logarithm import log
+from nr.backends.compiler.math.polynomial import horner
+
+_LARGE = 4.0
+_STIRLING_CONSTANT = 0.5 * math.log(2.0 * math.pi) - 0.5
+
+# lgamma(1 + z) / (z (z - 1)) for -1/2 <= z <= 2, in z + 1/2.
+_LGAMMA_P = {
+    "f32": (
+        0.76315325, 1.9589849, 1.3373513, 0.21854414, 0.0022586233,
+    ),
+    "f64": (
+        0.7631532572329335, 4.965371716948323, 12.851894334240143, 16.952800045177916,
+        12.157909223202083, 4.699144466767156, 0.9162936683965819, 0.07787414738925502,
+        0.0020648456602554476, 3.6306956997589042e-06,
+    ),
+}  # fmt: skip
+_LGAMMA_Q = {
+    "f32": (
+        1.0, 3.3308144, 3.3560872, 1.0901414, 0.08248014,
+    ),
+    "f64": (
+        1.0, 7.27024313893775, 21.45331386984919, 33.13650444890633, 28.875836291152858,
+        14.311948021700344, 3.890158539899586, 0.532164686508396, 0.03089364325118715,
+        0.0005110616623715552,
+    ),
+}  # fmt: skip
+# x (lgamma(x) - (x - 1/2) log(x) + x - log(2 pi)/2) in x**-2 for x >= 4.
+_STIRLING = {
+    "f32": (
+        0.08333332, -0.002776017, 0.0007350965,
+    ),
+    "f64": (
+        0.08333333333333316, -0.002777777777604132, 0.0007936507425927007,
+        -0.0005952312212323385, 0.00084124281352957, -0.001894939089775375,
+        0.005775425556040954, -0.017917353915305575, 0.03457385791713185,
+    ),
+}  # fmt: skip
+
+# The zero of digamma less 1, in two parts; digamma(1 + z) / (z - zero) for -1/2 <= z <= 2, in z + 1/2.
+_DIGAMMA_ZERO = {
+    "f32": (0.4616321325302124, 1.243815006546356e-08),
+    "f64": (0.46163214496836225, 9.549995429965697e-17),
+}
+_DIGAMMA_P = {
+    "f32": (
+        2.0418515, 3.1818147, 1.2699567, 0.124606095, 0.00071022706,
+    ),
+    "f64": (
+        2.041851487905516, 4.332540172176386, 3.195656615925975, 1.0540188144776514,
+        0.16136756600451257, 0.010465226134450402, 0.0002115849869754976, 2.544240975692474e-07,
+    ),
+}  # fmt: skip
+_DIGAMMA_Q = {
+    "f32": (
+        1.0, 3.0316556, 2.3354306, 0.5602306, 0.03225264,
+    ),
+    "f64": (
+        1.0, 3.595225141719605, 4.108882799555001, 2.076708389572343, 0.5086305226191425,
+        0.05932612946677147, 0.0028974538516620264, 4.084970796955273e-05,
+    ),
+}  # fmt: skip
+# x**2 (log(x) - 1/(2 x) - digamma(x)) in x**-2 for x >= 4.
+_DIGAMMA_TAIL = {
+    "f32": (
+        0.08333319, -0.008318379, 0.0035341396,
+    ),
+    "f64": (
+        0.08333333333332416, -0.008333333327197656, 0.00396825254829535, -0.004166504087710441,
+        0.007565060104862038, -0.02065572048831241, 0.07174619576169833, -0.2373385675833382,
+        0.4655127918880177,
+    ),
+}  # fmt: skip
+
+# sin(pi r) / r and cos(pi r) in r**2 for |r| <= 1/2.
+_SIN_PI = {
+    "f32": (
+        3.1415927, -5.167721, 2.5502698, -0.5994373, 0.07983558,
+    ),
+    "f64": (
+        3.141592653589793, -5.16771278004991, 2.5501640398724654, -0.5992645291688696,
+        0.08214588427351416, -0.007370411293843292, 0.0004662106172160889,
+        -2.168731145235541e-05, 5.564972383319039e-07,
+    ),
+}  # fmt: skip
+_COS_PI = {
+    "f32": (
+        1.0, -4.934802, 4.0587096, -1.335216, 0.23495391, -0.024420675,
+    ),
+    "f64": (
+        1.0, -4.934802200544679, 4.058712126416768, -1.3352627688545589, 0.23533063035806476,
+        -0.025806891377310185, 0.0019295741917292747, -0.00010463743318579551,
+        4.300757076460385e-06, -1.3437995659952565e-07,
+    ),
+}  # fmt: skip
+
+
+def _sin_pi(r: Expr) -> Expr:
+    return r * horner(r * r, _SIN_PI[r.dtype])
+
+
+def _regions(x: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+    """|x|; whether it is below 1/2; whether it is in [3, 4); and z.
+
+    Functions of 1 + z, for -1/2 <= z < 2, and the recurrences gamma(x) = gamma(1 + x) / x for
+    |x| < 1/2 and gamma(x) = (x - 1) gamma(x - 1) from 3 on, give those of x up to 4.
+    """
+    a = unary("abs", x)
+    small, shifted = a < 0.5, a >= 3.0
+    return a, small, shifted, select(small, x, a - select(shifted, const(2.0, x.dtype), 1.0))
+
+
+def _ratio(z: Expr, numerator: dict, denominator: dict) -> Expr:
+    u = z + 0.5  # all coefficients are positive, and so is u: nothing cancels
+    return horner(u, numerator[z.dtype]) / horner(u, denominator[z.dtype])
+
+
+def lgamma(x: Expr) -> Expr:
+    """log|gamma(x)|: at most XX ulp for x > -1/2, infinite at the poles.
+
+    Below, the error is at most XX epsilon of the largest of |lgamma(x)|, lgamma(-x) and 1: the
+    zeros between the poles are not resolved in relative terms.
+
+    Example:
+        >>> from nr.backends.compiler.expr import node
+        >>> lgamma(node("register", (), "f32", "x")).op
+        'rarely'
+    """
+    a, small, shifted, z = _regions(x)
+    logarithm = log(select(shifted & (a < _LARGE), a - 1.0, a))
+    near = z * (z - 1.0) * _ratio(z, _LGAMMA_P, _LGAMMA_Q)
+    near = near + select(small, -logarithm, select(shifted, logarithm, 0.0))
+    inverse = 1.0 / a
+    rest = fma(horner(inverse * inverse, _STIRLING[x.dtype]), inverse, _STIRLING_CONSTANT)
+    far = fma(a - 0.5, logarithm - 1.0, rest)
+    positive = select(a < _LARGE, near, far)
+    sine = unary("abs", _sin_pi(a - unary("round_even", a)))
+    reflected = log(math.pi / (a * sine)) - positive
+    reflected = select(eq(a, math.inf), math.inf, reflected)
+    return node("rarely", (x < -0.5, reflected, positive), x.dtype)
+
+
+def digamma(x: Expr) -> Expr:
+    """The derivative of lgamma: at most XX ulp for x > 0, NaN at the poles 0, -1, -2, ...
+
+    Below zero the error is at most XX epsilon of the larger of ...
+
+    Example:
+        >>> from nr.backends.compiler.expr import node
+        >>> digamma(node("register", (), "f32", "x")).op
+        'rarely'
+    """
+    a, small, shifted, z = _regions(x)
+    high, low = _DIGAMMA_ZERO[x.dtype]
+    near = ((z - high) - low) * _ratio(z, _DIGAMMA_P, _DIGAMMA_Q)
+    inverse = 1.0 / select(small, x, select(shifted & (a < _LARGE), a - 1.0, a))
+    near = near + select(small, -inverse, select(shifted, inverse, 0.0))
+    square = inverse * inverse
+    tail = fma(horner(square, _DIGAMMA_TAIL[x.dtype]), square, inverse * 0.5)
+    positive = select(a < _LARGE, near, log(a) - tail)
+    r = a - unary("round_even", a)
+    cotangent = horner(r * r, _COS_PI[r.dtype]) / _sin_pi(r)
+    reflected = fma(cotangent, math.pi, positive + 1.0 / a)
+    below = select(x < -0.5, select(eq(r, 0.0), math.nan, reflected), positive)
+    below = select(eq(x, 0.0), math.nan, below)
+    return node("rarely", (~(x > 0.0), below, positive), x.dtype)
