@@ -357,23 +357,33 @@ class Graph:
         return found
 
 
-class _Reader:
-    """Reads elements of values for the expressions of a cluster."""
+class Reads:
+    """Reads elements of values that are not stored: what element rules are given."""
 
-    def __init__(self, graph: Graph, cluster: Cluster, flat: Index, kept: Index) -> None:
-        self.graph = graph
-        self.cluster = cluster
-        self.flat = flat
-        self.kept = kept
+    def __init__(self) -> None:
         self.known: dict[tuple, Any] = {}
         self.guard: Expr | None = None
+        self.producer: dict[Var, JaxprEqn] = {}
+
+    def value(self, var: Var, index: tuple[Index, ...]) -> Value:
+        """An element of any value."""
+        raise NotImplementedError
+
+    def literal(self, atom: Literal) -> Value:
+        value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
+        return constant(value, atom.aval)
 
     def operands(self, eqn: JaxprEqn) -> Any:
+        """The function by which an eqn's rule reads its operands."""
+
         def read(k: int, index: Sequence[Index], guard: Expr | None = None) -> Value:
             atom = eqn.invars[k]
             if type(atom) is Literal:
-                value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
-                return constant(value, atom.aval)
+                return self.literal(atom)
+            if guard is not None and guard.op == "const":
+                if not guard.param:
+                    return constant(0, atom.aval)
+                guard = None
             outer = self.guard
             if guard is not None:
                 self.guard = guard if outer is None else outer & guard
@@ -384,33 +394,12 @@ class _Reader:
 
         return read
 
-    def value(self, var: Var, index: tuple[Index, ...]) -> Value:
-        root = self.graph.root(var)
-        if root is not var:
-            index = unflatten(flatten(index, var.aval.shape), root.aval.shape)
-            var = root
-        cluster = self.cluster
-        if var in cluster.full:
-            if flatten(index, var.aval.shape) != self.flat:
-                raise _Apart
-            return cluster.full[var]
-        if var in cluster.kept:
-            if cluster.split:
-                raise _Apart
-            if flatten(index, var.aval.shape) != self.kept:
-                raise _Apart
-            return cluster.kept[var]
-        if self.graph._is_stored(var):
-            if self.graph.home.get(var) is cluster:
-                raise _Apart
-            return load(self.graph.buffer(var), flatten(index, var.aval.shape), self.guard)
-        return self.element(var, index)
-
     def element(self, var: Var, index: tuple[Index, ...]) -> Value:
+        """An element of a value that is not stored, computed."""
         key = (var, index, id(self.guard))
         found = self.known.get(key)
         if found is None:
-            eqn = self.graph.producer[var]
+            eqn = self.producer[var]
             if eqn.primitive.name in REDUCTION:
                 result = self._sum_up(eqn, index)
             else:
@@ -437,6 +426,40 @@ class _Reader:
         if storage(eqn.outvars[0].aval.dtype) in ("c64", "c128"):
             return Complex(*total)
         return total[-1]
+
+
+class _Reader(Reads):
+    """Reads elements of values for the expressions of a cluster."""
+
+    def __init__(self, graph: Graph, cluster: Cluster, flat: Index, kept: Index) -> None:
+        super().__init__()
+        self.producer = graph.producer
+        self.graph = graph
+        self.cluster = cluster
+        self.flat = flat
+        self.kept = kept
+
+    def value(self, var: Var, index: tuple[Index, ...]) -> Value:
+        root = self.graph.root(var)
+        if root is not var:
+            index = unflatten(flatten(index, var.aval.shape), root.aval.shape)
+            var = root
+        cluster = self.cluster
+        if var in cluster.full:
+            if flatten(index, var.aval.shape) != self.flat:
+                raise _Apart
+            return cluster.full[var]
+        if var in cluster.kept:
+            if cluster.split:
+                raise _Apart
+            if flatten(index, var.aval.shape) != self.kept:
+                raise _Apart
+            return cluster.kept[var]
+        if self.graph._is_stored(var):
+            if self.graph.home.get(var) is cluster:
+                raise _Apart
+            return load(self.graph.buffer(var), flatten(index, var.aval.shape), self.guard)
+        return self.element(var, index)
 
 
 def _written_out(eqn: JaxprEqn) -> bool:

@@ -19,16 +19,19 @@ import numpy as np
 from nr.backends.compiler.expr import FLOATS, UNSIGNED, Complex, Expr, const, node
 from nr.backends.compiler.index import Div, Index, Loop, Mod
 from nr.backends.compiler.loops import (
+    FRAME,
     ITEMSIZE,
     Buffer,
     Kernel,
     Pass,
+    Recurrence,
     Reducer,
     Store,
     operands_of,
     parts_of,
     walk,
 )
+from nr.backends.compiler.math import FUNCTIONS
 
 LLVM = {
     "b1": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32",
@@ -43,6 +46,8 @@ _FLOAT_BINARY = {"add": "fadd contract", "sub": "fsub contract", "mul": "fmul co
 _INT_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor",
                "shl": "shl", "lshr": "lshr"}  # fmt: skip
 _FLOAT_COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
+# The word of a program's frame that holds its callback (see the machine of the CPU backend).
+CALLBACK_WORD = 3
 _INTRINSIC = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
               "round_even": "rint"}  # fmt: skip
 
@@ -83,6 +88,7 @@ class Function:
         self.entry: list[str] = []
         self.globals: dict[str, str] = {}
         self.declared: dict[str, str] = {}
+        self.functions: dict[str, str] = {}
         self.buffers: dict[Buffer, str] = {}
         self.integers: dict[int, str] = {}
         self.scopes: list[Scope] = [Scope()]
@@ -143,6 +149,10 @@ class Emitter:
         self.accumulators: dict[tuple[int, int], tuple[Any, ...]] = {}
         self.scratch = {b: f"%scratch{i}" for i, b in enumerate(kernel.scratch)}
         self.kept_depth = 0
+        # Whether what depends on the kept loops differs between lanes.
+        self.columns = kernel.vector in kernel.kept and kernel.width > 1
+        self.groups: dict[int, list[Expr]] = {}  # functions that are called together
+        self.leave: list[str] = []  # labels behind the serial loops around
 
     # ------------------------------------------------------------------------ the function
     def emit(self) -> Emitted:
@@ -170,6 +180,7 @@ class Emitter:
             *[f"{name} = private unnamed_addr constant {value}" for name, value in f.globals.items()],
             "define void @kernel(ptr %args, i64 %low, i64 %high, ptr %scratch) {",
             "entry:", *lines, "  ret void", "}",
+            *f.functions.values(),
             *[f"declare {signature}" for signature in f.declared.values()], "",
         ])  # fmt: skip
         return Emitted(text, list(f.buffers), list(f.integers))
@@ -215,7 +226,9 @@ class Emitter:
     def _serial(self, loop: Loop, body: Any) -> None:
         variable, end = self._open("0", self.f.integer(loop.extent), "1")
         self.loops[loop] = (len(self.f.scopes) - 1, variable)
+        self.leave.append(end[-1])
         body()
+        self.leave.pop()
         self._close(variable, end, "1")
 
     def _vector(self, loop: Loop, low: str, high: str, body: Any) -> None:
@@ -284,7 +297,7 @@ class Emitter:
         # What is computed at this level is not known to another copy of the body.
         self.depends.clear()
         for p in self.kernel.passes:
-            if p.stores or p.reducers:
+            if p.stores or p.reducers or p.recurrences:
                 self._pass(p)
             for store in p.after:
                 self._store(store)
@@ -302,12 +315,38 @@ class Emitter:
                 slots.append(slot)
             self.accumulators[id(reducer), 0] = tuple(slots)
         serial = [loop for loop in kernel.reduced if loop is not kernel.vector]
+        for r in p.recurrences:
+            self._begin(r, self.columns)
+        columns = self.columns
 
         def body() -> None:
+            for r in p.recurrences:
+                for k, (slot, value) in enumerate(zip(self.accumulators[id(r), 0], r.initial, strict=True)):
+                    name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
+                    self._know(r.current(k), name, len(f.scopes) - 1, columns)
+            if p.condition is not None:
+                further = f.name("further")[1:]
+                test = self.value(p.condition)
+                if self._where(p.condition)[1]:  # the same in all lanes
+                    test = f.op(f"extractelement {self._type('b1', True)} {test}, i32 0")
+                f.line(f"br i1 {test}, label %{further}, label %{self.leave[-1]}")
+                f.line(f"{further}:")
             for reducer in p.reducers:
                 self._accumulate(reducer)
             for store in p.stores:
                 self._store(store)
+            if self.width == 1:
+                self._group_calls(p)
+            names = []
+            for r in p.recurrences:
+                for value in r.following:
+                    self.value(value)
+                names += [self._vectorized(v) if columns else self._value(v) for v in r.following]
+            slots = [(s, v) for r in p.recurrences for s, v in zip(self.accumulators[id(r), 0], r.following, strict=True)]
+            for (slot, value), name in zip(slots, names, strict=True):
+                f.line(f"store {self._type(value.dtype, columns)} {name}, ptr {slot}")
+            if p.recurrences:
+                self._poll(p)
 
         def nest(loops: list[Loop]) -> None:
             if loops:
@@ -328,6 +367,43 @@ class Emitter:
                 values = self._horizontal(reducer, values)
             for k, name in enumerate(values):
                 self._know(reducer.result(k), name, len(f.scopes) - 1, not over_reduced)
+        for r in p.recurrences:
+            for k, (slot, value) in enumerate(zip(self.accumulators[id(r), 0], r.initial, strict=True)):
+                name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
+                self._know(r.result(k), name, len(f.scopes) - 1, columns)
+
+    def _begin(self, r: Recurrence, varying: bool) -> None:
+        """Put the initial values of a recurrence into slots."""
+        slots = []
+        for value in r.initial:
+            slot = self.f.alloca(self._type(value.dtype, varying))
+            self.value(value)
+            self._constant_store(value, varying, slot)
+            slots.append(slot)
+        self.accumulators[id(r), 0] = tuple(slots)
+
+    def _poll(self, p: Pass) -> None:
+        """Every so many steps, let the program's callback look for signals; it may end the loop."""
+        f = self.f
+        frame = f.buffer(FRAME)
+        nodes = sum([len(walk(list(r.following))) for r in p.recurrences])
+        interval = max(1 << 22 >> max(nodes, 1).bit_length(), 1)
+        slot = f.alloca("i64")
+        f.entry.append(f"store i64 {interval}, ptr {slot}")
+        left = f.op(f"load i64, ptr {slot}")
+        left = f.op(f"sub i64 {left}, 1")
+        f.line(f"store i64 {left}, ptr {slot}")
+        tired = f.op(f"icmp eq i64 {left}, 0")
+        look, done = f.name("look")[1:], f.name("go")[1:]
+        f.line(f"br i1 {tired}, label %{look}, label %{done}")
+        f.line(f"{look}:")
+        f.line(f"store i64 {interval}, ptr {slot}")
+        at = f.op(f"getelementptr i64, ptr {frame}, i64 {CALLBACK_WORD}")
+        callback = f.op(f"load ptr, ptr {at}")
+        status = f.op(f"call i64 {callback}(i64 -1, ptr {frame})")
+        stop = f.op(f"icmp ne i64 {status}, 0")
+        f.line(f"br i1 {stop}, label %{self.leave[-1]}, label %{done}")
+        f.line(f"{done}:")
 
     def _constant_store(self, value: Expr, varying: bool, slot: str) -> None:
         name = self._vectorized(value) if varying else self._value(value)
@@ -408,8 +484,8 @@ class Emitter:
         if known is not None:
             return known
         depth, varying = 0, False
-        if expr.op == "acc":
-            depth, varying = self.kept_depth, self.kernel.vector in self.kernel.kept
+        if expr.op in ("acc", "running", "current"):
+            depth, varying = self.kept_depth, self.columns
         elif expr.op in ("load", "index"):
             index = expr.param[1] if expr.op == "load" else expr.param
             depth, varying = self._where_index(index)
@@ -492,6 +568,8 @@ class Emitter:
             return self._rarely(expr, scope, varying)
         if expr.op == "table":
             return self._table(expr, scope, varying)
+        if expr.op in FUNCTIONS:
+            return self._call(expr, scope)
         names = [self._operand(a, varying) for a in expr.args]
         operand = expr.args[0].dtype
         return self.instruction(expr.op, expr.dtype, operand, names, scope, varying)
@@ -603,6 +681,80 @@ class Emitter:
             return name
         how = "trunc" if before > after else "zext" if unsigned else "sext"
         return f.op(f"{how} {kind} {name} to {to}", scope)
+
+    def _call(self, expr: Expr, scope: Scope) -> str:
+        """A function in scalar code: a call, of several equal functions at once if there are."""
+        group = self.groups.get(id(expr))
+        if group is None:
+            values = [self._value(a) for a in expr.args]
+            return self._function(expr, values, 1, scope)
+        for member in group:
+            for a in member.args:
+                self.value(a)
+        f, size = self.f, len(group)
+        width = 1 << (size - 1).bit_length()
+        vectors = []
+        for k, a in enumerate(expr.args):
+            kind = LLVM[a.dtype]
+            vector = "poison"
+            for lane in range(width):
+                name = self._value(group[min(lane, size - 1)].args[k])
+                vector = f.op(
+                    f"insertelement <{width} x {kind}> {vector}, {kind} {name}, i32 {lane}", scope
+                )
+            vectors.append(vector)
+        result = self._function(expr, vectors, width, scope)
+        kind = f"<{width} x {LLVM[expr.dtype]}>"
+        for lane, member in enumerate(group):
+            scope.values[id(member)] = f.op(f"extractelement {kind} {result}, i32 {lane}", scope)
+        return scope.values[id(expr)]
+
+    def _function(self, expr: Expr, values: list[str], width: int, scope: Scope) -> str:
+        """A call of a function that stands beside the kernel, once for all its calls."""
+        f = self.f
+
+        def kind(dtype: str) -> str:
+            return LLVM[dtype] if width == 1 else f"<{width} x {LLVM[dtype]}>"
+
+        params = "".join([f".{v}" for _, v in expr.param or ()])
+        name = f'@"{expr.op}.{expr.dtype}x{width}{params}"'
+        if name not in f.functions:
+            f.functions[name] = ""
+            inner = Emitter(self.kernel)
+            inner.width = width
+            inner.f.globals, inner.f.declared, inner.f.functions = f.globals, f.declared, f.functions
+            args = [inner._register(a.dtype, f"%x{i}", width > 1) for i, a in enumerate(expr.args)]
+            result = FUNCTIONS[expr.op](*args, **dict(expr.param or ()))
+            value = inner.vector_value(result) if width > 1 else inner.value(result)
+            head = ", ".join([f"{kind(a.dtype)} %x{i}" for i, a in enumerate(expr.args)])
+            f.functions[name] = "\n".join([
+                f"define internal {kind(expr.dtype)} {name}({head}) noinline {{",
+                "entry:", *[f"  {line}" for line in inner.f.entry], "  br label %start", "start:",
+                *[f"  {line}" for line in inner.f.scopes[0].lines],
+                f"  ret {kind(expr.dtype)} {value}", "}",
+            ])  # fmt: skip
+        given = ", ".join([f"{kind(a.dtype)} {v}" for a, v in zip(expr.args, values, strict=True)])
+        return f.op(f"call {kind(expr.dtype)} {name}({given})", scope)
+
+    def _group_calls(self, p: Pass) -> None:
+        """In scalar code, find equal functions that do not depend on each other."""
+        roots = [v for r in p.recurrences for v in r.following]
+        roots += [e for store in p.stores for e in store.exprs()]
+        level: dict[int, int] = {}
+        found: dict[tuple, list[Expr]] = {}
+        lanes = {"f32": 16, "f64": 8}
+        for e in walk(roots):
+            below = max([level[id(o)] for o in operands_of(e)], default=0)
+            level[id(e)] = below + (e.op in FUNCTIONS)
+            if e.op in FUNCTIONS and self._where(e)[0] == len(self.f.scopes) - 1:
+                key = (e.op, e.dtype, e.param, level[id(e)])
+                found.setdefault(key, []).append(e)
+        for calls in found.values():
+            size = lanes[calls[0].dtype]
+            for i in range(0, len(calls), size):
+                group = calls[i : i + size]
+                if len(group) >= 4:
+                    self.groups.update(dict.fromkeys([id(e) for e in group], group))
 
     def _rarely(self, expr: Expr, scope: Scope, varying: bool) -> str:
         """A value whose exceptional lanes are computed only if there are any."""
@@ -906,8 +1058,10 @@ class Emitter:
                 f.line(f"{then}:")
             offset = self._offset(index * len(values))
             for k, value in enumerate(values):
-                assert not self._where(value)[1], f"{buffer}: a vector stored at one place"
-                raw = self._narrow(buffer.dtype, self._value(value), scope, False)
+                name = self._value(value)
+                if self._where(value)[1]:  # the same in all lanes
+                    name = f.op(f"extractelement {self._type(value.dtype, True)} {name}, i32 0")
+                raw = self._narrow(buffer.dtype, name, scope, False)
                 at = self._address(buffer, offset, scope)
                 at = f.op(f"getelementptr {kind}, ptr {at}, i64 {k}", scope)
                 f.line(f"store {kind} {raw}, ptr {at}, align {align}")

@@ -8,6 +8,7 @@ variables simplify divisions away; those that remain are removed by splitting lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,10 @@ class Index:
             return whole
         if rest.constant is not None:
             return whole + rest.offset // divisor
+        coarse = rest._coarser(divisor)
+        if coarse is not None:
+            unit, large, _ = coarse
+            return whole + large // (divisor // unit)
         atom = next(iter(rest.terms))
         if type(atom) is Div and len(rest.terms) == 1 and rest.terms[atom] == 1 and not rest.offset:
             return whole + atom.index // (atom.divisor * divisor)
@@ -150,16 +155,35 @@ class Index:
             return rest
         if rest.constant is not None:
             return Index({}, rest.offset % divisor)
+        coarse = rest._coarser(divisor)
+        if coarse is not None:
+            unit, large, small = coarse
+            return large % (divisor // unit) * unit + small
         return Index({Mod(rest, divisor): 1})
 
     def _split(self, divisor: int) -> tuple[Index, Index]:
-        """`whole` and `rest` with self = divisor * whole + rest."""
+        """`whole` and `rest` with self = divisor * whole + rest; `rest` is not negative if self is
+        not, so that machines may divide it as an unsigned number."""
         whole = {a: c // divisor for a, c in self.terms.items() if c % divisor == 0}
-        rest = {a: c for a, c in self.terms.items() if c % divisor}
-        return (
-            Index(whole, self.offset // divisor),
-            Index(rest, self.offset % divisor),
-        )
+        rest = Index({a: c for a, c in self.terms.items() if c % divisor}, self.offset % divisor)
+        bounds = rest.range()
+        if bounds is None and any([c < 0 for c in rest.terms.values()]):
+            return ZERO, self
+        below = 0 if bounds is None else max(-(bounds[0] // divisor), 0)
+        return Index(whole, self.offset // divisor - below), rest + below * divisor
+
+    def _coarser(self, divisor: int) -> tuple[int, Index, Index] | None:
+        """`unit`, `large` and `small` with self = unit * large + small, where small < unit and the
+        unit, more than 1, divides the divisor: so that small takes no part in the division."""
+        for unit in sorted({math.gcd(c, divisor) for c in self.terms.values()}, reverse=True):
+            if unit == 1:
+                return None
+            large = {a: c // unit for a, c in self.terms.items() if c % unit == 0}
+            small = Index({a: c for a, c in self.terms.items() if c % unit}, self.offset % unit)
+            bounds = small.range()
+            if bounds is not None and 0 <= bounds[0] and bounds[1] < unit:
+                return unit, Index(large, self.offset // unit), small
+        return None
 
     def loops(self) -> set[Loop]:
         """The loop variables it depends on, those inside expressions excepted."""

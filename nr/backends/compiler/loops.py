@@ -43,6 +43,10 @@ class Buffer:
         return self.size * ITEMSIZE[self.dtype]
 
 
+# Stands for the frame of the running program, whose callback long loops look for signals with.
+FRAME = Buffer("frame", "u8", 0)
+
+
 def load(buffer: Buffer, index: Index, guard: Expr | None = None) -> Expr | Complex:
     """An element; zero, and no access, where a guard does not hold."""
     args = () if guard is None else (guard,)
@@ -79,6 +83,26 @@ class Reducer:
 
 
 @dataclass(slots=True, eq=False)
+class Recurrence:
+    """Values that every step of a pass's (one, serial) loop computes from those before it."""
+
+    name: str
+    initial: tuple[Expr, ...]
+    following: tuple[Expr, ...] = ()
+
+    def current(self, k: int = 0) -> Expr:
+        """The value at the beginning of a step."""
+        return node("current", (), self.initial[k].dtype, (self, k))
+
+    def result(self, k: int = 0) -> Expr:
+        """The value after the last step."""
+        return node("acc", (), self.initial[k].dtype, (self, k))
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(slots=True, eq=False)
 class Store:
     """``buffer[index] = value``, where a guard, if there is one, holds."""
 
@@ -95,11 +119,16 @@ class Store:
 
 @dataclass(slots=True, eq=False)
 class Pass:
-    """One pass over the reduced loops. `after` depends on the kept loops only."""
+    """One pass over the reduced loops. `after` depends on the kept loops only.
+
+    A pass ends before the step whose `condition`, if it has one, does not hold.
+    """
 
     reducers: list[Reducer] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     after: list[Store] = field(default_factory=list)
+    recurrences: list[Recurrence] = field(default_factory=list)
+    condition: Expr | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -135,6 +164,11 @@ class Kernel:
         for p in self.passes:
             for reducer in p.reducers:
                 yield from reducer.values
+            for recurrence in p.recurrences:
+                yield from recurrence.initial
+                yield from recurrence.following
+            if p.condition is not None:
+                yield p.condition
             for store in (*p.stores, *p.after):
                 yield from store.exprs()
 
@@ -205,9 +239,8 @@ def kernel_text(kernel: Kernel) -> str:
             result = f"{buffer}[{index}]" + (".im" if part else "")
             if args:
                 result = f"{result} if {args[0]}"
-        elif expr.op in ("acc", "running"):
-            reducer, k = expr.param
-            result = f"{reducer}" + (f".{k}" if len(reducer.values) > 1 else "")
+        elif expr.op in ("acc", "running", "current"):
+            result = f"{expr.param[0]}.{expr.param[1]}"
         elif expr.op == "index":
             result = f"({expr.param})"
         elif expr.op == "convert":
@@ -215,7 +248,7 @@ def kernel_text(kernel: Kernel) -> str:
         else:
             param = f"[{expr.param}]" if expr.param is not None and expr.op != "table" else ""
             result = f"{expr.op}{param}({', '.join(args)})"
-        if uses.get(id(expr), 0) > 1 and expr.op not in ("acc", "running", "index"):
+        if uses.get(id(expr), 0) > 1 and expr.op not in ("acc", "running", "current", "index"):
             name = names[id(expr)] = f"t{len(names)}"
             lines.append(f"{indent}{name}:{expr.dtype} = {result}")
             return name
@@ -240,10 +273,16 @@ def kernel_text(kernel: Kernel) -> str:
         depth += "  "
     for p in kernel.passes:
         inner = depth
-        if p.stores or p.reducers:
+        for r in p.recurrences:
+            lines.append(f"{inner}{r} = {', '.join([text(v, inner) for v in r.initial])}")
+        if p.stores or p.reducers or p.recurrences:
             for loop in kernel.reduced:
                 lines.append(inner + loop_line(loop, " reduce"))
                 inner += "  "
+            if p.condition is not None:
+                lines.append(f"{inner}while {text(p.condition, inner)}")
+            for r in p.recurrences:
+                lines.append(f"{inner}{r} <- {', '.join([text(v, inner) for v in r.following])}")
             for reducer in p.reducers:
                 value = ", ".join([text(v, inner) for v in reducer.values])
                 lines.append(f"{inner}{reducer} <- {value}")
@@ -261,8 +300,9 @@ def validate(kernel: Kernel) -> None:
     assert kernel.vector in loops, f"the vector loop {kernel.vector} is not a loop of the kernel"
     assert len(loops) == len(kernel.kept) + len(kernel.reduced), "a loop occurs twice"
     kept = set(kernel.kept)
-    done: set[int] = set()
+    done: set[Any] = set()
     for p in kernel.passes:
+        done.update([("current", id(r)) for r in p.recurrences])
         for reducer in p.reducers:
             for value, identity in zip(reducer.values, reducer.identity, strict=True):
                 assert value.dtype == identity.dtype, f"{reducer}: {value.dtype}, {identity.dtype}"
@@ -270,7 +310,10 @@ def validate(kernel: Kernel) -> None:
         running = {id(r) for r in p.reducers} if kernel.vector in kept else set()
         for store in p.stores:
             _check_store(store, loops, done, running)
-        done.update([id(r) for r in p.reducers])
+        for r in p.recurrences:
+            _check_values([*r.initial], kept, done)
+            _check_values([*r.following], loops, done)
+        done.update([id(r) for r in (*p.reducers, *p.recurrences)])
         for store in p.after:
             _check_store(store, kept, done)
     for buffer, index in accesses(kernel):
@@ -290,7 +333,7 @@ def _only_guarded(kernel: Kernel, buffer: Buffer, index: Index) -> bool:
 
 
 def _check_store(
-    store: Store, loops: set[Loop], done: set[int], running: Set[int] = frozenset()
+    store: Store, loops: set[Loop], done: set[Any], running: Set[int] = frozenset()
 ) -> None:
     assert store.index.loops() <= loops, f"{store.buffer}[{store.index}] uses an outside loop"
     for part in parts_of(store.value):
@@ -299,12 +342,14 @@ def _check_store(
 
 
 def _check_values(
-    values: list[Expr], loops: set[Loop], done: set[int], running: Set[int] = frozenset()
+    values: list[Expr], loops: set[Loop], done: set[Any], running: Set[int] = frozenset()
 ) -> None:
     for expr in walk(values):
         used: Any = None
         if expr.op == "acc":
             assert id(expr.param[0]) in done, f"{expr.param[0]} is used before it is complete"
+        elif expr.op == "current":
+            assert ("current", id(expr.param[0])) in done, f"{expr.param[0]} does not run yet"
         elif expr.op == "running":
             assert id(expr.param[0]) in running, f"{expr.param[0]} does not run in this pass"
         elif expr.op == "load":

@@ -16,10 +16,13 @@ import numpy as np
 
 from nr.backends.compiler.clusters import Call, Cluster, Graph
 from nr.backends.compiler.emit import Emitted, emit_kernel
-from nr.backends.compiler.expr import compiling
-from nr.backends.compiler.loops import Buffer, Kernel, walk
+from nr.backends.compiler.expr import Expr, compiling
+from nr.backends.compiler.loops import FRAME, Buffer, Kernel, walk
 from nr.backends.compiler.lowering.reduce import dot_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
+from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.recurrence import scan_kernel, while_kernel
+from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, simplify
 from nr.core.array import ArrayImpl
@@ -239,10 +242,10 @@ class Planner:
         """Launches of kernels; of those that have nothing to do, none."""
         result = []
         for kernel in kernels:
-            emitted = emit_kernel(kernel)
+            emitted = emit_kernel(expand(kernel))
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
-            reads = [b for b in emitted.buffers if b not in writes]
+            reads = [b for b in emitted.buffers if b not in writes and b is not FRAME]
             if math.prod([loop.extent for loop in kernel.kept]) == 0:
                 continue
             result.append(Launch(kernel, emitted, reads, writes, _work(kernel), source))
@@ -303,6 +306,12 @@ class Planner:
         operands = [self.buffer_of(graph, a) for a in eqn.invars]
         results = [graph.buffer(v) for v in eqn.outvars]
         consts, initial = operands[:nconsts], operands[nconsts : nconsts + ncarry]
+        kernel = scan_kernel(
+            simplify(jaxpr), consts, initial, operands[nconsts + ncarry :], results, length,
+            p["reverse"], self.target.vector_bytes,
+        )  # fmt: skip
+        if kernel is not None:
+            return list(self.kernels([kernel], eqn.source))
         carries = self.carries(jaxpr.in_avals[nconsts : nconsts + ncarry])
         moved = []
         pieces = []
@@ -333,6 +342,12 @@ class Planner:
         operands = [self.buffer_of(graph, a) for a in eqn.invars]
         cond_consts, body_consts, initial = operands[:nc], operands[nc : nc + nb], operands[nc + nb :]
         results = [graph.buffer(v) for v in eqn.outvars]
+        kernel = while_kernel(
+            simplify(p["cond_jaxpr"]), simplify(p["body_jaxpr"]), cond_consts, body_consts,
+            initial, results, self.target.vector_bytes,
+        )  # fmt: skip
+        if kernel is not None:
+            return list(self.kernels([kernel], eqn.source))
         carries = self.carries(p["body_jaxpr"].out_avals)
         now = [c for c, _ in carries]
         condition = buffer_for("condition", p["cond_jaxpr"].out_avals[0])
@@ -486,10 +501,16 @@ def _regions(steps: list[Any]) -> list[Any]:
     return result
 
 
+def _cost(e: Expr) -> float:
+    if e.op in FUNCTIONS:
+        return 40
+    return 20 if e.op in ("div", "sqrt") else 8 if e.op == "load" else 2
+
+
 def _work(kernel: Kernel) -> float:
     """Estimated nanoseconds of one thread."""
     points = math.prod([loop.extent for loop in (*kernel.kept, *kernel.reduced)])
     nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "index", "acc")]
-    cost = sum([20 if e.op in ("div", "sqrt") else 8 if e.op == "load" else 2 for e in nodes])
+    cost = sum([_cost(e) for e in nodes])
     return points * cost * 0.02 + 50
 

@@ -30,6 +30,8 @@ from nr.backends.compiler.loops import (
     walk,
 )
 from nr.backends.compiler.lowering.rules import in_range
+from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.rewrite import Rewriter
 
 # A value is worth storing between passes from this many operations on.
 _WORTH_KEEPING = 10
@@ -82,63 +84,12 @@ class _Draft:
 
     def substitute(self, loops: list[Loop], replaced: dict[Loop, Index]) -> _Draft:
         """The draft over other loops."""
-        rewrite = _Rewriter(replaced)
+        rewrite = Rewriter(replaced)
         reducers = [rewrite.reducer(r) for r in self.reducers]
         return _Draft(
             loops, reducers, [rewrite.store(s) for s in self.stores],
             [rewrite.store(s) for s in self.after],
         )  # fmt: skip
-
-
-class _Rewriter:
-    """Rebuilds expressions with loop variables, or whole expressions, replaced."""
-
-    def __init__(self, loops: dict[Loop, Index], exprs: dict[int, Expr] | None = None) -> None:
-        self.loops = loops
-        self.done: dict[int, Expr] = dict(exprs or {})
-        self.keep: list[Expr] = []
-        self.reducers: dict[int, Reducer] = {}
-
-    def expr(self, root: Expr) -> Expr:
-        for e in walk([root]):
-            if id(e) not in self.done:
-                self.keep.append(e)
-                self.done[id(e)] = self._one(e)
-        return self.done[id(root)]
-
-    def _one(self, e: Expr) -> Expr:
-        args = tuple([self.done[id(a)] for a in e.args])
-        if e.op == "load":
-            buffer, index, part = e.param
-            return node("load", args, e.dtype, (buffer, self.index(index), part))
-        if e.op == "index":
-            index = self.index(e.param)
-            if index.constant is not None:
-                return const(index.constant, e.dtype)
-            return node("index", (), e.dtype, index)
-        if e.op == "acc":
-            reducer, k = e.param
-            return node("acc", (), e.dtype, (self.reducers.get(id(reducer), reducer), k))
-        if all([a is b for a, b in zip(args, e.args, strict=True)]):
-            return e
-        return node(e.op, args, e.dtype, e.param)
-
-    def index(self, index: Index) -> Index:
-        return index.substitute(self.loops, lambda e: self.done.get(id(e)) or self.expr(e))
-
-    def value(self, value: Expr | Complex) -> Expr | Complex:
-        if type(value) is Complex:
-            return Complex(self.expr(value.re), self.expr(value.im))
-        return self.expr(value)
-
-    def reducer(self, reducer: Reducer) -> Reducer:
-        values = tuple([self.expr(v) for v in reducer.values])
-        new = Reducer(reducer.name, values, reducer.identity, reducer.combine)
-        self.reducers[id(reducer)] = new
-        return new
-
-    def store(self, store: Store) -> Store:
-        return Store(store.buffer, self.index(store.index), self.value(store.value))
 
 
 # ------------------------------------------------------------------------------ loops
@@ -332,7 +283,8 @@ def _lane_bytes(kernel: Kernel) -> int:
 
 def _width(kernel: Kernel, vector_bytes: int) -> int:
     """Lanes: several registers' worth where the body is short, so that latencies overlap."""
-    count = len([e for e in walk(list(kernel.roots())) if e.op not in ("const", "load", "index", "acc")])
+    nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "load", "index", "acc")]
+    count = sum([12 if e.op in FUNCTIONS else 1 for e in nodes])
     lanes = vector_bytes // max(_lane_bytes(kernel), 1 if count < 10 else 2)
     lanes *= 4 if count <= 12 else 2 if count <= 60 else 1
     lanes = min(lanes, 64)
@@ -402,7 +354,7 @@ def _read_elsewhere(e: Expr, later: list[Expr], common: set[int]) -> bool:
 
 
 def _replace_after(kernel: Kernel, k: int, replaced: dict[int, Expr]) -> None:
-    rewrite = _Rewriter({}, replaced)
+    rewrite = Rewriter({}, replaced)
     for q in kernel.passes[: k + 1]:
         for reducer in q.reducers:
             rewrite.reducers[id(reducer)] = reducer
@@ -418,7 +370,7 @@ def _replace_after(kernel: Kernel, k: int, replaced: dict[int, Expr]) -> None:
 def _costs(order: list[Expr]) -> dict[int, float]:
     cost: dict[int, float] = {}
     for e in order:
-        own = 0 if e.op in ("const", "load", "index", "acc") else _COSTLY.get(e.op, 1)
+        own = 0 if e.op in ("const", "load", "index", "acc") else _COSTLY.get(e.op, 12 if e.op in FUNCTIONS else 1)
         cost[id(e)] = own + sum([cost.get(id(o), 0) for o in operands_of(e)])
     return cost
 
@@ -454,7 +406,7 @@ def _split_reduction(draft: _Draft) -> list[_Draft]:
         reducer = Reducer(old.name, tuple(values), old.identity, old.combine)
         reducers.append(reducer)
         results[id(old)] = reducer
-    rewrite = _Rewriter({a: index_of(b) for a, b in zip(kept, outer, strict=True)})
+    rewrite = Rewriter({a: index_of(b) for a, b in zip(kept, outer, strict=True)})
     rewrite.reducers = results
     after = [rewrite.store(s) for s in draft.after]
     first.after = first.after[len(draft.after) :]

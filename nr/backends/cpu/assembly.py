@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.emit import scratch_bytes
-from nr.backends.compiler.loops import Buffer
+from nr.backends.compiler.loops import FRAME, Buffer
 from nr.backends.compiler.plan import (
     Block,
     Branch,
@@ -95,6 +95,8 @@ class Assembler:
         self._times = 1
         for buffer in (*plan.inputs, *plan.outputs):
             self.places[buffer] = Place(self._slot())
+        self.frame_slot = self._slot()
+        self.places[FRAME] = Place(self.frame_slot)
         self.constants = []
         for buffer, value in plan.constants:
             place = self.places[buffer] = Place(self._slot())
@@ -159,7 +161,7 @@ class Assembler:
         for step in region.steps:
             for buffer in step.writes:
                 self.place(buffer)
-        total = sum([step.work for step in region.steps])
+        total = min(sum([step.work for step in region.steps]), 1e12)
         stages: list[Any] = []
         first = words = 0
         for step in region.steps:

@@ -72,6 +72,7 @@ class _Frame:
         self.words[vm.ROOM] = self.address + 8 * slots
         self.words[vm.BUDGET] = vm.BUDGET_NS
         self.words[vm.CALLBACK] = program.callback_address
+        self.words[vm.FIRST_SLOT + assembler.frame_slot] = self.address
         for slot, array in program.constants:
             self.words[vm.FIRST_SLOT + slot] = array.ctypes.data
         self.error: BaseException | None = None
@@ -191,6 +192,7 @@ class CompiledProgram:
         if status:
             error, frame.error = frame.error, None
             frame.words[vm.BUDGET] = vm.BUDGET_NS
+            frame.words[vm.STOPPED] = 0
             if frame.arena is not None:
                 self._release(frame)
             self.frames.append(frame)
@@ -211,6 +213,7 @@ class CompiledProgram:
             return 0
         except BaseException as error:  # noqa: BLE001  native code is between here and the caller
             frame.error = error
+            frame.words[vm.STOPPED] = 1  # for kernels that cannot return a status
             return 1
 
     def _call_table(self, number: int, frame: _Frame) -> None:

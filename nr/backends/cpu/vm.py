@@ -18,7 +18,7 @@ import numpy as np
 from nr.backends.cpu import llvm, pool
 
 # The words at the head of a frame; the slots follow.
-POOL, SCRATCH, SCRATCH_STRIDE, CALLBACK, BUDGET, ROOM, FIRST_SLOT = 0, 1, 2, 3, 4, 5, 6
+POOL, SCRATCH, SCRATCH_STRIDE, CALLBACK, BUDGET, ROOM, STOPPED, FIRST_SLOT = range(8)
 
 # Instructions: [operation, words ...].
 END, REGION, CALLBACK_OP, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK = range(12)
@@ -148,7 +148,7 @@ taken:
   br label %take
 
 fetch:
-  %pc = phi i64 [ 0, %take ], [ %pc.region, %region.end ], [ %pc.callback, %callback ],
+  %pc = phi i64 [ 0, %take ], [ %pc.region, %region.well ], [ %pc.callback, %callback ],
     [ %jump.to, %jump ], [ %unless.pc, %unless ], [ %switch.pc, %switch ], [ %count.pc, %count ],
     [ %pc.add, %add ], [ %pc.set, %set ], [ %pc.swap, %swap ], [ %pc.copy, %copy ],
     [ %back.to, %back ], [ %poll.to, %poll ]
@@ -238,6 +238,11 @@ region.all:
   call void @nr_parallel(ptr %pool, ptr @task, ptr %context, i64 %region.tasks)
   br label %region.end
 region.end:
+  %stopped.at = getelementptr i64, ptr %frame, i64 {STOPPED}
+  %stopped = load i64, ptr %stopped.at
+  %going = icmp eq i64 %stopped, 0
+  br i1 %going, label %region.well, label %stop
+region.well:
   %tired = icmp slt i64 %budget.less, 0
   br i1 %tired, label %poll, label %fetch
 
@@ -251,7 +256,7 @@ callback:
   %well = icmp eq i64 %status, 0
   br i1 %well, label %fetch, label %stop
 stop:
-  %why = phi i64 [ %status, %callback ], [ %poll.status, %poll ]
+  %why = phi i64 [ %status, %callback ], [ %poll.status, %poll ], [ %stopped, %region.end ]
   ret i64 %why
 
 ; [JUMP, to]
@@ -268,7 +273,7 @@ back:
   %spent = icmp slt i64 %back.less, 0
   br i1 %spent, label %poll, label %fetch
 poll:
-  %poll.to = phi i64 [ %back.to, %back ], [ %pc.region, %region.end ]
+  %poll.to = phi i64 [ %back.to, %back ], [ %pc.region, %region.well ]
   store i64 {BUDGET_NS}, ptr %budget.at
   %poll.at = getelementptr i64, ptr %frame, i64 {CALLBACK}
   %poll.fn = load ptr, ptr %poll.at

@@ -42,6 +42,19 @@ def _either(name: str, real: Callable | None) -> Callable:
     return function
 
 
+def _named(name: str) -> Callable | None:
+    """A function that stays one operation until the kernel is emitted."""
+    if name not in FUNCTIONS:
+        return None
+
+    def function(*values: Expr, **params: Any) -> Expr:
+        if values[0].dtype not in FLOATS:  # e.g. integer powers
+            return FUNCTIONS[name](*values, **params)
+        return e.node(name, values, values[0].dtype, tuple(sorted(params.items())) or None)
+
+    return function
+
+
 def _scalars(name: str, real: Callable | None, *, cost: float = 1.0) -> None:
     def supports(eqn: Any) -> bool:
         return name in COMPLEX_FUNCTIONS if is_complex(eqn) else real is not None
@@ -171,7 +184,7 @@ def _register_all() -> None:
 
     for name in known:
         if name not in ELEMENT:
-            _scalars(name, FUNCTIONS.get(name), cost=_COSTS.get(name, 15))
+            _scalars(name, _named(name), cost=_COSTS.get(name, 15))
 
 
 _register_all()

@@ -8,6 +8,7 @@ from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.math import (
     error,
     exponential,
+    gamma,
     hyperbolic,
     inverse_trigonometric,
     logarithm,
@@ -43,4 +44,6 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "erf": error.erf,
     "erfc": error.erfc,
     "erf_inv": error.erf_inv,
+    "lgamma": gamma.lgamma,
+    "digamma": gamma.digamma,
 }

@@ -90,8 +90,10 @@ def atan2(y: Expr, x: Expr) -> Expr:
         'f64'
     """
     n, d = unary("abs", y), unary("abs", x)
-    if x.dtype == "f64":  # their sum must not overflow
-        factor = select((n > 2.0**1000) | (d > 2.0**1000), const(2.0**-60, "f64"), 1.0)
+    if x.dtype == "f64":  # their sum must not overflow, nor the smaller angles lose bits
+        larger = select(n > d, n, d)
+        small = select(larger < 2.0**-900, const(2.0**100, "f64"), 1.0)
+        factor = select(larger > 2.0**1000, 2.0**-60, small)
         n, d = n * factor, d * factor
     # Both zero or both infinite: as (1, 0) or (1, 1).
     same = eq(n, d) & (eq(n, 0.0) | eq(n, math.inf))

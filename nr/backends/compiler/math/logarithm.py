@@ -48,8 +48,8 @@ def exponent_of(x: Expr) -> tuple[Expr, Expr]:
     return bits >> f.fraction, (bits & ((1 << f.fraction) - 1)) + start
 
 
-def _outside(x: Expr, high: float) -> Expr:
-    """Whether x is not a normal number between 0 and `high`, by one unsigned comparison."""
+def not_normal(x: Expr, high: float = math.inf) -> Expr:
+    """Whether x is not a positive normal number below `high`, by one unsigned comparison."""
     unsigned = _UNSIGNED[x.dtype]
     f = FORMATS[x.dtype]
     first = 1 << f.fraction  # the smallest normal number
@@ -94,7 +94,7 @@ def log(x: Expr) -> Expr:
         select(x < math.inf, subnormal, x),
         select(eq(x, 0.0), -math.inf, const(math.nan, x.dtype)),
     )
-    return node("rarely", (_outside(x, math.inf), special, _log_normal(x)), x.dtype)
+    return node("rarely", (not_normal(x), special, _log_normal(x)), x.dtype)
 
 
 def log1p(x: Expr) -> Expr:
@@ -115,4 +115,4 @@ def log1p(x: Expr) -> Expr:
         select(x < math.inf, _log_normal(x), x),
         select(eq(x, -1.0), -math.inf, const(math.nan, x.dtype)),
     )
-    return copysign(node("rarely", (_outside(u, high), special, usual), x.dtype), x)
+    return copysign(node("rarely", (not_normal(u, high), special, usual), x.dtype), x)

@@ -1,0 +1,107 @@
+"""Rebuilding expressions: with other loop variables, and with functions written out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nr.backends.compiler.expr import Complex, Expr, const, node
+from nr.backends.compiler.index import Index, Loop
+from nr.backends.compiler.loops import Kernel, Pass, Recurrence, Reducer, Store, walk
+from nr.backends.compiler.math import FUNCTIONS
+
+
+class Rewriter:
+    """Rebuilds expressions with loop variables, or whole expressions, replaced."""
+
+    def __init__(self, loops: dict[Loop, Index], exprs: dict[int, Expr] | None = None) -> None:
+        self.loops = loops
+        self.done: dict[int, Expr] = dict(exprs or {})
+        self.keep: list[Expr] = []
+        self.reducers: dict[int, Any] = {}
+
+    def expr(self, root: Expr) -> Expr:
+        for e in walk([root]):
+            if id(e) not in self.done:
+                self.keep.append(e)
+                self.done[id(e)] = self._one(e)
+        return self.done[id(root)]
+
+    def _one(self, e: Expr) -> Expr:
+        args = tuple([self.done[id(a)] for a in e.args])
+        if e.op == "load":
+            buffer, index, part = e.param
+            return node("load", args, e.dtype, (buffer, self.index(index), part))
+        if e.op == "index":
+            index = self.index(e.param)
+            if index.constant is not None:
+                return const(index.constant, e.dtype)
+            return node("index", (), e.dtype, index)
+        if e.op in ("acc", "running", "current"):
+            reducer, k = e.param
+            return node(e.op, (), e.dtype, (self.reducers.get(id(reducer), reducer), k))
+        if all([a is b for a, b in zip(args, e.args, strict=True)]):
+            return e
+        return node(e.op, args, e.dtype, e.param)
+
+    def index(self, index: Index) -> Index:
+        return index.substitute(self.loops, lambda e: self.done.get(id(e)) or self.expr(e))
+
+    def value(self, value: Expr | Complex) -> Expr | Complex:
+        if type(value) is Complex:
+            return Complex(self.expr(value.re), self.expr(value.im))
+        return self.expr(value)
+
+    def reducer(self, reducer: Reducer) -> Reducer:
+        values = tuple([self.expr(v) for v in reducer.values])
+        new = Reducer(reducer.name, values, reducer.identity, reducer.combine)
+        self.reducers[id(reducer)] = new
+        return new
+
+    def recurrence(self, recurrence: Recurrence) -> Recurrence:
+        """With its initial values rebuilt; the following ones may refer to the new one."""
+        initial = tuple([self.expr(v) for v in recurrence.initial])
+        new = Recurrence(recurrence.name, initial)
+        self.reducers[id(recurrence)] = new
+        return new
+
+    def store(self, store: Store) -> Store:
+        guard = None if store.guard is None else self.expr(store.guard)
+        return Store(store.buffer, self.index(store.index), self.value(store.value), guard)
+
+
+class _Expander(Rewriter):
+    """Replaces functions, such as `exp`, by the arithmetic they are made of."""
+
+    def _one(self, e: Expr) -> Expr:
+        function = FUNCTIONS.get(e.op)
+        if function is None:
+            return super()._one(e)
+        args = [self.done[id(a)] for a in e.args]
+        return function(*args, **dict(e.param or ()))
+
+
+def expand(kernel: Kernel) -> Kernel:
+    """A kernel without functions: what is emitted. In scalar kernels they remain calls."""
+    if kernel.width == 1 or not any([e.op in FUNCTIONS for e in walk(list(kernel.roots()))]):
+        return kernel
+    rewrite = _Expander({})
+    passes = []
+    for p in kernel.passes:
+        recurrences = [rewrite.recurrence(r) for r in p.recurrences]
+        condition = None if p.condition is None else rewrite.expr(p.condition)
+        reducers = [rewrite.reducer(r) for r in p.reducers]
+        for old, new in zip(p.recurrences, recurrences, strict=True):
+            new.following = tuple([rewrite.expr(v) for v in old.following])
+        passes.append(
+            Pass(
+                reducers,
+                [rewrite.store(s) for s in p.stores],
+                [rewrite.store(s) for s in p.after],
+                recurrences,
+                condition,
+            )
+        )
+    return Kernel(
+        kernel.kept, kernel.reduced, kernel.vector, passes, kernel.tasks, kernel.width,
+        kernel.scratch,
+    )  # fmt: skip

@@ -1,0 +1,155 @@
+"""Without this, primitives that are kernels of their own could be wrong at the edges of shapes,
+indices and dtypes, or run in Python unnoticed."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import nr
+import nr.numpy as jnp
+from nr import lax
+from nr.backends.compiler.plan import runs_in_table
+from nr.backends.compiler.simplify import simplify
+from nr.lax import ScatterDimensionNumbers
+
+# Both sides add a few dozen terms in another order, or round products differently.
+ROUNDING = {"float32": 2e-6, "float64": 1e-14, "complex64": 2e-6, "bfloat16": 8e-3, "float16": 1e-3}
+
+
+def check(function, *arrays, exact=False):
+    """Natively compiled, jit gives what eager evaluation gives."""
+    arrays = [jnp.asarray(a) for a in arrays]
+    jaxpr = simplify(nr.make_jaxpr(function)(*arrays))
+    in_table = [str(q.primitive.name) for q in jaxpr.eqns if runs_in_table(q)]
+    assert not in_table, f"in the table: {in_table}"
+    eager, jitted = function(*arrays), nr.jit(function)(*arrays)
+    assert (eager.shape, eager.dtype) == (jitted.shape, jitted.dtype)
+    a, b = np.asarray(jitted), np.asarray(eager)
+    tol = 0.0 if exact else ROUNDING.get(b.dtype.name, 0.0)
+    if b.dtype.name == "bfloat16":
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    np.testing.assert_allclose(a, b, rtol=tol, atol=tol)
+
+
+def some(shape, dtype="float32", seed=0):
+    rng = np.random.default_rng(seed)
+    if dtype == "bfloat16":
+        return rng.normal(size=shape).astype(np.float32).astype(ml_dtypes.bfloat16)
+    if np.dtype(dtype).kind in "iu":
+        return rng.integers(0, 7, shape).astype(dtype)
+    if np.dtype(dtype).kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    x = rng.normal(size=shape)
+    return (x + 1j * rng.normal(size=shape) if np.dtype(dtype).kind == "c" else x).astype(dtype)
+
+
+# ------------------------------------------------------------------------------ scatter
+SCATTERS = {
+    "scatter": lax.scatter,
+    "add": lax.scatter_add,
+    "mul": lax.scatter_mul,
+    "min": lax.scatter_min,
+    "max": lax.scatter_max,
+}
+# dimension numbers, and shapes of operand, indices and updates
+LAYOUTS = {
+    "rows": (((1,), (0,), (0,)), (7, 37), (12, 1), (12, 37)),
+    "columns": (((0,), (1,), (1,)), (5, 9), (6, 1), (5, 6)),
+    "elements": (((), (0, 1), (0, 1)), (5, 9), (30, 2), (30,)),
+    "rank 1": (((), (0,), (0,)), (11,), (40, 1), (40,)),
+    "windows that overlap": (((1, 2), (), (0, 1)), (9, 21), (5, 2), (5, 3, 17)),
+    "window in the middle": (((0, 2), (1,), (1,)), (3, 4, 19), (6, 1), (3, 6, 19)),
+    "batch": (((), (1,), (1,), (0,), (0,)), (6, 5), (6, 4, 1), (6, 4)),
+    "batch behind": (((), (0,), (0,), (1,), (1,)), (6, 35), (4, 35, 1), (4, 35)),
+    "few": (((), (1,), (1,), (0,), (0,)), (6, 5), (6, 1), (6,)),
+    "one window": (((0, 1), (), (0, 1)), (9, 21), (2,), (3, 17)),
+    "one row": (((0,), (0,), (0,)), (4, 33), (1,), (33,)),
+    "indices of rank 3": (((2,), (0,), (0,)), (8, 50), (3, 4, 1), (3, 4, 50)),
+    "scalar": (((), (), ()), (), (0,), ()),
+    "no updates": (((1,), (0,), (0,)), (7, 4), (0, 1), (0, 4)),
+    "empty operand": (((1,), (0,), (0,)), (7, 0), (3, 1), (3, 0)),
+}
+
+
+@pytest.mark.parametrize("mode", ["clip", "drop"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", SCATTERS)
+def test_scatter(name, layout, mode):
+    dims, shape, places, updates = LAYOUTS[layout]
+    indices = np.random.default_rng(3).integers(-3, 12, places).astype(np.int32)
+    check(
+        lambda x, i, u: SCATTERS[name](x, i, u, ScatterDimensionNumbers(*dims), mode=mode),
+        some(shape), indices, some(updates, seed=1),
+        exact=name not in ("add", "mul"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["rows", "elements", "few"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "complex64", "int8", "uint16"])
+@pytest.mark.parametrize("name", ["scatter", "add", "mul", "max"])
+def test_scatter_dtypes(name, dtype, layout):
+    if name == "max" and dtype == "complex64":
+        pytest.skip("complex numbers are not ordered")
+    dims, shape, places, updates = LAYOUTS[layout]
+    indices = np.random.default_rng(3).integers(0, 3, places)
+    check(
+        lambda x, i, u: SCATTERS[name](x, i, u, ScatterDimensionNumbers(*dims)),
+        some(shape, dtype), indices, some(updates, dtype, seed=1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64"])
+@pytest.mark.parametrize("mode", ["clip", "drop"])
+def test_scatter_index_dtypes(mode, dtype):
+    info = np.iinfo(dtype)
+    indices = np.array([[0], [3], [info.max], [info.min], [2]], dtype)
+    dims = ScatterDimensionNumbers((1,), (0,), (0,))
+    check(
+        lambda x, i, u: lax.scatter_add(x, i, u, dims, mode=mode),
+        some((4, 8)), indices, some((5, 8), seed=1),
+    )  # fmt: skip
+
+
+def test_sums_of_16_bit_floats_are_rounded_once():
+    dims = ScatterDimensionNumbers((), (0,), (0,))
+    updates = jnp.full((1000,), 0.01, jnp.bfloat16)
+    add = nr.jit(lambda x, i, u: lax.scatter_add(x, i, u, dims))
+    total = add(jnp.zeros(1, jnp.bfloat16), jnp.zeros((1000, 1), jnp.int32), updates)
+    assert abs(float(total[0]) - 10.0) < 0.05  # adding bfloat16 stops at 4
+
+
+def test_the_last_update_stays():
+    dims = ScatterDimensionNumbers((), (0,), (0,))
+    put = nr.jit(lambda x, i, u: lax.scatter(x, i, u, dims))
+    indices = np.random.default_rng(0).integers(0, 50, (1000, 1))
+    expected = np.zeros(50, np.float32)
+    for k, i in enumerate(indices[:, 0]):
+        expected[i] = k
+    got = put(jnp.zeros(50), jnp.asarray(indices), jnp.arange(1000, dtype=jnp.float32))
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, i: (jnp.take(x, i, axis=0) ** 2).sum(),
+        lambda x, i: (x[i] * 2.0).sum(),
+        lambda x, i: (x[:, i] ** 2).sum(),
+        lambda x, i: (x[jnp.arange(9), i] ** 2).sum(),
+        lambda x, i: (jnp.take_along_axis(x, i[:, None], axis=1) ** 2).sum(),
+        lambda x, i: (jnp.take_along_axis(x, i[None, :], axis=0) ** 2).sum(),
+        lambda x, i: (x[i[0]] ** 2).sum() + (x[i[1], i[2]] ** 3),
+    ],
+    ids=["take", "rows", "columns", "labels", "along 1", "along 0", "scalars"],
+)
+def test_gradients_of_indexing(function):
+    x, i = some((9, 9)), np.array([1, 8, 8, 0, -1, 3, 3, 3, 2], np.int32)
+    check(nr.grad(function), x, i)
+    check(lambda x, i: nr.vmap(nr.grad(function), (0, None))(x, i), np.stack([x, x + 1]), i)
+
+
+def test_scatter_in_a_loop():
+    def body(k, x):
+        return x.at[k * 2 % 5].add(x[k]).at[jnp.array([1, 1, 3])].mul(0.5)
+
+    check(lambda x: lax.fori_loop(0, 7, body, x), some((8, 5)))

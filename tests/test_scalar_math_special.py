@@ -1,0 +1,165 @@
+"""Without these, erf, erfc, erf_inv, lgamma and digamma could be compiled into wrong digits."""
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+
+from nr.backends.compiler.expr import compiling, node
+from nr.backends.compiler.math.error import erf, erf_inv, erfc
+from nr.backends.compiler.math.gamma import digamma, lgamma
+from tests import expr_interpreter, native_kernels
+
+DTYPES = {"f32": np.float32, "f64": np.float64}
+EXACT = {
+    erf: mp.erf,
+    erfc: mp.erfc,
+    erf_inv: mp.erfinv,
+    lgamma: lambda x: mp.log(abs(mp.gamma(x))),
+    digamma: mp.digamma,
+}
+BITS = 200  # of the exact values
+
+
+def interpreted(function, x):
+    with compiling():
+        leaf = node("register", (), {v: k for k, v in DTYPES.items()}[x.dtype.type], "x")
+        return expr_interpreter.evaluate(function(leaf), {leaf: x})
+
+
+def exact(function, x):
+    """Rounded to more digits than those of x, as a longdouble of float64 and float64 of float32."""
+    wide = np.longdouble if x.dtype == np.float64 else np.float64
+    with mp.workprec(BITS):
+        values = [EXACT[function](mpf(v)) for v in x.tolist()]
+        if wide is np.float64:
+            return np.array([float(v) for v in values])
+        high = [float(v) for v in values]
+        low = [float(v - h) for v, h in zip(values, high)]
+    return np.array(high, wide) + np.array(low, wide)
+
+
+def ulps(got, expected):
+    """The error in units in the last place of the type of `got`."""
+    rounded = np.abs(expected).astype(got.dtype)
+    return np.abs(got - expected) / np.spacing(rounded).astype(expected.dtype)
+
+
+def sample(dtype, *intervals, n=60):
+    """Evenly spaced in the logarithm in each interval."""
+    rng = np.random.default_rng(0)
+    parts = [np.exp(rng.uniform(np.log(a), np.log(b), n)) for a, b in intervals]
+    return np.concatenate(parts).astype(DTYPES[dtype])
+
+
+# What to try: intervals of |x|, and the largest error in ulp that the docstrings promise.
+ERF = ((1e-30, 0.1), (0.1, 1), (1, 3), (3, 7))
+ACCURACY = {
+    "erf": (erf, ERF, {"f32": 2.3, "f64": 3.9}),
+    "erfc": (erfc, (*ERF, (2, 9.1)), {"f32": 3.5, "f64": 3.5}),
+    "erf_inv": (
+        erf_inv, ((1e-30, 0.1), (0.1, 0.9), (0.9, 0.999), (0.999, 0.99999)),
+        {"f32": 2.5, "f64": 2.5},
+    ),
+    "lgamma": (
+        lgamma, ((1e-30, 0.5), (0.5, 0.99), (0.99, 1.01), (1.01, 1.99), (1.99, 2.01), (2.01, 3),
+                 (3, 4), (4, 10), (10, 1e30)),
+        {"f32": 3.3, "f64": 3.3},
+    ),
+    "digamma": (
+        digamma, ((1e-30, 0.5), (0.5, 1.46), (1.46, 1.463), (1.463, 3), (3, 4), (4, 10), (10, 1e5)),
+        {"f32": 3.3, "f64": 3.3},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("evaluate", [interpreted, native_kernels.evaluate])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACCURACY)
+def test_accuracy(name, dtype, evaluate):
+    function, intervals, bounds = ACCURACY[name]
+    x = sample(dtype, *intervals)
+    if name in ("erf", "erfc", "erf_inv"):
+        x = np.concatenate([x, -x[::5]])
+    error = ulps(evaluate(function, x), exact(function, x))
+    assert error.max() <= bounds[dtype], f"{name}: {error.max()} ulp at {x[error.argmax()]!r}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "function, low, bound",
+    [(lgamma, -0.5, 3.3), (lgamma, -8, None), (digamma, -0.5, None), (digamma, -8, None)],
+)
+def test_negative_arguments(function, low, bound, dtype):
+    """Relative to ulp where nothing cancels; else to epsilon times the larger of the two terms."""
+    x = np.random.default_rng(0).uniform(low, -1e-3, 200).astype(DTYPES[dtype])
+    expected = exact(function, x)
+    got = interpreted(function, x)
+    if bound is not None:
+        assert ulps(got, expected).max() <= bound
+        return
+    size = np.maximum(np.maximum(np.abs(expected), np.abs(exact(function, -x))), 1)
+    factor = 3 if function is lgamma else 8
+    assert np.max(np.abs(got - expected) / size) <= factor * np.finfo(x.dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_far_tail_of_erfc(dtype):
+    """Through the subnormal numbers, down to zero."""
+    x = np.linspace(*{"f32": (8.5, 10.3), "f64": (24, 27.5)}[dtype], 150).astype(DTYPES[dtype])
+    got, expected = interpreted(erfc, x), exact(erfc, x)
+    assert ulps(got, expected).max() <= 3.5
+    assert got[-1] == 0 and np.sum((got > 0) & (got < np.finfo(x.dtype).tiny)) > 10
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_ends_of_erf_inv(dtype):
+    """The last numbers below 1, whose results are the largest."""
+    epsilon = np.finfo(DTYPES[dtype]).eps
+    x = (1 - epsilon / 2 * np.array([1, 2, 3, 10, 100, 1000])).astype(DTYPES[dtype])
+    assert ulps(interpreted(erf_inv, x), exact(erf_inv, x)).max() <= 2.5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_erf_stays_within_one(dtype):
+    x = np.linspace(2, 7, 20000).astype(DTYPES[dtype])
+    assert interpreted(erf, x).max() == 1
+    assert native_kernels.evaluate(erf, x).max() == 1
+
+
+INF, NAN = np.inf, np.nan
+SPECIAL = {
+    "erf": (erf, [(0.0, 0.0), (-0.0, -0.0), (INF, 1), (-INF, -1)]),
+    "erfc": (erfc, [(0.0, 1), (-0.0, 1), (INF, 0.0), (-INF, 2), (30, 0.0), (-30, 2)]),
+    "erf_inv": (
+        erf_inv, [(0.0, 0.0), (-0.0, -0.0), (1, INF), (-1, -INF), (1.5, NAN), (-INF, NAN)],
+    ),
+    "lgamma": (
+        lgamma, [(0.0, INF), (-0.0, INF), (1, 0.0), (2, 0.0), (-1, INF), (-2, INF), (-1e30, INF),
+                 (INF, INF), (-INF, INF)],
+    ),
+    "digamma": (
+        digamma, [(0.0, NAN), (-0.0, NAN), (-1, NAN), (-2, NAN), (-1e30, NAN), (INF, INF),
+                  (-INF, NAN)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("evaluate", [interpreted, native_kernels.evaluate])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values(name, dtype, evaluate):
+    function, cases = SPECIAL[name]
+    x, expected = np.array([*cases, (NAN, NAN)], DTYPES[dtype]).T
+    got = evaluate(function, x)
+    np.testing.assert_array_equal(got, expected)
+    numbers = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(got)[numbers], np.signbit(expected)[numbers])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_arguments(dtype):
+    x = np.array([1, -7, 1000], DTYPES[dtype]) * np.finfo(DTYPES[dtype]).smallest_subnormal
+    assert ulps(interpreted(erf, x), exact(erf, x)).max() <= 1
+    assert ulps(interpreted(erf_inv, x), exact(erf_inv, x)).max() <= 1
+    assert ulps(interpreted(lgamma, x), exact(lgamma, x)).max() <= 1
+    np.testing.assert_array_equal(interpreted(digamma, x), [-INF, INF, -INF])
