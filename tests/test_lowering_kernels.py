@@ -153,3 +153,52 @@ def test_scatter_in_a_loop():
         return x.at[k * 2 % 5].add(x[k]).at[jnp.array([1, 1, 3])].mul(0.5)
 
     check(lambda x: lax.fori_loop(0, 7, body, x), some((8, 5)))
+
+
+# ------------------------------------------------------------------------------ cumulative
+CUMULATIVE = {
+    "sum": lax.cumsum,
+    "prod": lax.cumprod,
+    "max": lax.cummax,
+    "min": lax.cummin,
+    "logsumexp": lax.cumlogsumexp,
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((1,), 0), ((13,), 0), ((3, 1), 1), ((9, 21), 0), ((9, 21), 1), ((2, 5, 7), 1),
+        ((3, 5, 2), 1), ((3, 5, 130), 1), ((0, 4), 0), ((0, 4), 1), ((4, 0), 1), ((4, 0), 0),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", CUMULATIVE)
+def test_cumulative(name, shape, axis, reverse):
+    check(lambda x: CUMULATIVE[name](x, axis, reverse), some(shape))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", [(1 << 13,), (10_007,), (3, 9_001), (9_001, 2)])
+@pytest.mark.parametrize("name", ["sum", "max", "logsumexp"])
+def test_long_cumulative(name, shape, reverse):
+    axis = int(np.argmax(shape))
+    x = np.round(some(shape, "float64") * 100)  # whole numbers: sums are exact in any order
+    check(lambda x: CUMULATIVE[name](x, axis, reverse), x / 100 if name == "logsumexp" else x)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "complex64", "int8", "uint64"])
+@pytest.mark.parametrize("name", ["sum", "prod", "max"])
+def test_cumulative_dtypes(name, dtype):
+    if name == "max" and dtype == "complex64":
+        pytest.skip("complex numbers are not ordered")
+    for axis in (0, 1):
+        check(lambda x, axis=axis: CUMULATIVE[name](x, axis), some((17, 19), dtype))
+
+
+def test_cumulative_of_what_is_not_finite():
+    inf, nan = np.inf, np.nan
+    rows = [[-inf, -inf, 1, 2], [1, inf, 2, inf], [1, nan, 2, inf], [-inf, inf, -inf, nan]]
+    for name in ("max", "min", "logsumexp"):
+        for axis in (0, 1):
+            check(lambda x, f=CUMULATIVE[name], axis=axis: f(x, axis), np.array(rows, np.float32))

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nr.backends.compiler.expr import Complex, Expr
-from nr.backends.compiler.index import Index, Loop, flatten, index_of, unflatten
+from nr.backends.compiler.expr import Complex, Expr, const
+from nr.backends.compiler.index import Index, Loop, flatten, index_of, strides_of, unflatten
 from nr.backends.compiler.loops import Buffer, Reducer, load
 from nr.backends.compiler.lowering.rules import (
     ELEMENT,
@@ -28,6 +28,7 @@ from nr.backends.compiler.lowering.rules import (
     constant,
     storage,
 )
+from nr.backends.compiler.matmul import Layout, is_product, layout
 from nr.core.array import ArrayImpl
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 
@@ -114,6 +115,7 @@ class Graph:
         self.anchors: set[Var] = set()
         self.needed: set[Var] = set()
         self.home: dict[Var, Cluster | Call] = {}
+        self.products: dict[int, Any] = {}
         self.before: dict[Cluster | Call, set] = {}
         self.units: list[Cluster | Call] = []
         self._find_aliases()
@@ -149,7 +151,7 @@ class Graph:
             if type(a) is Var:
                 self.needed.add(self.root(a))
         for call in self.calls.values():
-            self.needed.update([self.root(a) for a in call.eqn.invars if type(a) is Var])
+            self.needed.update(self._call_reads(call.eqn))
         cost: dict[Var, float] = {}
         spread = {
             self.root(a)
@@ -180,6 +182,42 @@ class Graph:
                     cost[out] = total
         self.anchors |= {v for v in self.needed if v in self.producer and id(self.producer[v]) not in self.calls}
 
+    def _call_reads(self, eqn: JaxprEqn) -> list[Var]:
+        """The stored values a call reads."""
+        if is_product(eqn):
+            (a, _), (b, _), _ = self.product_operands(eqn)
+            return [a, b]
+        return [self.root(a) for a in eqn.invars if type(a) is Var]
+
+    def product_operands(self, eqn: JaxprEqn) -> tuple[tuple[Var, int], tuple[Var, int], Layout]:
+        """What a matrix product reads, as stored values and offsets, and how it is called."""
+        found = self.products.get(id(eqn))
+        if found is None:
+            plain = [(self.root(a), 0, strides_of(a.aval.shape)) for a in eqn.invars]
+            views = [self._view(a) or p for a, p in zip(eqn.invars, plain, strict=True)]
+            for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                left, right = (plain if a else views)[0], (plain if b else views)[1]
+                one = layout(eqn, left[2], right[2])
+                if one is not None:
+                    found = self.products[id(eqn)] = (left[:2], right[:2], one)
+                    break
+        assert found is not None, "prepare() has made the operands such that BLAS takes them"
+        return found
+
+    def _view(self, var: Var) -> tuple[Var, int, list[int]] | None:
+        """A value as a strided view of another: that one, an offset, and the strides."""
+        loops = [Loop(f"v{d}", n) for d, n in enumerate(var.aval.shape)]
+        views = _Views(self)
+        try:
+            views.value(var, tuple([index_of(loop) for loop in loops]))
+        except _Apart:
+            return None
+        assert views.found is not None
+        root, index = views.found
+        if any([type(atom) is not Loop for atom in index.terms]):
+            return None
+        return root, index.offset, [index.terms.get(loop, 0) for loop in loops]
+
     def reduces(self, eqn: JaxprEqn) -> bool:
         """Whether an eqn is a reduction, too long to be written out."""
         return eqn.primitive.name in REDUCTION and not _written_out(eqn)
@@ -190,9 +228,8 @@ class Graph:
         if call is not None:
             self.units.append(call)
             before: set = set()
-            for a in eqn.invars:
-                if type(a) is Var:
-                    self._depend(before, self.root(a))
+            for var in self._call_reads(eqn):
+                self._depend(before, var)
             self.before[call] = before
             for out in eqn.outvars:
                 self.home[out] = call
@@ -209,6 +246,10 @@ class Graph:
             before |= self.before[home]
 
     def _place_anchor(self, eqn: JaxprEqn, out: Var) -> None:
+        if out.aval.size == 0:  # there is nothing to compute, and no element to read
+            self.home[out] = empty = Cluster((0,), [])
+            self.before[empty] = set()
+            return
         reads = self._sources(eqn)
         for cluster in self._candidates(reads):
             if self._joins(cluster, eqn, out, reads):
@@ -426,6 +467,32 @@ class Reads:
         if storage(eqn.outvars[0].aval.dtype) in ("c64", "c128"):
             return Complex(*total)
         return total[-1]
+
+
+_VIEWS = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
+
+
+class _Views(Reads):
+    """Follows a value back through what only moves elements."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        self.producer = graph.producer
+        self.found: tuple[Var, Index] | None = None
+
+    def literal(self, atom: Literal) -> Value:
+        raise _Apart
+
+    def value(self, var: Var, index: tuple[Index, ...]) -> Value:
+        root = self.graph.root(var)
+        if root is not var:
+            index = unflatten(flatten(index, var.aval.shape), root.aval.shape)
+        eqn = self.producer.get(root)
+        if eqn is not None and eqn.primitive.name in _VIEWS and eqn.outvars[0].aval.size:
+            return self.element(root, index)
+        self.found = root, flatten(index, root.aval.shape)
+        return const(0, "f32")
 
 
 class _Reader(Reads):

@@ -129,9 +129,10 @@ class Complex:
 
 def node(op: str, args: tuple, dtype: str, param: Any = None) -> Expr:
     """The interned node; of constants, the constant it folds to."""
-    if args and op in _FOLD and all([a.op == "const" for a in args]):
+    foldable = op in _FOLD or (op == "div" and dtype in FLOATS)
+    if args and foldable and all([a.op == "const" for a in args]):
         with np.errstate(all="ignore"):
-            value = _FOLD[op](*[NUMPY[a.dtype].type(a.param) for a in args])
+            value = _FOLD.get(op, np.divide)(*[NUMPY[a.dtype].type(a.param) for a in args])
         return const(value, dtype)
     if _interned is None:
         return Expr(op, args, dtype, param)
@@ -254,7 +255,8 @@ _FOLD: dict[str, Callable] = {
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": _shift(np.left_shift),
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
-    "eq": np.equal, "ne": np.not_equal,
+    "eq": np.equal, "ne": np.not_equal, "sqrt": np.sqrt,
+    "max": np.maximum, "min": np.minimum,
 }  # fmt: skip
 
 

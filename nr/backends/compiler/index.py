@@ -133,7 +133,7 @@ class Index:
             return self
         whole, rest = self._split(divisor)
         bounds = rest.range()
-        if bounds is not None and 0 <= bounds[0] and bounds[1] < divisor:
+        if bounds is not None and bounds[0] >= 0 and bounds[1] < divisor:
             return whole
         if rest.constant is not None:
             return whole + rest.offset // divisor
@@ -151,7 +151,7 @@ class Index:
             return ZERO
         _, rest = self._split(divisor)
         bounds = rest.range()
-        if bounds is not None and 0 <= bounds[0] and bounds[1] < divisor:
+        if bounds is not None and bounds[0] >= 0 and bounds[1] < divisor:
             return rest
         if rest.constant is not None:
             return Index({}, rest.offset % divisor)
@@ -181,7 +181,7 @@ class Index:
             large = {a: c // unit for a, c in self.terms.items() if c % unit == 0}
             small = Index({a: c for a, c in self.terms.items() if c % unit}, self.offset % unit)
             bounds = small.range()
-            if bounds is not None and 0 <= bounds[0] and bounds[1] < unit:
+            if bounds is not None and bounds[0] >= 0 and bounds[1] < unit:
                 return unit, Index(large, self.offset // unit), small
         return None
 

@@ -18,9 +18,9 @@ from nr.backends.compiler.clusters import Call, Cluster, Graph
 from nr.backends.compiler.emit import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, walk
-from nr.backends.compiler.lowering.reduce import dot_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.matmul import Layout, is_product, prepare
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.schedule import schedule
@@ -55,19 +55,15 @@ class Launch:
 
 @dataclass(slots=True, eq=False)
 class Gemm:
-    """Matrix products over a batch: C = A B, of row-major matrices that may be transposed."""
+    """A batch of matrix products by BLAS. Offsets are in elements."""
 
     dtype: str
-    batch: int
-    m: int
-    n: int
-    k: int
+    layout: Layout
     a: Buffer
     b: Buffer
     c: Buffer
-    # Strides in elements: between matrices, and between rows; and whether it is transposed.
-    a_layout: tuple[int, int, bool]
-    b_layout: tuple[int, int, bool]
+    a_offset: int
+    b_offset: int
     source: Any = None
 
     @property
@@ -80,7 +76,8 @@ class Gemm:
 
     @property
     def work(self) -> float:
-        return 2e-2 * self.batch * self.m * self.n * self.k
+        one = self.layout
+        return 1e-2 * math.prod([one.m, one.n, one.k, *[d[0] for d in one.batch]])
 
 
 @dataclass(slots=True, eq=False)
@@ -207,7 +204,7 @@ class Planner:
         """The steps that compute a jaxpr from buffers (or constants) into buffers."""
         jaxpr = simplify(jaxpr)
         jaxpr, groups = inline_checkpoints(jaxpr)
-        jaxpr = _with_own_outputs(jaxpr)
+        jaxpr = _with_own_outputs(prepare(jaxpr))
         graph = Graph(jaxpr, is_call, groups)
         outside = []
         for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
@@ -283,19 +280,12 @@ class Planner:
 
     # ------------------------------------------------------------------ matrix products
     def gemm(self, graph: Graph, eqn: JaxprEqn) -> Gemm:
-        lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
-        left, right = eqn.invars
-        batch = math.prod([left.aval.shape[d] for d in lb])
-        m = math.prod([left.aval.shape[d] for d in lf])
-        n = math.prod([right.aval.shape[d] for d in rf])
-        k = math.prod([left.aval.shape[d] for d in lc])
-        a = _matrix(left.aval.shape, lb, lf, lc)
-        b = _matrix(right.aval.shape, rb, rc, rf)
-        assert a is not None and b is not None
+        (a, a_offset), (b, b_offset), found = graph.product_operands(eqn)
+        if found.swapped:
+            a, a_offset, b, b_offset = b, b_offset, a, a_offset
         return Gemm(
-            storage(eqn.outvars[0].aval.dtype) or "", batch, m, n, k,
-            self.buffer_of(graph, left), self.buffer_of(graph, right),
-            graph.buffer(eqn.outvars[0]), a, b, eqn.source,
+            storage(eqn.outvars[0].aval.dtype) or "", found, graph.buffer(a), graph.buffer(b),
+            graph.buffer(eqn.outvars[0]), a_offset, b_offset, eqn.source,
         )  # fmt: skip
 
     # ------------------------------------------------------------------ loops and branches
@@ -373,7 +363,7 @@ def is_call(eqn: JaxprEqn) -> bool:
     if any([storage(a.aval.dtype) is None for a in (*eqn.invars, *eqn.outvars)]):
         return True
     if name == "dot_general":
-        return _is_gemm(eqn)
+        return is_product(eqn)
     rule = ELEMENT.get(name) or REDUCTION.get(name)
     return rule is None or not rule.supports(eqn)
 
@@ -384,51 +374,6 @@ def runs_in_table(eqn: JaxprEqn) -> bool:
     if name in KERNELS and KERNELS[name].supports(eqn):
         return False
     return is_call(eqn) and name not in (*CONTROL, "dot_general")
-
-
-def _matrix(
-    shape: Sequence[int], batch: Sequence[int], rows: Sequence[int], columns: Sequence[int]
-) -> tuple[int, int, bool] | None:
-    """Strides between matrices and rows, and whether it is transposed; None if it has no such
-    layout."""
-    strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
-
-    def joined(dims: Sequence[int]) -> int | None:
-        """The stride of several dimensions as one; 0 if there is nothing to step over."""
-        step, extent = 0, 1
-        for d in reversed([d for d in dims if shape[d] != 1]):
-            if step and strides[d] != step * extent:
-                return None
-            if not step:
-                step = strides[d]
-            extent *= shape[d]
-        return step
-
-    b, r, c = joined(batch), joined(rows), joined(columns)
-    if b is None or r is None or c is None:
-        return None
-    n_rows = math.prod([shape[d] for d in rows])
-    n_columns = math.prod([shape[d] for d in columns])
-    if c in (0, 1):
-        return b, max(r, n_columns), False
-    if r in (0, 1):
-        return b, max(c, n_rows), True
-    return None
-
-
-def _is_gemm(eqn: JaxprEqn) -> bool:
-    """Whether a dot product goes to BLAS: large enough, and in a layout BLAS takes."""
-    kinds = {storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)}
-    if kinds not in ({"f32"}, {"f64"}):
-        return False
-    lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
-    left, right = [a.aval.shape for a in eqn.invars]
-    m = math.prod([left[d] for d in lf])
-    n = math.prod([right[d] for d in rf])
-    k = math.prod([left[d] for d in lc])
-    if m * n * k < 32 * 32 * 32 or min(m, n) < 4 or k < 4:
-        return False
-    return _matrix(left, lb, lf, lc) is not None and _matrix(right, rb, rc, rf) is not None
 
 
 def _with_own_outputs(jaxpr: Jaxpr) -> Jaxpr:

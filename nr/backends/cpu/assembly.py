@@ -171,6 +171,8 @@ class Assembler:
                 tasks = int(min(step.work // _TASK_NS, _MOST_TASKS, -(-units // grain)))
                 tasks = max(tasks, 1)
             chunk = -(-units // (tasks * grain)) * grain
+            if type(step) is Gemm and total > 2 * _TASK_NS:
+                chunk = grain
             tasks = max(-(-units // chunk), 1) if chunk else 1
             stages += [fn, first, tasks, units, chunk, len(args)]
             for base, value in args:

@@ -8,36 +8,48 @@ threads there are.
 from __future__ import annotations
 
 import ctypes
+import math
 from functools import cache
 from typing import Any
 
-from nr.backends.compiler.loops import Buffer
+from nr.backends.compiler.loops import ITEMSIZE, Buffer
+from nr.backends.compiler.matmul import Layout
 from nr.backends.compiler.plan import Gemm, Place
 from nr.backends.cpu import llvm
 
 _ROW, _NO, _YES = 101, 111, 112
 # Floating-point operations a block should have at least.
 _BLOCK_FLOPS = 4_000_000
+# … and has where there is enough to do for several threads.
+_LARGE_BLOCK = 128_000_000
 _MOST_BLOCKS = 16
 
 
-def _ir(name: str, kind: str) -> str:
-    """``void name(ptr args, i64 low, i64 high, ptr scratch)``: blocks [low, high) of the product.
+_ARGS = (
+    "a", "b", "c", "m", "n", "k", "lda", "ldb", "ldc", "ta", "tb", "columns",
+    "e1", "e2", "a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "c2",
+)  # fmt: skip
 
-    args: a, b, c, m, n, k, row strides of a, b and c, transpositions of a and b, strides between
-    the matrices of a, b and c, blocks of a matrix, rows of a block, whether blocks are of columns.
+
+def _ir(name: str, kind: str) -> str:
+    """``void nr_name(ptr args, i64 low, i64 high, ptr scratch)``: lines [low, high) of a batch.
+
+    Lines are the rows of all matrices, or their columns, one matrix after the other. args: those
+    of `_ARGS`: addresses, extents, strides between lines, transpositions, whether lines are
+    columns, then of three batch dimensions the extents of the inner two, and the strides.
     """
-    names = [
-        "a", "b", "c", "m", "n", "k", "lda", "ldb", "ldc", "ta", "tb", "sa", "sb", "sc", "blocks",
-        "rows", "columns",
-    ]  # fmt: skip
     loads = "".join([
         f"  %{x}.at = getelementptr i64, ptr %args, i64 {i}\n"
         f"  %{x} = load {'ptr' if i < 3 else 'i64'}, ptr %{x}.at\n"
-        for i, x in enumerate(names)
+        for i, x in enumerate(_ARGS)
     ])  # fmt: skip
     narrow = "".join([f"  %{x}32 = trunc i64 %{x} to i32\n" for x in ("k", "lda", "ldb", "ldc", "ta", "tb")])
-    zero, one = "0.0", "1.0"
+    move = "".join([
+        f"  %{x}.s0 = mul i64 %i0, %{x}0\n  %{x}.s1 = mul i64 %i1, %{x}1\n"
+        f"  %{x}.s2 = mul i64 %i2, %{x}2\n  %{x}.s01 = add i64 %{x}.s0, %{x}.s1\n"
+        f"  %{x}.batch = add i64 %{x}.s01, %{x}.s2\n"
+        for x in "abc"
+    ])  # fmt: skip
     return f"""
 declare void @cblas_{name}(i32, i32, i32, i32, i32, i32, {kind}, ptr, i32, ptr, i32, {kind}, ptr, i32)
 declare i64 @llvm.smin.i64(i64, i64)
@@ -55,22 +67,23 @@ next:
   %left = icmp slt i64 %i, %high
   br i1 %left, label %run, label %leave
 run:
-  %batch = sdiv i64 %i, %blocks
-  %block = srem i64 %i, %blocks
-  %from = mul i64 %block, %rows
-  %rest = sub i64 %extent, %from
-  %size = call i64 @llvm.smin.i64(i64 %rest, i64 %rows)
+  %batch = sdiv i64 %i, %extent
+  %from = srem i64 %i, %extent
+  %i2 = srem i64 %batch, %e2
+  %batch1 = sdiv i64 %batch, %e2
+  %i1 = srem i64 %batch1, %e1
+  %i0 = sdiv i64 %batch1, %e1
+{move}  %rest = sub i64 %extent, %from
+  %wanted = sub i64 %high, %i
+  %size = call i64 @llvm.smin.i64(i64 %rest, i64 %wanted)
   %mm = select i1 %by.columns, i64 %m, i64 %size
   %nn = select i1 %by.columns, i64 %size, i64 %n
-  %a.batch = mul i64 %batch, %sa
   %a.block = mul i64 %from, %a.row
   %a.move = select i1 %by.columns, i64 0, i64 %a.block
   %a.offset = add i64 %a.batch, %a.move
-  %b.batch = mul i64 %batch, %sb
   %b.block = mul i64 %from, %b.column
   %b.move = select i1 %by.columns, i64 %b.block, i64 0
   %b.offset = add i64 %b.batch, %b.move
-  %c.batch = mul i64 %batch, %sc
   %c.row = mul i64 %from, %ldc
   %c.move = select i1 %by.columns, i64 %from, i64 %c.row
   %c.offset = add i64 %c.batch, %c.move
@@ -80,8 +93,8 @@ run:
   %mm32 = trunc i64 %mm to i32
   %nn32 = trunc i64 %nn to i32
   call void @cblas_{name}(i32 {_ROW}, i32 %ta32, i32 %tb32, i32 %mm32, i32 %nn32, i32 %k32,
-    {kind} {one}, ptr %a.ptr, i32 %lda32, ptr %b.ptr, i32 %ldb32, {kind} {zero}, ptr %c.ptr, i32 %ldc32)
-  %i.more = add i64 %i, 1
+    {kind} 1.0, ptr %a.ptr, i32 %lda32, ptr %b.ptr, i32 %ldb32, {kind} 0.0, ptr %c.ptr, i32 %ldc32)
+  %i.more = add i64 %i, %size
   br label %next
 leave:
   ret void
@@ -116,22 +129,32 @@ def _functions() -> tuple[Any, dict[str, int]]:
 
 
 def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int, int]], int, int]:
-    """The function, its arguments, the number of blocks, and the least number to share out."""
-    a_batch, lda, ta = step.a_layout
-    b_batch, ldb, tb = step.b_layout
-    by_columns = step.n > 2 * step.m
-    extent = step.n if by_columns else step.m
-    flops = 2.0 * step.m * step.n * step.k
-    blocks = int(max(1, min(_MOST_BLOCKS // min(step.batch, _MOST_BLOCKS), flops // _BLOCK_FLOPS, extent // 16)))
-    rows = -(-extent // blocks)
-    rows = -(-rows // 16) * 16 if blocks > 1 else rows
-    blocks = -(-extent // rows)
-    args = [(places[b].slot, places[b].offset) for b in (step.a, step.b, step.c)]
-    args += [
-        (-1, x)
-        for x in (
-            step.m, step.n, step.k, lda, ldb, step.n, _YES if ta else _NO, _YES if tb else _NO,
-            a_batch, b_batch, step.m * step.n, blocks, rows, int(by_columns),
-        )
-    ]  # fmt: skip
-    return _functions()[1][step.dtype], args, step.batch * blocks, 1
+    """The function, its arguments, the number of lines, and how many a task should take."""
+    one = step.layout
+    ta, lda = (_NO, one.a[0]) if one.a[1] == 1 and one.a[0] >= one.k else (_YES, one.a[1])
+    tb, ldb = (_NO, one.b[0]) if one.b[1] == 1 and one.b[0] >= one.n else (_YES, one.b[1])
+    matrices = math.prod([d[0] for d in one.batch])
+    by_columns = one.n > one.m
+    extent = one.n if by_columns else one.m
+    batch = [*[(1, 0, 0, 0)] * (3 - len(one.batch)), *one.batch]
+    itemsize = ITEMSIZE[step.dtype]
+    args = []
+    for buffer, offset in ((step.a, step.a_offset), (step.b, step.b_offset), (step.c, 0)):
+        args.append((places[buffer].slot, places[buffer].offset + offset * itemsize))
+    numbers = [one.m, one.n, one.k, lda, ldb, one.c[0], ta, tb, int(by_columns), batch[1][0], batch[2][0]]
+    numbers += [d[side] for side in (1, 2, 3) for d in batch]
+    args += [(-1, x) for x in numbers]
+    return _functions()[1][step.dtype], args, extent * matrices, _lines(one, extent, matrices)
+
+
+def _lines(one: Layout, extent: int, matrices: int) -> int:
+    """How many lines a task takes: few large blocks, for each call packs its operands anew."""
+    flops = 2.0 * one.m * one.n * one.k
+    if flops * matrices < 2 * _BLOCK_FLOPS:
+        return extent * matrices
+    if matrices >= _MOST_BLOCKS or flops < 2 * _BLOCK_FLOPS:
+        return extent * max(-(-matrices // _MOST_BLOCKS), int(_BLOCK_FLOPS // flops), 1)
+    wanted = min(2 ** round(math.log2(max(flops / _LARGE_BLOCK, 1))), _MOST_BLOCKS // matrices)
+    blocks = max(min(wanted, extent // 128), min(2, extent // 32), 1)
+    lines = -(-extent // blocks)
+    return min(-(-lines // 16) * 16, extent)

@@ -47,9 +47,9 @@ def lanes(dtype: str, extent: int, vector_bytes: int, registers: int = 4) -> int
     """The width of a vector loop: some registers' worth, no more than the extent calls for."""
     width = vector_bytes // ITEMSIZE[REGISTER[_PARTS.get(dtype, dtype)]] * registers
     width = max(min(width, 64), 1)
-    while width // 2 >= extent:
+    while width > 1 and width // 2 >= extent:
         width //= 2
-    return max(width, 1)
+    return width
 
 
 def every(conditions: Sequence[Expr | None]) -> Expr | None:

@@ -129,6 +129,19 @@ def _integer_power(x: Expr, y: Expr) -> Expr:
     return select(y < 0, negative, result)
 
 
+_CHEAP = (-1.0, -0.5, 0.5, 1.0, 2.0, 3.0)
+
+
+def _constant_power(x: Expr, y: float) -> Expr:
+    """x**y for y in _CHEAP, for which no intermediate result leaves the range of numbers."""
+    if abs(y) != 0.5:
+        return integer_pow(x, int(y))
+    root = x + 0.0  # -0 counts as 0
+    if y > 0:
+        return select(eq(x, -math.inf), math.inf, unary("sqrt", root))
+    return select(eq(x, -math.inf), 0.0, rsqrt(root))
+
+
 def pow(x: Expr, y: Expr) -> Expr:  # noqa: A001 - the primitive's name
     """x**y, with the special cases of C99.
 
@@ -141,8 +154,8 @@ def pow(x: Expr, y: Expr) -> Expr:  # noqa: A001 - the primitive's name
         return _integer_power(x, y)
     if y.dtype not in FORMATS:  # as f64 it keeps its parity
         y = convert(y, "f64")
-    elif y.op == "const" and float(y.param) in (1.0, 2.0, 3.0, -1.0):
-        return integer_pow(x, int(y.param))
+    elif y.op == "const" and float(y.param) in _CHEAP:
+        return _constant_power(x, float(y.param))
     a = unary("abs", x)
     if x.dtype == "f32":
         usual = extended = _power_single(a, y)
@@ -162,7 +175,8 @@ def integer_pow(x: Any, y: int) -> Any:
     """x to a constant integer, by repeated multiplication."""
     if y == 0:
         return const(1, x.dtype)
-    result, square, left = None, x, abs(y)
+    result: Any = None
+    square, left = x, abs(y)
     while left:
         if left & 1:
             result = square if result is None else result * square

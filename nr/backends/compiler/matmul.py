@@ -1,0 +1,187 @@
+"""Matrix products for BLAS: which dot products these are, and the layouts they are called with.
+
+Operands are views where possible: a transpose, slice or reshape of a stored array is passed as
+strides, and a transpose of the result is written directly. Dimensions of a kind (batch, rows,
+columns, contracted) that lie one within the other in memory count as one. Rows and columns that
+cannot be joined become batch dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nr.backends.compiler.index import strides_of
+from nr.backends.compiler.lowering.reduce import dot_dimensions
+from nr.backends.compiler.lowering.rules import storage
+from nr.core.jaxprs import Jaxpr, JaxprEqn, Var
+from nr.core.tracing import Primitive
+
+MOST_BATCH_DIMS = 3
+# Below so many multiplications a product is loops of a kernel, as any other reduction.
+_SMALLEST = 32 * 32 * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A batch of products C = A B. Strides are in elements.
+
+    batch: (extent, stride in a, in b, in c) of each batch dimension. a, b, c: the strides of rows
+    and columns, one of which is 1 (in c, that of the columns).
+    """
+
+    m: int
+    n: int
+    k: int
+    batch: tuple[tuple[int, int, int, int], ...]
+    a: tuple[int, int]
+    b: tuple[int, int]
+    c: tuple[int, int]
+    swapped: bool  # whether a is the right operand: then it is the transposed product
+
+
+def sizes(eqn: JaxprEqn) -> tuple[int, int, int, int]:
+    """Batch, rows, columns and contracted extent."""
+    lb, _, lf, rf, lc, _ = dot_dimensions(eqn)
+    left, right = [a.aval.shape for a in eqn.invars]
+    return (
+        math.prod([left[d] for d in lb]), math.prod([left[d] for d in lf]),
+        math.prod([right[d] for d in rf]), math.prod([left[d] for d in lc]),
+    )  # fmt: skip
+
+
+def is_product(eqn: JaxprEqn) -> bool:
+    """Whether a dot product is large enough for BLAS, and of a type BLAS has."""
+    if eqn.primitive.name != "dot_general":
+        return False
+    kinds = {storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)}
+    if kinds not in ({"f32"}, {"f64"}) or any([type(a) is not Var for a in eqn.invars]):
+        return False
+    _, m, n, k = sizes(eqn)
+    return m * n * k >= _SMALLEST and min(m, n) >= 4 and k >= 4
+
+
+def layout(
+    eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]
+) -> Layout | None:
+    """How to call BLAS for operands of given strides; None if it can't be."""
+    lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
+    left, right = [a.aval.shape for a in eqn.invars]
+    out = eqn.outvars[0].aval.shape
+    c_strides = strides_of(out)
+    permutation = eqn.params.get("out_permutation")
+    if permutation is not None:
+        natural = [0] * len(out)
+        for place, d in enumerate(permutation):
+            natural[d] = c_strides[place]
+        c_strides = natural
+    c = iter(c_strides)
+    batch = [(left[i], a_strides[i], b_strides[j], next(c)) for i, j in zip(lb, rb, strict=True)]
+    rows = [(left[i], a_strides[i], 0, next(c)) for i in lf]
+    columns = [(right[j], 0, b_strides[j], next(c)) for j in rf]
+    inner = [(left[i], a_strides[i], b_strides[j], 0) for i, j in zip(lc, rc, strict=True)]
+    batch, rows, columns, inner = map(_joined, (batch, rows, columns, inner))
+    if len(inner) != 1 or not rows or not columns:
+        return None
+    k, a_column, b_row, _ = inner[0]
+    for swap in (False, True):
+        for row in sorted(rows, reverse=True):
+            for column in sorted(columns, reverse=True):
+                rest = [*batch, *[r for r in rows if r is not row], *[x for x in columns if x is not column]]
+                if len(rest) > MOST_BATCH_DIMS:
+                    continue
+                m, a_row, _, c_row = row
+                n, _, b_column, c_column = column
+                a_pair, b_pair, c_pair = (a_row, a_column), (b_row, b_column), (c_row, c_column)
+                if swap:
+                    m, n = n, m
+                    a_pair, b_pair = (b_column, b_row), (a_column, a_row)
+                    c_pair = (c_column, c_row)
+                    rest = [(e, sb, sa, sc) for e, sa, sb, sc in rest]
+                if c_pair[1] == 1 and c_pair[0] >= n and _blas(a_pair, m, k) and _blas(b_pair, k, n):
+                    return Layout(m, n, k, tuple(rest), a_pair, b_pair, c_pair, swap)
+    return None
+
+
+def _blas(strides: tuple[int, int], rows: int, columns: int) -> bool:
+    """Whether BLAS takes a matrix: one stride is 1, and the lines do not overlap."""
+    row, column = strides
+    return (column == 1 and row >= columns) or (row == 1 and column >= rows)
+
+
+def _joined(dims: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Dimensions of one kind, those within one another as one, and without those of extent 1."""
+    result: list[tuple[int, int, int, int]] = []
+    for dim in sorted([d for d in dims if d[0] != 1], key=lambda d: max(d[1:]), reverse=True):
+        if result:
+            outer = result[-1]
+            if all([o == i * dim[0] for o, i in zip(outer[1:], dim[1:], strict=True)]):
+                result[-1] = (outer[0] * dim[0], *dim[1:])
+                continue
+        result.append(dim)
+    if not result and dims:
+        # Extent 1: any strides will do, if they look like those of a matrix.
+        result = [(1, *[max(s, 1) if s else 0 for s in dims[-1][1:]])]
+    return result
+
+
+def contiguous(eqn: JaxprEqn) -> Layout | None:
+    """The layout for operands that are stored as they are."""
+    a, b = [strides_of(x.aval.shape) for x in eqn.invars]
+    return layout(eqn, a, b)
+
+
+def prepare(jaxpr: Jaxpr) -> Jaxpr:
+    """A jaxpr whose large dot products BLAS can take: operands transposed where they must be, and
+    transposes of results made part of the product."""
+    if not any([is_product(eqn) for eqn in jaxpr.eqns]):
+        return jaxpr
+    transpose = Primitive.all["transpose"]
+    uses: dict[Any, int] = {}
+    for eqn in jaxpr.eqns:
+        for a in eqn.invars:
+            uses[a] = uses.get(a, 0) + 1
+    for a in jaxpr.outvars:
+        uses[a] = uses.get(a, 0) + 1
+    reader = {a: q for q in jaxpr.eqns for a in q.invars if type(a) is Var}
+    absorbed: set[int] = set()
+    eqns = []
+    for eqn in jaxpr.eqns:
+        if id(eqn) in absorbed:
+            continue
+        if is_product(eqn):
+            out = eqn.outvars[0]
+            after = reader.get(out)
+            if uses.get(out) == 1 and after is not None and after.primitive is transpose:
+                merged = JaxprEqn(
+                    eqn.primitive, eqn.invars, after.outvars,
+                    {**eqn.params, "out_permutation": after.params["permutation"]}, eqn.source,
+                )  # fmt: skip
+                if contiguous(merged) is not None:
+                    absorbed.add(id(after))
+                    eqn = merged
+            if contiguous(eqn) is None:
+                before, eqn = _canonical(eqn)
+                eqns += before
+        eqns.append(eqn)
+    return jaxpr.replace(eqns=eqns)
+
+
+def _canonical(eqn: JaxprEqn) -> tuple[list[JaxprEqn], JaxprEqn]:
+    """A dot product of transposed operands: batch, free, then contracted dimensions."""
+    transpose = Primitive.all["transpose"]
+    lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
+    eqns, invars = [], []
+    for atom, order in zip(eqn.invars, ((*lb, *lf, *lc), (*rb, *rc, *rf)), strict=True):
+        aval = atom.aval.update(shape=tuple([atom.aval.shape[d] for d in order]))
+        fresh = Var(aval)
+        eqns.append(JaxprEqn(transpose, [atom], [fresh], {"permutation": order}, eqn.source))
+        invars.append(fresh)
+    nb, nf, nc = len(lb), len(lf), len(lc)
+    batch = tuple(range(nb))
+    numbers = (
+        (tuple(range(nb + nf, nb + nf + nc)), tuple(range(nb, nb + nc))), (batch, batch)
+    )
+    return eqns, eqn.replace(invars=invars, params={**eqn.params, "dimension_numbers": numbers})
