@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         vjp,
     )
     from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr
+    from nr.transforms.plan import plan
     from nr.transforms.names import (
         disable_jit,
         ensure_compile_time_eval,
@@ -121,6 +122,7 @@ _HOMES = {
         "vjp",
     ],
     "nr.transforms.make_jaxpr": ["ShapeDtypeStruct", "eval_shape", "make_jaxpr"],
+    "nr.transforms.plan": ["plan"],
     "nr.transforms.names": [
         "disable_jit",
         "ensure_compile_time_eval",

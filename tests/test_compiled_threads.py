@@ -71,7 +71,7 @@ PROGRAMS: dict[str, tuple[Callable, tuple]] = {
     "matmul": (lambda a, b: (a @ b, b.T @ a.T), (normal((257, 300), 1), normal((300, 190), 2))),
     "softmax": (nr.nn.softmax, (normal((517, 400)),)),
     "norms": (
-        lambda x: (layer_norm(x), layer_norm(x.T), nr.grad(lambda x: jnp.sum(layer_norm(x) ** 3))(x)),
+        lambda x: (layer_norm(x), layer_norm(x.T), nr.grad(lambda x: layer_norm(x).sum())(x)),
         (normal((300, 257)),),
     ),
     "attention": (nr.value_and_grad(lambda x: jnp.sum(attention(x) ** 2)), (normal((8, 100, 32)),)),
@@ -80,8 +80,8 @@ PROGRAMS: dict[str, tuple[Callable, tuple]] = {
         (mlp((100, 300, 200, 10)), normal((257, 100), 5), np.abs(normal((257, 10), 6))),
     ),
     "scan": (
-        lambda x: lax.scan(lambda c, r: (c * 0.9 + r[:, None] * r, jnp.sum(c)), x[0][:, None] * x[0], x),
-        (normal((6, 300)),),
+        lambda c, x: lax.scan(lambda c, r: (c * 0.9 + r[:, None] * r, jnp.sum(c)), c, x),
+        (normal((300, 300)), normal((6, 300))),
     ),
 }  # fmt: skip
 
@@ -260,7 +260,7 @@ def usable():
 """
 
 
-def run_python(code: str, timeout: float = 60) -> str:
+def run_python(code: str, timeout: float = 20) -> str:
     """The output of a program in a process of its own, which must end well."""
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
@@ -299,11 +299,13 @@ INTERRUPTED: dict[str, str] = {
         args = ((1.0, 2.0),)
     """,
     "while loop of large kernels": """
-        f = nr.jit(lambda x: lax.while_loop(lambda c: c[0, 0] >= 0, lambda c: jnp.abs(jnp.sin(c)), x))
+        step = lambda c: jnp.abs(jnp.sin(c))
+        f = nr.jit(lambda x: lax.while_loop(lambda c: c[0, 0] >= 0, step, x))
         args = (np.ones((500, 500)),)
     """,
     "scan": """
-        f = nr.jit(lambda x: lax.scan(lambda c, _: (jnp.tanh(c @ c), None), x, None, length=10**7)[0])
+        step = lambda c, _: (jnp.tanh(c @ c), None)
+        f = nr.jit(lambda x: lax.scan(step, x, None, length=10**7)[0])
         args = (np.eye(60),)
     """,
     "scan in a while loop": """
@@ -314,13 +316,12 @@ INTERRUPTED: dict[str, str] = {
     """,
     "straight line of kernels": """
         def many(x):
-            for i in range(1500):
+            for i in range(600):
                 x = jnp.tanh(x @ x * 1e-3 + i)
             return x
         f = nr.jit(many)
-        f.lower(np.ones((300, 300))).compile()
-        args = (np.ones((300, 300)),)
-        f._call_slowly if False else None
+        args = (np.ones((400, 400)),)
+        f(*args)
     """,
 }
 
@@ -333,8 +334,6 @@ def test_interrupts(name: str, threads: int) -> None:
         code
         + textwrap.dedent("""
         usable()
-        if hasattr(f, "lower"):
-            f.trace(*args)
         for _ in range(2):
             late = interrupted(f, *args)
             print(late)

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 import nr
 import nr.numpy as jnp
 from nr import lax
+from tests.interpreted import interpreting
 
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
 NUMPY = {"bfloat16": ml_dtypes.bfloat16}
@@ -651,6 +652,34 @@ def check(b: Builder) -> None:
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes(), "the second call differs"
 
 
+def check_gradient(b: Builder) -> None:
+    """The compiled gradient of a drawn program, all in f64, is the interpreted one."""
+    floats = [i for i, k in enumerate(b.known[: len(b.inputs)]) if k.floating]
+    inputs = [x.astype(np.float64) if i in floats else x for i, x in enumerate(b.inputs)]
+
+    def loss(*given: Any) -> Any:
+        values = list(inputs)
+        for i, x in zip(floats, given, strict=True):
+            values[i] = x
+        total = 0.0
+        for i, y in zip(b.outputs, b.run(_exactly, values), strict=True):
+            if b.known[i].floating:
+                weights = jnp.cos(jnp.arange(y.size, dtype=np.float64)).reshape(y.shape)
+                total = total + jnp.sum(jnp.sin(y) * weights)
+        return total
+
+    gradient = nr.grad(loss, argnums=tuple(range(len(floats))))
+    given = [inputs[i] for i in floats]
+    with interpreting():
+        want = gradient(*map(jnp.asarray, given))
+    for k, (x, y) in enumerate(zip(nr.jit(gradient)(*given), want, strict=True)):
+        x, y = np.asarray(x), np.asarray(y)
+        assert x.shape == y.shape and x.dtype == y.dtype
+        # Sums of terms as large as the largest results, of a few hundred roundings each.
+        scale = max(1.0, np.abs(y).max(initial=0.0))
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-10 * scale, err_msg=f"gradient {k}")
+
+
 # NR_FUSION_EXAMPLES=1000 draws that many programs, others each time.
 _EXAMPLES = int(os.environ.get("NR_FUSION_EXAMPLES", "0"))
 drawn = settings(
@@ -669,3 +698,12 @@ def test_compiled_programs_give_what_eager_ones_give(seed: int) -> None:
     b = program(seed)
     note(repr(b))
     check(b)
+
+
+@settings(drawn, max_examples=_EXAMPLES or 40)
+@given(st.integers(0, 2**48))
+def test_compiled_gradients_give_what_interpreted_ones_give(seed: int) -> None:
+    b = program(seed)
+    if any([k.floating for k in b.known[: len(b.inputs)]]):
+        note(repr(b))
+        check_gradient(b)

@@ -202,3 +202,46 @@ def test_cumulative_of_what_is_not_finite():
     for name in ("max", "min", "logsumexp"):
         for axis in (0, 1):
             check(lambda x, f=CUMULATIVE[name], axis=axis: f(x, axis), np.array(rows, np.float32))
+
+
+# ------------------------------------------------------------------------------ windows
+# shape, window, strides, padding, and dilations of operand and window
+WINDOWS = {
+    "small": ((9, 37), (2, 2), (2, 2), [(0, 0), (0, 0)], None, None),
+    "overlapping": ((9, 37), (3, 3), (2, 1), [(1, 1), (1, 1)], None, None),
+    "long": ((3, 67), (1, 20), (1, 3), [(0, 0), (7, 12)], None, None),
+    "gaps": ((11, 37), (2, 1), (5, 3), [(0, 0), (0, 0)], None, None),
+    "cropped": ((9, 37), (2, 3), (2, 2), [(-1, 1), (-2, -3)], None, None),
+    "images": ((2, 9, 9, 17), (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (1, 1), (0, 0)], None, None),
+    "length 1": ((1,), (1,), (1,), [(0, 0)], None, None),
+    "more padding than operand": ((2,), (3,), (2,), [(5, 6)], None, None),
+    "no windows": ((2, 3), (1, 5), (1, 1), [(0, 0), (0, 0)], None, None),
+    "rank 0": ((), (), (), [], None, None),
+    "dilated": ((5, 6), (2, 3), (2, 1), [(3, 1), (-1, 2)], (2, 3), (2, 2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("name", ["sum", "max", "min"])
+def test_reduce_window(name, window):
+    shape, *params = WINDOWS[window]
+    init = {"sum": 0.0, "max": -np.inf, "min": np.inf}[name]
+    combine = {"sum": lax.add, "max": lax.max, "min": lax.min}[name]
+    check(lambda x: lax.reduce_window(x, init, combine, *params), some(shape))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("window", [w for w in WINDOWS if w != "dilated"])
+def test_gradients_of_pooling(window, dtype):
+    shape, *params = WINDOWS[window]
+    if 0 in lax.reduce_window(jnp.zeros(shape), -np.inf, lax.max, *params).shape:
+        pytest.skip("no windows: the gradient is 0 before anything is compiled")
+
+    def pool(x):
+        return lax.reduce_window(x, -np.inf, lax.max, *params)
+
+    # Few different values, so that windows have several largest elements.
+    x = np.round(some(shape, "float64")).astype(some((1,), dtype).dtype)
+    weights = lax.reduce_window(jnp.asarray(some(shape, dtype, 1)), 0.0, lax.add, *params)
+    check(nr.grad(lambda x: (pool(x) * weights).sum().astype("float32")), x)
+    check(lambda x, t: nr.jvp(pool, (x,), (t,))[1], x, some(shape, dtype, 1))

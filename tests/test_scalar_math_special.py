@@ -1,12 +1,16 @@
-"""Without these, erf, erfc, erf_inv, lgamma and digamma could be compiled into wrong digits."""
+"""Without these, special functions (erf, lgamma, Bessel …) could be compiled into wrong digits."""
+
+import math
 
 import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from nr.backends.compiler.expr import compiling, node
+from nr.backends.compiler.expr import compiling, const, node
+from nr.backends.compiler.math.bessel import bessel_i0e, bessel_i1e
 from nr.backends.compiler.math.error import erf, erf_inv, erfc
 from nr.backends.compiler.math.gamma import digamma, lgamma
+from nr.backends.compiler.math.zeta import polygamma, zeta
 from tests import expr_interpreter, native_kernels
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
@@ -16,6 +20,8 @@ EXACT = {
     erf_inv: mp.erfinv,
     lgamma: lambda x: mp.log(abs(mp.gamma(x))),
     digamma: mp.digamma,
+    bessel_i0e: lambda x: mp.besseli(0, x) * mp.exp(-abs(x)),
+    bessel_i1e: lambda x: mp.besseli(1, x) * mp.exp(-abs(x)),
 }
 BITS = 200  # of the exact values
 
@@ -53,6 +59,7 @@ def sample(dtype, *intervals, n=60):
 
 # What to try: intervals of |x|, and the largest error in ulp that the docstrings promise.
 ERF = ((1e-30, 0.1), (0.1, 1), (1, 3), (3, 7))
+BESSEL = ((1e-10, 1), (1, 8), (8, 12), (12, 1000))
 ACCURACY = {
     "erf": (erf, ERF, {"f32": 2.3, "f64": 3.9}),
     "erfc": (erfc, (*ERF, (2, 9.1)), {"f32": 3.5, "f64": 3.5}),
@@ -69,6 +76,8 @@ ACCURACY = {
         digamma, ((1e-30, 0.5), (0.5, 1.46), (1.46, 1.463), (1.463, 3), (3, 4), (4, 10), (10, 1e5)),
         {"f32": 3.3, "f64": 3.3},
     ),
+    "bessel_i0e": (bessel_i0e, BESSEL, {"f32": 3.3, "f64": 3.3}),
+    "bessel_i1e": (bessel_i1e, BESSEL, {"f32": 3.3, "f64": 3.3}),
 }  # fmt: skip
 
 
@@ -78,7 +87,7 @@ ACCURACY = {
 def test_accuracy(name, dtype, evaluate):
     function, intervals, bounds = ACCURACY[name]
     x = sample(dtype, *intervals)
-    if name in ("erf", "erfc", "erf_inv"):
+    if name not in ("lgamma", "digamma"):
         x = np.concatenate([x, -x[::5]])
     error = ulps(evaluate(function, x), exact(function, x))
     assert error.max() <= bounds[dtype], f"{name}: {error.max()} ulp at {x[error.argmax()]!r}"
@@ -141,6 +150,8 @@ SPECIAL = {
         digamma, [(0.0, NAN), (-0.0, NAN), (-1, NAN), (-2, NAN), (-1e30, NAN), (INF, INF),
                   (-INF, NAN)],
     ),
+    "bessel_i0e": (bessel_i0e, [(0.0, 1), (-0.0, 1), (INF, 0.0), (-INF, 0.0)]),
+    "bessel_i1e": (bessel_i1e, [(0.0, 0.0), (-0.0, -0.0), (INF, 0.0), (-INF, -0.0)]),
 }  # fmt: skip
 
 
@@ -163,3 +174,47 @@ def test_subnormal_arguments(dtype):
     assert ulps(interpreted(erf_inv, x), exact(erf_inv, x)).max() <= 1
     assert ulps(interpreted(lgamma, x), exact(lgamma, x)).max() <= 1
     np.testing.assert_array_equal(interpreted(digamma, x), [-INF, INF, -INF])
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", [1, 2, 3, 10])
+def test_zeta_and_polygamma(order, dtype, constant):
+    """Also of a constant order, as in the derivatives of digamma; of negative x, to a few epsilon
+    of the largest term, which is the next pole's."""
+    positive = sample(dtype, (0.05, 1), (1, 5), (5, 100), n=15)
+    negative = np.random.default_rng(0).uniform(-6, -0.01, 15).astype(DTYPES[dtype])
+    x = np.concatenate([positive, negative])
+    with mp.workprec(400):
+        exact_zeta = [mp.zeta(order + 1, mpf(v)) for v in positive.tolist()]
+        exact_gamma = [mp.polygamma(order, mpf(v)) for v in x.tolist()]
+    exact_zeta, exact_gamma = np.array(exact_zeta, np.double), np.array(exact_gamma, np.double)
+    # The reference is rounded to float64, which is worth half an ulp of it.
+    bound = {"f32": 0.51, "f64": 7.5}[dtype]
+
+    def evaluate(function, first, x):
+        if constant:
+            return native_kernels.evaluate(lambda x: function(const(first, x.dtype), x), x)
+        return native_kernels.evaluate(function, np.full_like(x, first), x)
+
+    assert ulps(evaluate(zeta, order + 1, positive), exact_zeta).max() <= bound
+    got = evaluate(polygamma, order, x)
+    n = len(positive)
+    assert ulps(got[:n], exact_gamma[:n]).max() <= bound
+    pole = np.abs(negative - np.rint(negative)).astype(float)
+    size = np.abs(exact_gamma[n:]) + float(math.factorial(order)) * pole ** -(order + 1)
+    assert np.max(np.abs(got[n:] - exact_gamma[n:]) / size) <= 8 * np.finfo(x.dtype).eps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_special_values_of_zeta_and_polygamma(dtype):
+    x = np.array([0.0, -1, -2, INF, NAN, 2], DTYPES[dtype])
+    one = np.ones_like(x)
+    evaluate = native_kernels.evaluate
+    np.testing.assert_array_equal(evaluate(zeta, one * 2.5, x)[:5], [INF, INF, INF, 0, NAN])
+    np.testing.assert_array_equal(evaluate(zeta, one, x)[5:], [INF])
+    np.testing.assert_array_equal(evaluate(zeta, one * 0.5, x), np.full(6, NAN))
+    np.testing.assert_array_equal(evaluate(polygamma, one, x)[:5], [INF, INF, INF, 0, NAN])
+    np.testing.assert_array_equal(evaluate(polygamma, one * 1.5, x), np.full(6, NAN))
+    np.testing.assert_array_equal(evaluate(polygamma, -one, x), np.full(6, NAN))
+    np.testing.assert_array_equal(evaluate(polygamma, one * 0, x)[5:], evaluate(digamma, x)[5:])

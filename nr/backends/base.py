@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,51 @@ from nr.core.jaxprs import Jaxpr
 from nr.core.tracing import Primitive
 
 Program = Callable[..., list[Any]]
+
+
+@dataclass(frozen=True)
+class ArrayPlan:
+    """A temporary array of a program: its bytes, type and extent, and the user's line."""
+
+    nbytes: int
+    type: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ProgramPlan:
+    """What a call of a compiled program takes: bytes, and arithmetic operations.
+
+    largest: the largest temporary arrays that live at the moment of greatest need.
+    """
+
+    argument_bytes: int
+    output_bytes: int
+    temporary_bytes: int
+    constant_bytes: int
+    flops: float
+    largest: tuple[ArrayPlan, ...]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes in use at the peak: arguments, results, closed-over arrays and temporaries."""
+        return (
+            self.argument_bytes + self.output_bytes + self.temporary_bytes + self.constant_bytes
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"peak        {self.peak_bytes:>14,} bytes",
+            f"arguments   {self.argument_bytes:>14,}",
+            f"results     {self.output_bytes:>14,}",
+            f"constants   {self.constant_bytes:>14,}",
+            f"temporaries {self.temporary_bytes:>14,}",
+            f"operations  {self.flops:>14,.0f}",
+        ]
+        if self.largest:
+            lines.append("largest temporaries at the peak:")
+            lines += [f"  {a.nbytes:>14,}  {a.type}  {a.source}" for a in self.largest]
+        return "\n".join(lines)
 
 
 class Backend:
@@ -46,6 +92,14 @@ class Backend:
     def compile(self, jaxpr: Jaxpr) -> Program:
         """A function of raw arrays that gives the list of the jaxpr's outputs."""
         raise NotImplementedError
+
+    def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
+        """A stage of a jaxpr's compilation, as text."""
+        raise NotImplementedError(f"as_text: the {self.platform} backend has no stage {stage!r}.")
+
+    def plan(self, jaxpr: Jaxpr) -> ProgramPlan:
+        """What a call of a jaxpr's program takes, without running it."""
+        raise NotImplementedError(f"plan: the {self.platform} backend does not plan its memory.")
 
     def array(self, x: Any) -> Any:
         """A row's result of rank 0, which may be a scalar, as a raw array."""

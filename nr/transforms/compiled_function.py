@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from nr.backends.base import ProgramPlan
 from nr.core import devices, dtypes
 from nr.core.array import DELETED, Array, ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray
 from nr.core.config import config
 from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
-from nr.core.quiet import hush, unhush
 from nr.core.source_info import filtered, function_name, user_source
 from nr.core.tracing import EVAL, PYTHON_SCALARS, axis_env, current_trace, typeof
 from nr.core.tree_codegen import emit_flatten, emit_unflatten
@@ -67,7 +67,6 @@ class _Plan:
     rebuild: Callable
     context: tuple
     donated: tuple[int, ...]
-    host_inputs: tuple[int, ...]
     device: devices.Device | None
 
 
@@ -270,7 +269,6 @@ class JitFunction:
             rebuild=_make_rebuild(traced, device),
             context=_context(),
             donated=self._donated_leaves(args, kwargs),
-            host_inputs=tuple([i for i, x in enumerate(leaves) if type(x) is np.ndarray]),
             device=device,
         )
         self._plans.insert(0, plan)
@@ -347,11 +345,29 @@ class Lowered:
             self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in self.jaxpr.out_avals]
         )
 
-    def as_text(self) -> str:
-        """The simplified jaxpr."""
-        from nr.backends.compiler.simplify import simplify
+    def as_text(self, stage: str = "simplified") -> str:
+        """A stage of the compilation.
 
-        return str(simplify(self.jaxpr))
+        Args:
+            stage: "jaxpr", "simplified" (the jaxpr that is compiled), "loops" (the loop IR),
+                "llvm", "assembly", "memory" (where the bytes go), or "report" (seconds a stage,
+                kernels, and what is not compiled).
+
+        Raises:
+            ValueError: if there is no such stage.
+
+        Example:
+            >>> import nr, nr.numpy as jnp
+            >>> print(nr.jit(lambda x: jnp.sin(x) + 1).lower(jnp.zeros(100)).as_text("loops"))
+            kernel width=32:
+              for i0 in 100 vector:
+                out0[i0] = add(sin(in0[i0]), 1.0)
+        """
+        return devices.current_default().backend.as_text(self.jaxpr, stage)
+
+    def plan(self) -> ProgramPlan:
+        """Bytes and arithmetic operations of a call; see `nr.plan`."""
+        return devices.current_default().backend.plan(self.jaxpr)
 
     def compile(self) -> Compiled:
         """The program, ready to run."""
@@ -366,9 +382,17 @@ class Compiled:
         self._program = program
         self.in_tree, self.out_tree = lowered.in_tree, lowered.out_tree
 
-    def as_text(self) -> str:
-        """The program's source."""
-        return self._program.source  # type: ignore[attr-defined]
+    def as_text(self, stage: str = "loops") -> str:
+        """A stage of the compilation; see `Lowered.as_text`."""
+        return self._lowered.as_text(stage)
+
+    def memory_analysis(self) -> ProgramPlan:
+        """Bytes that a call takes; see `nr.plan`."""
+        return self._lowered.plan()
+
+    def cost_analysis(self) -> dict[str, float]:
+        """The arithmetic operations of a call."""
+        return {"flops": self._lowered.plan().flops}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = self._lowered._function
@@ -394,18 +418,12 @@ def _context() -> tuple:
 
 def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
     if plan.device is None:
-        token = hush()
-        try:
-            outs = plan.program(*values)
-        finally:
-            unhush(token)
+        outs = plan.program(*values)
     else:
         backend = plan.device.backend
         with backend.on(plan.device):
             outs = plan.program(*[backend.put(v, plan.device) if type(v) is np.ndarray else v
                                   for v in values])  # fmt: skip
-    for i in plan.host_inputs:  # results must not share memory that the user may write to
-        outs = [x.copy() if np.may_share_memory(x, values[i]) else x for x in outs]
     if plan.donated:
         leaves = tree_flatten((args, kwargs))[0]
         arrays = [x for x in leaves if isinstance(x, Array)]

@@ -153,12 +153,12 @@ class Graph:
         for call in self.calls.values():
             self.needed.update(self._call_reads(call.eqn))
         cost: dict[Var, float] = {}
-        spread = {
-            self.root(a)
-            for eqn in jaxpr.eqns
-            for a in eqn.invars
-            if type(a) is Var and id(eqn) not in self.calls and _spreads(eqn, a)
-        }
+        spread: dict[Var, float] = {}
+        for eqn in jaxpr.eqns:
+            for a in eqn.invars:
+                if type(a) is Var and id(eqn) not in self.calls:
+                    root = self.root(a)
+                    spread[root] = max(spread.get(root, 1.0), _spread(eqn, a))
         for eqn in jaxpr.eqns:
             if id(eqn) in self.calls:
                 continue
@@ -174,7 +174,8 @@ class Graph:
                     continue
                 limit = _SHARED_COST if out.aval.size > 1 else _SCALAR_COST
                 shared = uses.get(out, 0) > 1 and total > limit
-                wide = out in spread and total > limit
+                times = spread.get(out, 1.0)
+                wide = times > 1 and total > (limit if out.aval.size == 1 else limit / min(times, 4))
                 if out in self.needed or shared or wide or total > _LONGEST:
                     self.anchors.add(out)
                     cost[out] = 0.0
@@ -251,10 +252,10 @@ class Graph:
             self.before[empty] = set()
             return
         reads = self._sources(eqn)
-        for cluster in self._candidates(reads):
+        shape, reduced = self._domain(eqn, out)
+        for cluster in self._candidates(reads, shape, any(reduced)):
             if self._joins(cluster, eqn, out, reads):
                 return
-        shape, reduced = self._domain(eqn, out)
         loops = [Loop(f"i{d}", n, reduced=r) for d, (n, r) in enumerate(zip(shape, reduced, strict=True))]
         cluster = Cluster(shape, loops, group=self.groups.get(id(eqn)))
         joined = self._evaluate_into(cluster, eqn, out)
@@ -287,16 +288,23 @@ class Graph:
     def _is_stored(self, var: Var) -> bool:
         return var in self.anchors or var not in self.producer or id(self.producer[var]) in self.calls
 
-    def _candidates(self, reads: set[Var]) -> list[Cluster]:
-        """Clusters to join: producers first, then those that read the same."""
+    def _candidates(self, reads: set[Var], shape: tuple[int, ...], reduced: bool) -> list[Cluster]:
+        """Clusters to join: producers first, then those that read the same, or for reductions
+        those over the same domain."""
         makers = {id(h): h for v in reads if type(h := self.home.get(v)) is Cluster}
-        large = {v for v in reads if v.aval.size > 64}
+        large = {v for v in reads if v.aval.size > 8}
         result = [u for u in reversed(self.units) if id(u) in makers]
         siblings = [
             u for u in reversed(self.units[-40:])
             if type(u) is Cluster and id(u) not in makers and large & u.reads
         ]  # fmt: skip
-        return (result + siblings)[:6]  # type: ignore[return-value]
+        alike = []
+        if reduced:
+            alike = [
+                u for u in reversed(self.units[-12:])
+                if type(u) is Cluster and u.shape == shape and u not in result and u not in siblings
+            ]  # fmt: skip
+        return [*(result + siblings)[:6], *alike[:3]]  # type: ignore[list-item]
 
     def _joins(self, cluster: Cluster, eqn: JaxprEqn, out: Var, reads: set[Var]) -> bool:
         """Put an anchor into a cluster if it can be computed there."""
@@ -395,6 +403,8 @@ class Graph:
         found = self.buffers.get(var)
         if found is None:
             found = self.buffers[var] = buffer_for(f"b{len(self.buffers)}", var.aval)
+            eqn = self.producer.get(var)
+            found.source = None if eqn is None else eqn.source
         return found
 
 
@@ -538,15 +548,16 @@ def _reduced_size(eqn: JaxprEqn) -> int:
     return math.prod([n for n, r in zip(shape, reduced, strict=True) if r])
 
 
-def _spreads(eqn: JaxprEqn, operand: Var) -> bool:
-    """Whether an eqn reads each element of an operand many times."""
+def _spread(eqn: JaxprEqn, operand: Var) -> float:
+    """How often an eqn reads each element of an operand, about."""
     name = eqn.primitive.name
     if name in ("concatenate", "pad", "dynamic_update_slice"):
-        return False
+        return 1.0
     if name in REDUCTION:
-        shape, _ = REDUCTION[name].domain(eqn)
-        return math.prod(shape) > operand.aval.size
-    return sum([v.aval.size for v in eqn.outvars]) > operand.aval.size
+        points = math.prod(REDUCTION[name].domain(eqn)[0])
+    else:
+        points = sum([v.aval.size for v in eqn.outvars])
+    return points / max(operand.aval.size, 1)
 
 
 def _project(

@@ -190,9 +190,9 @@ class Emitter:
         kernel, f = self.kernel, self.f
         tasks, rest = kernel.kept[: kernel.tasks], kernel.kept[kernel.tasks :]
         if tasks == [kernel.vector]:
-            self._nest(rest, "%low", "%high")
+            self._vector(kernel.vector, "%low", "%high", lambda: self._nest(rest))
         elif not tasks:
-            self._nest(rest, "0", None)
+            self._nest(rest)
         else:
             variable, end = self._open("%low", "%high", "1")
             flat = variable
@@ -207,21 +207,18 @@ class Emitter:
                     value = f.op(f"urem i64 {flat}, {extent}")
                     flat = f.op(f"udiv i64 {flat}, {extent}")
                 self.loops[loop] = (len(f.scopes) - 1, value)
-            self._nest(rest, "0", None)
+            self._nest(rest)
             self._close(variable, end, "1")
 
-    def _nest(self, loops: Sequence[Loop], low: str, high: str | None) -> None:
-        """The other kept loops, outermost first; `low` and `high` bound a kept vector loop."""
-        kernel = self.kernel
-        if loops and loops[0] is not kernel.vector:
-            self._serial(loops[0], lambda: self._nest(loops[1:], low, high))
-        elif kernel.vector in kernel.kept:
-            bound = self.f.integer(kernel.vector.extent) if high is None else high
-            rest = [loop for loop in loops if loop is not kernel.vector]
-            assert not rest, "the vector loop is the innermost kept loop"
-            self._vector(kernel.vector, low, bound, self._passes)
-        else:
+    def _nest(self, loops: Sequence[Loop]) -> None:
+        """The other kept loops, outermost first, then the passes."""
+        if not loops:
             self._passes()
+        elif loops[0] is self.kernel.vector:
+            bound = self.f.integer(self.kernel.vector.extent)
+            self._vector(self.kernel.vector, "0", bound, lambda: self._nest(loops[1:]))
+        else:
+            self._serial(loops[0], lambda: self._nest(loops[1:]))
 
     def _serial(self, loop: Loop, body: Any) -> None:
         variable, end = self._open("0", self.f.integer(loop.extent), "1")

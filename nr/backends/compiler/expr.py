@@ -134,6 +134,10 @@ def node(op: str, args: tuple, dtype: str, param: Any = None) -> Expr:
         with np.errstate(all="ignore"):
             value = _FOLD.get(op, np.divide)(*[NUMPY[a.dtype].type(a.param) for a in args])
         return const(value, dtype)
+    if op in ("mul", "div", "sub", "add", "neg"):
+        simpler = _simpler(op, args, dtype)
+        if simpler is not None:
+            return simpler
     if _interned is None:
         return Expr(op, args, dtype, param)
     key = (op, dtype, param, *[id(a) for a in args])
@@ -141,6 +145,29 @@ def node(op: str, args: tuple, dtype: str, param: Any = None) -> Expr:
     if found is None:
         found = _interned[key] = Expr(op, args, dtype, param)
     return found
+
+
+def _simpler(op: str, args: tuple, dtype: str) -> Expr | None:
+    """What gives the same bits with less work: only identities that hold for all values."""
+    if op == "neg":
+        return args[0].args[0] if args[0].op == "neg" else None
+    a, b = args
+    if a.op == "const" and op in ("mul", "add"):
+        a, b = b, a
+    if b.op != "const":
+        return None
+    value = b.param
+    if op in ("mul", "div") and value == 1:
+        return a
+    if op == "sub" and value == 0 and not np.signbit(float(value)):
+        return a
+    if op == "add" and value == 0 and (dtype not in FLOATS or np.signbit(value)):
+        return a
+    if op == "div" and dtype in FLOATS and np.isfinite(value) and value != 0:
+        mantissa, exponent = np.frexp(value)
+        if abs(mantissa) == 0.5 and abs(exponent) < 120:
+            return node("mul", (a, const(1 / value, dtype)), dtype)
+    return None
 
 
 def const(value: Any, dtype: str) -> Expr:

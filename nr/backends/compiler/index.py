@@ -281,16 +281,16 @@ def unflatten(flat: Index, shape: Sequence[int]) -> tuple[Index, ...]:
     return tuple(indices)
 
 
-def index_text(index: Index) -> str:
+def index_text(index: Index, expression: Callable[[Expr], str] = str) -> str:
     """As a sum, e.g. ``128*i + j + 3``."""
     parts = []
     for atom, c in index.terms.items():
         if type(atom) is Div:
-            text = f"({atom.index} // {atom.divisor})"
+            text = f"({index_text(atom.index, expression)} // {atom.divisor})"
         elif type(atom) is Mod:
-            text = f"({atom.index} % {atom.divisor})"
+            text = f"({index_text(atom.index, expression)} % {atom.divisor})"
         else:
-            text = str(atom)
+            text = expression(atom) if type(atom) is Expr else str(atom)
         parts.append(text if c == 1 else f"{c}*{text}")
     if index.offset or not parts:
         parts.append(str(index.offset))

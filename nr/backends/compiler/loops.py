@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nr.backends.compiler.expr import NUMPY, Complex, Expr, node
-from nr.backends.compiler.index import Index, Loop
+from nr.backends.compiler.index import Index, Loop, index_text
 
 # The register type of each type in memory; complex numbers are two registers.
 REGISTER = {
@@ -26,14 +26,18 @@ ITEMSIZE = {
 
 
 class Buffer:
-    """An array in memory: contiguous, of `size` elements of a storage type."""
+    """An array in memory: contiguous, of `size` elements of a storage type.
 
-    __slots__ = ("name", "dtype", "size")
+    `source` is the user's line that it comes from, if known.
+    """
+
+    __slots__ = ("name", "dtype", "size", "source")
 
     def __init__(self, name: str, dtype: str, size: int) -> None:
         self.name = name
         self.dtype = dtype
         self.size = size
+        self.source: Any = None
 
     def __repr__(self) -> str:
         return self.name
@@ -222,10 +226,13 @@ def kernel_text(kernel: Kernel) -> str:
     """The kernel as text: loops, and one line an expression that is used more than once."""
     lines = []
     uses: dict[int, int] = {}
-    for expr in walk(list(kernel.roots())):
-        for operand in operands_of(expr):
-            uses[id(operand)] = uses.get(id(operand), 0) + 1
+    roots = list(kernel.roots())
+    for expr in [*roots, *[o for e in walk(roots) for o in operands_of(e)]]:
+        uses[id(expr)] = uses.get(id(expr), 0) + 1
     names: dict[int, str] = {}
+
+    def place(index: Index, indent: str) -> str:
+        return index_text(index, lambda e: text(e, indent))
 
     def text(expr: Expr, indent: str) -> str:
         known = names.get(id(expr))
@@ -236,19 +243,21 @@ def kernel_text(kernel: Kernel) -> str:
             return f"{expr.param}"
         if expr.op == "load":
             buffer, index, part = expr.param
-            result = f"{buffer}[{index}]" + (".im" if part else "")
+            result = f"{buffer}[{place(index, indent)}]" + (".im" if part else "")
             if args:
                 result = f"{result} if {args[0]}"
         elif expr.op in ("acc", "running", "current"):
-            result = f"{expr.param[0]}.{expr.param[1]}"
+            of, k = expr.param
+            many = len(of.values if type(of) is Reducer else of.initial) > 1
+            result = f"{of}.{k}" if many else f"{of}"
         elif expr.op == "index":
-            result = f"({expr.param})"
+            result = f"({place(expr.param, indent)})"
         elif expr.op == "convert":
             result = f"{expr.dtype}({args[0]})"
         else:
             param = f"[{expr.param}]" if expr.param is not None and expr.op != "table" else ""
             result = f"{expr.op}{param}({', '.join(args)})"
-        if uses.get(id(expr), 0) > 1 and expr.op not in ("acc", "running", "current", "index"):
+        if uses[id(expr)] > 1 and expr.op not in ("acc", "running", "current", "index"):
             name = names[id(expr)] = f"t{len(names)}"
             lines.append(f"{indent}{name}:{expr.dtype} = {result}")
             return name
@@ -260,7 +269,7 @@ def kernel_text(kernel: Kernel) -> str:
     def store_text(store: Store, indent: str) -> str:
         value = value_text(store.value, indent)
         guard = "" if store.guard is None else f" if {text(store.guard, indent)}"
-        return f"{store.buffer}[{store.index}] = {value}{guard}"
+        return f"{store.buffer}[{place(store.index, indent)}] = {value}{guard}"
 
     def loop_line(loop: Loop, note: str) -> str:
         return f"for {loop} in {loop.extent}{' vector' if loop is kernel.vector else ''}{note}:"
@@ -285,12 +294,18 @@ def kernel_text(kernel: Kernel) -> str:
                 lines.append(f"{inner}{r} <- {', '.join([text(v, inner) for v in r.following])}")
             for reducer in p.reducers:
                 value = ", ".join([text(v, inner) for v in reducer.values])
-                lines.append(f"{inner}{reducer} <- {value}")
+                lines.append(f"{inner}{reducer} <- {_combining(reducer)} {value}")
             for store in p.stores:
                 lines.append(inner + store_text(store, inner))
         for store in p.after:
             lines.append(depth + store_text(store, depth))
     return "\n".join(lines)
+
+
+def _combining(reducer: Reducer) -> str:
+    """The operations that combine values: `add`, `max`."""
+    combined = reducer.combine(reducer.identity, reducer.values)
+    return ".".join([part.op for part in combined])
 
 
 # ------------------------------------------------------------------------------ validation

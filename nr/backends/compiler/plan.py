@@ -204,7 +204,7 @@ class Planner:
         """The steps that compute a jaxpr from buffers (or constants) into buffers."""
         jaxpr = simplify(jaxpr)
         jaxpr, groups = inline_checkpoints(jaxpr)
-        jaxpr = _with_own_outputs(prepare(jaxpr))
+        jaxpr = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
         graph = Graph(jaxpr, is_call, groups)
         outside = []
         for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
@@ -376,6 +376,20 @@ def runs_in_table(eqn: JaxprEqn) -> bool:
     return is_call(eqn) and name not in (*CONTROL, "dot_general")
 
 
+def _with_integer_branches(jaxpr: Jaxpr) -> Jaxpr:
+    """A jaxpr whose branches are chosen by 32-bit integers."""
+    eqns = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "cond" and eqn.invars[0].aval.dtype != np.dtype(np.int32):
+            fresh = Var(eqn.invars[0].aval.update(dtype=np.dtype(np.int32), weak_type=False))
+            convert = Primitive.all["convert_element_type"]
+            params = {"new_dtype": fresh.aval.dtype, "weak_type": False}
+            eqns.append(JaxprEqn(convert, [eqn.invars[0]], [fresh], params, eqn.source))
+            eqn = eqn.replace(invars=[fresh, *eqn.invars[1:]])
+        eqns.append(eqn)
+    return jaxpr.replace(eqns=eqns)
+
+
 def _with_own_outputs(jaxpr: Jaxpr) -> Jaxpr:
     """A jaxpr each of whose outputs is computed by an eqn, and for itself."""
     copy = Primitive.all["copy"]
@@ -404,7 +418,7 @@ def _ordered(graph: Graph) -> list[Cluster | Call]:
     def place(unit: Cluster | Call) -> int:
         if type(unit) is Call:
             return min([position[v] for v in unit.eqn.outvars], default=graph.jaxpr.eqns.index(unit.eqn))
-        return max([position[v] for v in unit.order])
+        return max([position[v] for v in unit.order], default=0)
 
     order: list[Cluster | Call] = []
     done: set = set()

@@ -174,7 +174,7 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     passes = _passes(draft)
     kernel = Kernel(kept, reduced, vector, passes, 0, 1)
     kernel.width = _width(kernel, vector_bytes)
-    kernel.tasks = _tasks(kernel)
+    kernel.tasks = _tasks(kernel, depends)
     if len(passes) > 1 and vector.reduced:
         _keep_between_passes(kernel, depends)
     validate(kernel)
@@ -294,15 +294,22 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     return max(lanes, 1)
 
 
-def _tasks(kernel: Kernel) -> int:
+def _tasks(kernel: Kernel, depends: _Depends) -> int:
     """How many of the outermost kept loops are flattened into parallel tasks."""
     outer = [loop for loop in kernel.kept if loop is not kernel.vector]
     units = 1
+    # Where loads jump from lane to lane, as in a transpose, the vector loop goes outside: then
+    # the lines that its lanes touch are read to their end.
+    strided = outer and not kernel.vector.reduced and kernel.vector.extent >= 32 and any(
+        [abs(depends.step(index, kernel.vector) or 0) > 1 for _, index in accesses(kernel)]
+    )
     for i, loop in enumerate(outer):
         units *= loop.extent
-        if units >= 64:
+        if units >= 64 and not strided:
             return i + 1
-    if not kernel.vector.reduced and kernel.vector.extent >= max(16 * units, 512):
+    if strided or (
+        not kernel.vector.reduced and kernel.vector.extent >= max(16 * units, 512)
+    ):
         # Few rows, long vectors: the range of the vector loop is what is shared out.
         kernel.kept = [kernel.vector, *outer]
         return 1
@@ -418,7 +425,7 @@ def _guarded(draft: _Draft, inside: Expr) -> _Draft:
     done: dict[int, Expr] = {}
     roots = [v for r in draft.reducers for v in r.values]
     for store in draft.stores:
-        roots += parts_of(store.value)
+        roots += store.exprs()
     keep = walk(roots)
     for e in keep:
         args = tuple([done[id(a)] for a in e.args])
@@ -435,5 +442,9 @@ def _guarded(draft: _Draft, inside: Expr) -> _Draft:
     for r in draft.reducers:
         values = tuple([select(inside, done[id(v)], i) for v, i in zip(r.values, r.identity, strict=True)])
         reducers.append(Reducer(r.name, values, r.identity, r.combine))
-    assert not draft.stores or True
-    return _Draft(draft.loops, reducers, draft.stores, draft.after)
+    stores = []
+    for s in draft.stores:
+        real = [done[id(v)] for v in parts_of(s.value)]
+        index = s.index.substitute({}, lambda x: done[id(x)])
+        stores.append(Store(s.buffer, index, Complex(*real) if len(real) > 1 else real[0], inside))
+    return _Draft(draft.loops, reducers, stores, draft.after)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import Backend, Program
+from nr.backends.base import Backend, Program, ProgramPlan
 from nr.backends.control import control_rows
 from nr.backends.table import kernel_table
 from nr.core.array import ArrayImpl
@@ -26,13 +26,26 @@ class CpuBackend(Backend):
         return 1
 
     def compile(self, jaxpr: Jaxpr) -> Program:
+        return self._compiled(jaxpr).program
+
+    def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
+        from nr.backends.cpu import report
+
+        return report.text(self._compiled(jaxpr), stage)
+
+    def plan(self, jaxpr: Jaxpr) -> ProgramPlan:
+        from nr.backends.cpu import report
+
+        return report.plan(self._compiled(jaxpr))
+
+    def _compiled(self, jaxpr: Jaxpr) -> Any:
         program = jaxpr.cache.get("cpu program")
         if program is None:
             # Imported late: it brings LLVM along.
             from nr.backends.cpu.program import CompiledProgram
 
             program = jaxpr.cache["cpu program"] = CompiledProgram(jaxpr, self)
-        return program.program
+        return program
 
     def array(self, x: Any) -> Any:
         return np.asarray(x)

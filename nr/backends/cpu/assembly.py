@@ -34,18 +34,27 @@ _MOST_TASKS = 64
 
 
 class Arena:
-    """Ranges of the block of temporaries."""
+    """Ranges of the block of temporaries. `at_peak` holds the buffers of the moment of most use."""
 
     def __init__(self) -> None:
         self.size = 0
-        self.peak_live = 0
-        self._live = 0
+        self.at_peak: list[Buffer] = []
+        self._used = self._most = 0
+        self._live: dict[Buffer, int] = {}
         self._free: list[tuple[int, int]] = []  # offset, size; by offset
 
-    def take(self, nbytes: int) -> int:
-        size = max(-(-nbytes // _ALIGN) * _ALIGN, _ALIGN)
-        self._live += size
-        self.peak_live = max(self.peak_live, self._live)
+    def take(self, buffer: Buffer) -> int:
+        """The offset of a free range for a buffer: the smallest that is large enough."""
+        size = _padded(buffer)
+        self._used += size
+        offset = self._fit(size)
+        self._live[buffer] = offset
+        if self._used > self._most:
+            self._most = self._used
+            self.at_peak = list(self._live)
+        return offset
+
+    def _fit(self, size: int) -> int:
         fitting = [(s, o) for o, s in self._free if s >= size]
         if fitting:
             found, offset = min(fitting)
@@ -55,17 +64,18 @@ class Arena:
                 self._free.sort()
             return offset
         if self._free and sum(self._free[-1]) == self.size:
-            offset, found = self._free.pop()
+            offset, _ = self._free.pop()
             self.size = offset + size
             return offset
         offset = self.size
         self.size += size
         return offset
 
-    def give(self, offset: int, nbytes: int) -> None:
-        size = max(-(-nbytes // _ALIGN) * _ALIGN, _ALIGN)
-        self._live -= size
-        self._free.append((offset, size))
+    def give(self, buffer: Buffer) -> None:
+        """Free a buffer's range."""
+        size = _padded(buffer)
+        self._used -= size
+        self._free.append((self._live.pop(buffer), size))
         self._free.sort()
         merged: list[tuple[int, int]] = []
         for o, s in self._free:
@@ -74,6 +84,10 @@ class Arena:
             else:
                 merged.append((o, s))
         self._free = merged
+
+
+def _padded(buffer: Buffer) -> int:
+    return max(-(-buffer.nbytes // _ALIGN) * _ALIGN, _ALIGN)
 
 
 class Assembler:
@@ -112,13 +126,13 @@ class Assembler:
     def place(self, buffer: Buffer) -> Place:
         found = self.places.get(buffer)
         if found is None:
-            found = self.places[buffer] = Place(0, self.arena.take(buffer.nbytes))
+            found = self.places[buffer] = Place(0, self.arena.take(buffer))
         return found
 
     def free(self, buffer: Buffer) -> None:
         place = self.places.pop(buffer)
         assert place.slot == 0
-        self.arena.give(place.offset, buffer.nbytes)
+        self.arena.give(buffer)
 
     def block(self, block: Block) -> None:
         """The steps, with the temporaries that begin in the block given back in it."""
@@ -129,6 +143,9 @@ class Assembler:
                 last[buffer] = i
         keep = outer | set(block.results)
         for i, step in enumerate(block.steps):
+            for buffer in step.reads:
+                if not buffer.size:  # nothing has written it
+                    self.place(buffer)
             self.step(step)
             for buffer in {*step.reads, *step.writes}:
                 if last[buffer] == i and buffer not in keep and buffer in self.places:
@@ -213,8 +230,8 @@ class Assembler:
         for (now, following), start in zip(loop.carries, loop.initial, strict=True):
             slots = self._slot(), self._slot()
             for slot, buffer in zip(slots, (now, following), strict=True):
-                at = self.arena.take(buffer.nbytes)
-                both.append((at, buffer.nbytes))
+                at = self.arena.take(buffer)
+                both.append(buffer)
                 self.words += [vm.SET, slot, 0, at]
                 self.places[buffer] = Place(slot)
             self.copy(start, now)
@@ -258,8 +275,8 @@ class Assembler:
             del self.places[piece]
         if loop.condition is not None:
             self.free(loop.condition)
-        for at, nbytes in both:
-            self.arena.give(at, nbytes)
+        for buffer in both:
+            self.arena.give(buffer)
 
     def branch(self, branch: Branch) -> None:
         for target in branch.results:

@@ -18,6 +18,7 @@ from nr.backends.cpu import llvm, memory, threads, vm
 from nr.backends.cpu.assembly import Assembler
 from nr.core.array import ArrayImpl
 from nr.core.jaxprs import Jaxpr
+from nr.core.quiet import hush, unhush
 
 # Arenas up to this size stay with their frame between calls.
 _OWN_ARENA = 1 << 18
@@ -29,17 +30,18 @@ _loaded: list[Any] = []
 _lock = threading.Lock()
 
 
-def load_kernels(texts: list[str]) -> None:
-    """Compile what is not compiled yet, and put it into memory."""
+def load_kernels(texts: list[str]) -> int:
+    """Put kernels into memory, compiled or from the disk cache; says how many were not there."""
     missing = [text for text in texts if text not in _kernels]
     if not missing:
-        return
+        return 0
     objects = llvm.compile_many(missing)
     loaded = llvm.load_many(objects, imports=_library(), exports=("kernel",))
     with _lock:
         for text, one in zip(missing, loaded, strict=True):
             _kernels[text] = one.address("kernel")
         _loaded.extend(loaded)
+    return len(missing)
 
 
 @cache
@@ -101,7 +103,7 @@ class CompiledProgram:
         lap("plan")
         self.assembler = Assembler(self.planner)
         lap("assemble")
-        load_kernels(list(self.assembler.kernels))
+        self.compiled = load_kernels(list(self.assembler.kernels))
         self.code = self.assembler.code(_kernels)
         lap("compile")
         self.constants = [
@@ -227,7 +229,11 @@ class CompiledProgram:
             else:
                 args.append(self._view(frame, place, atom.aval))
         row = self.backend.kernel(eqn.primitive)
-        outs = row(*args, **eqn.params)
+        token = hush()
+        try:
+            outs = row(*args, **eqn.params)
+        finally:
+            unhush(token)
         if not eqn.primitive.multiple_results:
             outs = [outs]
         for out, place, var in zip(outs, results, eqn.outvars, strict=True):

@@ -123,6 +123,7 @@ _LOG = tuple(
         3.3333331174e-1,
     )
 )
+_SQRT_HALF = 0x3F3504F3  # the bits of a float
 _LOG_2_LOW, _LOG_2_HIGH = np.float32(-2.12194440e-4), np.float32(0.693359375)
 
 
@@ -136,8 +137,39 @@ def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
     return total
 
 
+def _split(x: Array) -> tuple[Array, Array]:
+    """e and m - 1 for which x = 2**e * m, m in [sqrt(1/2), sqrt(2)); x is normal and positive."""
+    bits = x.view(np.int32) - _SQRT_HALF
+    exponent = (bits >> 23).astype(np.float32)
+    bits &= 0x7FFFFF
+    bits += _SQRT_HALF
+    return exponent, bits.view(np.float32) - np.float32(1)
+
+
+def _log1p_single(x: Array) -> Array:
+    """log(1 + x) for -1 < x <= 0: log of what 1 + x is rounded to, and what that leaves out.
+
+    Each step is one operation of IEEE 754, so that compiled programs give the same numbers.
+    """
+    whole = x + np.float32(1)
+    rest = (x - (whole - np.float32(1))) / whole
+    exponent, z = _split(whole)
+    square = z * z
+    low = _polynomial(_LOG, z)
+    low *= z
+    low *= square
+    low += exponent * _LOG_2_LOW
+    square *= np.float32(0.5)
+    low -= square
+    low += rest
+    low += z
+    exponent *= _LOG_2_HIGH
+    low += exponent
+    return low
+
+
 def _single(xp: Any, u: Array) -> Array:
-    w = -xp.log1p(-(u * u))
+    w = -_log1p_single(-(u * u))
     factor = _polynomial(_SINGLE_CENTRE, w - np.float32(2.5))
     tail = w >= 5
     factor[tail] = _polynomial(_SINGLE_TAIL, xp.sqrt(w[tail]) - np.float32(3))
@@ -160,10 +192,7 @@ def _fused(x: Array, y: Array, z: Array) -> Array:
 
 def _log_single(xp: Any, x: Array) -> Array:
     """log of normal positive floats, in three interleaved polynomials of z**3 = (m - 1)**3."""
-    m, exponent = xp.frexp(x)
-    small = m < np.float32(0.5**0.5)
-    exponent = (exponent - small).astype(np.float32)
-    z = xp.where(small, m + m, m) - np.float32(1)
+    exponent, z = _split(x)
     z2 = z * z
     z3 = z2 * z
     a, b, c = (

@@ -1,3 +1,13 @@
 """Primitives as loops: a rule each, in the file of its family."""
 
-from nr.backends.compiler.lowering import cumulative, elementwise, reduce, scatter, shape  # noqa: F401
+from nr.backends.compiler.lowering import (  # noqa: F401
+    cumulative,
+    elementwise,
+    precision,
+    one_hot,
+    reduce,
+    sampling,
+    scatter,
+    shape,
+    window,
+)

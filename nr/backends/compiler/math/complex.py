@@ -130,7 +130,9 @@ def square(z: Complex) -> Complex:
 
 def _quotient(x: Complex, y: Complex) -> Complex:
     inverse = 1.0 / _square_modulus(y)
-    re, im = fma(x.re, y.re, x.im * y.im), fma(x.im, y.re, -(x.re * y.im))
+    re = fma(x.re, y.re, x.im * y.im)
+    # Each product is rounded, so that the quotient of equal numbers is real.
+    im = fma(x.im, y.re, -0.0) - fma(x.re, y.im, -0.0)
     return Complex(re * inverse, im * inverse)
 
 
