@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nr.backends.compiler.emit import emit_kernel
+from nr.backends.compiler.emission import emit_kernel
 from nr.backends.compiler.expr import compiling
 from nr.backends.compiler.index import Loop, index_of
 from nr.backends.compiler.loops import Buffer, Kernel, Pass, Store, load, validate

@@ -8,8 +8,10 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
+from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.plan import runs_in_table
 from nr.backends.compiler.simplify import simplify
+from nr.core.tracing import Primitive
 from nr.lax import ScatterDimensionNumbers
 
 # Both sides add a few dozen terms in another order, or round products differently.
@@ -212,7 +214,8 @@ WINDOWS = {
     "long": ((3, 67), (1, 20), (1, 3), [(0, 0), (7, 12)], None, None),
     "gaps": ((11, 37), (2, 1), (5, 3), [(0, 0), (0, 0)], None, None),
     "cropped": ((9, 37), (2, 3), (2, 2), [(-1, 1), (-2, -3)], None, None),
-    "images": ((2, 9, 9, 17), (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (1, 1), (0, 0)], None, None),
+    "images": ((2, 9, 9, 17), (1, 3, 3, 1), (1, 2, 2, 1), [(0, 0), (1, 1), (1, 1), (0, 0)])
+    + (None, None),
     "length 1": ((1,), (1,), (1,), [(0, 0)], None, None),
     "more padding than operand": ((2,), (3,), (2,), [(5, 6)], None, None),
     "no windows": ((2, 3), (1, 5), (1, 1), [(0, 0), (0, 0)], None, None),
@@ -245,3 +248,87 @@ def test_gradients_of_pooling(window, dtype):
     weights = lax.reduce_window(jnp.asarray(some(shape, dtype, 1)), 0.0, lax.add, *params)
     check(nr.grad(lambda x: (pool(x) * weights).sum().astype("float32")), x)
     check(lambda x, t: nr.jvp(pool, (x,), (t,))[1], x, some(shape, dtype, 1))
+
+
+# ------------------------------------------------------------------------------ bits
+EVERY_HALF = np.arange(1 << 16, dtype=np.uint16)
+WORDS = {
+    dtype: np.random.default_rng(0).integers(0, 2**63, 300).view(dtype)
+    for dtype in ("uint8", "int16", "uint32", "int64", "float32", "float64")
+}
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, 65504.0, 6e-8, 1e-40, 1e300]
+
+
+def same_bits(function, x):
+    jaxpr = simplify(nr.make_jaxpr(function)(x))
+    assert not [q for q in jaxpr.eqns if runs_in_table(q)]
+    a, b = np.asarray(nr.jit(function)(x)), np.asarray(function(x))
+    assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    np.testing.assert_array_equal(a.reshape(-1).view(np.uint8), b.reshape(-1).view(np.uint8))
+
+
+@pytest.mark.parametrize("new", ["uint8", "int16", "uint32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("old", ["uint8", "int16", "uint32", "int64", "float32", "float64"])
+def test_bitcast(old, new):
+    x = WORDS[old]
+    ratio = np.dtype(new).itemsize // x.dtype.itemsize
+    x = jnp.asarray(x.reshape(-1, ratio) if ratio > 1 else x)
+    same_bits(lambda x: lax.bitcast_convert_type(x, new), x)
+
+
+@pytest.mark.parametrize("half", [jnp.bfloat16, jnp.float16])
+def test_bitcast_of_every_16_bit_float(half):
+    words = jnp.asarray(EVERY_HALF)
+    floats = lax.bitcast_convert_type(words, half)
+    numbers = floats[floats == floats]  # NaNs are made quiet
+    same_bits(lambda x: lax.bitcast_convert_type(x, jnp.int16), numbers)
+    same_bits(lambda x: lax.bitcast_convert_type(x, jnp.uint8), numbers)
+    same_bits(lambda x: lax.bitcast_convert_type(x, half), words[np.asarray(floats == floats)])
+
+
+@pytest.mark.parametrize("bits", [(8, 7), (5, 10), (3, 4), (8, 23), (5, 0), (4, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_reduce_precision(dtype, bits):
+    x = np.concatenate([some((2000,), "float64") * 1e3, some((200,), "float64") * 1e-6, SPECIAL])
+    x = jnp.asarray(x).astype(dtype)
+    check(lambda x: lax.reduce_precision(x, *bits), x, exact=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["normal_from_uniform", "log_of_uniform"])
+def test_samples_have_the_eager_bits(name, dtype):
+    low = -1.0 if name == "normal_from_uniform" else 0.0
+    u = np.random.default_rng(0).uniform(low, 1.0, 50_001).astype(np.float32)
+    u = jnp.clip(jnp.asarray(u).astype(dtype), low + 0.01, 0.99)
+    tails = jnp.asarray([-0.999, 0.9999, 0.99999], "float32")
+    u = (
+        jnp.concatenate([u, tails if name == "normal_from_uniform" else tails[1:]])
+        if dtype == "float32"
+        else u
+    )
+    same_bits(Primitive.all[name].bind, u)
+
+
+# ------------------------------------------------------------------------------ counted indices
+@pytest.mark.parametrize(
+    ("function", "batching"),
+    [
+        (lambda x, i: x[jnp.arange(6), i, i], (0,)),
+        (lambda x, i: x[i, i, jnp.arange(6)], (2,)),
+        (lambda x, i: x[jnp.arange(6), i], (0,)),
+        (lambda x, i: x[i, jnp.arange(6)], (1,)),
+        (lambda x, i: x[np.arange(6), i], (0,)),
+        (lambda x, i: x[jnp.arange(6)[:, None], i], (0,)),
+        (lambda x, i: x[jnp.arange(6)[:, None], i[None, :], jnp.arange(6)[None]], (0, 2)),
+        (lambda x, i: x[jnp.arange(5), i[:5]], ()),  # not all rows
+        (lambda x, i: x[jnp.arange(6) - 1, i], ()),
+        (lambda x, i: x[jnp.arange(5, -1, -1), i], ()),
+    ],
+)
+def test_indices_that_count_are_rows(function, batching):
+    x, i = jnp.asarray(some((6, 6, 6))), jnp.asarray([5, 0, 0, -1, 2, 3], dtype=jnp.int32)
+    check(function, x, i)
+    check(nr.grad(lambda x, i: (function(x, i) ** 2).sum()), x, i)
+    found = with_counted_rows(simplify(nr.make_jaxpr(function)(x, i)))
+    (gather,) = [q for q in found.eqns if q.primitive.name == "gather"]
+    assert gather.params["dimension_numbers"].operand_batching_dims == batching

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpc, mpf
 
-from nr.backends.compiler.emit import emit_kernel
+from nr.backends.compiler.emission import emit_kernel
 from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
 from nr.backends.compiler.rewrite import expand
 from tests import native_kernels

@@ -47,9 +47,7 @@ class ProgramPlan:
     @property
     def peak_bytes(self) -> int:
         """Bytes in use at the peak: arguments, results, closed-over arrays and temporaries."""
-        return (
-            self.argument_bytes + self.output_bytes + self.temporary_bytes + self.constant_bytes
-        )
+        return self.argument_bytes + self.output_bytes + self.temporary_bytes + self.constant_bytes
 
     def __str__(self) -> str:
         lines = [

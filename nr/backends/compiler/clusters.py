@@ -28,9 +28,9 @@ from nr.backends.compiler.lowering.rules import (
     constant,
     storage,
 )
-from nr.backends.compiler.matmul import Layout, is_product, layout
+from nr.backends.compiler.matmul import Body, Layout, is_product, layout
 from nr.core.array import ArrayImpl
-from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
+from nr.core.jaxprs import JaxprEqn, Literal, Var
 
 # An anchor is made of what costs more than this many operations and is read more than once.
 _SHARED_COST = 6.0
@@ -105,7 +105,7 @@ class _Apart(Exception):
 class Graph:
     """The eqns of a jaxpr, sorted into clusters and calls."""
 
-    def __init__(self, jaxpr: Jaxpr, is_call: Any, groups: dict[int, Any]) -> None:
+    def __init__(self, jaxpr: Body, is_call: Any, groups: dict[int, Any]) -> None:
         self.jaxpr = jaxpr
         self.groups = groups
         self.producer: dict[Var, JaxprEqn] = {v: q for q in jaxpr.eqns for v in q.outvars}
@@ -136,7 +136,13 @@ class Graph:
     def _find_aliases(self) -> None:
         """Values that are others with another shape share their memory."""
         for eqn in self.jaxpr.eqns:
-            if eqn.primitive.name in ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put"):
+            if eqn.primitive.name in (
+                "reshape",
+                "squeeze",
+                "broadcast_in_dim",
+                "stop_gradient",
+                "device_put",
+            ):
                 (out,), operand = eqn.outvars, eqn.invars[0]
                 if type(operand) is Var and operand.aval.size == out.aval.size:
                     self.alias[out] = operand
@@ -146,7 +152,9 @@ class Graph:
         uses: dict[Var, int] = {}
         for eqn in jaxpr.eqns:
             for a in {a for a in eqn.invars if type(a) is Var}:
-                uses[self.root(a)] = uses.get(self.root(a), 0) + (eqn.outvars[0] not in self.alias if eqn.outvars else 1)
+                uses[self.root(a)] = uses.get(self.root(a), 0) + (
+                    eqn.outvars[0] not in self.alias if eqn.outvars else 1
+                )
         for a in jaxpr.outvars:
             if type(a) is Var:
                 self.needed.add(self.root(a))
@@ -168,20 +176,26 @@ class Graph:
                 continue
             rule = ELEMENT.get(eqn.primitive.name)
             own = rule.cost if rule is not None else 2.0 * _reduced_size(eqn)
-            total = own + sum([cost.get(self.root(a), 0.0) for a in {*eqn.invars} if type(a) is Var])
+            total = own + sum(
+                [cost.get(self.root(a), 0.0) for a in {*eqn.invars} if type(a) is Var]
+            )
             for out in eqn.outvars:
                 if out in self.alias:
                     continue
                 limit = _SHARED_COST if out.aval.size > 1 else _SCALAR_COST
                 shared = uses.get(out, 0) > 1 and total > limit
                 times = spread.get(out, 1.0)
-                wide = times > 1 and total > (limit if out.aval.size == 1 else limit / min(times, 4))
+                wide = times > 1 and total > (
+                    limit if out.aval.size == 1 else limit / min(times, 4)
+                )
                 if out in self.needed or shared or wide or total > _LONGEST:
                     self.anchors.add(out)
                     cost[out] = 0.0
                 else:
                     cost[out] = total
-        self.anchors |= {v for v in self.needed if v in self.producer and id(self.producer[v]) not in self.calls}
+        self.anchors |= {
+            v for v in self.needed if v in self.producer and id(self.producer[v]) not in self.calls
+        }
 
     def _call_reads(self, eqn: JaxprEqn) -> list[Var]:
         """The stored values a call reads."""
@@ -256,7 +270,9 @@ class Graph:
         for cluster in self._candidates(reads, shape, any(reduced)):
             if self._joins(cluster, eqn, out, reads):
                 return
-        loops = [Loop(f"i{d}", n, reduced=r) for d, (n, r) in enumerate(zip(shape, reduced, strict=True))]
+        loops = [
+            Loop(f"i{d}", n, reduced=r) for d, (n, r) in enumerate(zip(shape, reduced, strict=True))
+        ]
         cluster = Cluster(shape, loops, group=self.groups.get(id(eqn)))
         joined = self._evaluate_into(cluster, eqn, out)
         assert joined
@@ -286,7 +302,9 @@ class Graph:
         return found
 
     def _is_stored(self, var: Var) -> bool:
-        return var in self.anchors or var not in self.producer or id(self.producer[var]) in self.calls
+        return (
+            var in self.anchors or var not in self.producer or id(self.producer[var]) in self.calls
+        )
 
     def _candidates(self, reads: set[Var], shape: tuple[int, ...], reduced: bool) -> list[Cluster]:
         """Clusters to join: producers first, then those that read the same, or for reductions
@@ -370,7 +388,9 @@ class Graph:
                 rule = REDUCTION[eqn.primitive.name]
                 shape, _ = rule.domain(eqn)
                 values = rule.values(eqn, unflatten(flat, shape), reader.operands(eqn))
-                reducer = Reducer(f"r{len(cluster.reducers)}", values, rule.identity(eqn), rule.combine)
+                reducer = Reducer(
+                    f"r{len(cluster.reducers)}", values, rule.identity(eqn), rule.combine
+                )
                 cluster.reducers.append(reducer)
                 if storage(out.aval.dtype) in ("c64", "c128"):
                     cluster.kept[out] = Complex(reducer.result(0), reducer.result(1))

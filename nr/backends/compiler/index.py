@@ -230,7 +230,7 @@ def _rejoined(terms: dict[Any, int]) -> dict[Any, int]:
         quotient = atom.index // atom.divisor
         if len(quotient.terms) != 1 or quotient.offset:
             continue
-        (div, one), = quotient.terms.items()
+        ((div, one),) = quotient.terms.items()
         if one == 1 and terms.get(div) == c * atom.divisor:
             rest = {a: k for a, k in terms.items() if a != atom and a != div}
             joined = Index(rest) + atom.index * c

@@ -19,6 +19,17 @@ from nr.backends.compiler.lowering.rules import storage
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Var
 from nr.core.tracing import Primitive
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A jaxpr within the compiler: its eqns may have parameters that only the compiler knows."""
+
+    constvars: list[Var]
+    consts: list[Any]
+    invars: list[Var]
+    eqns: list[JaxprEqn]
+    outvars: list[Any]
+
+
 MOST_BATCH_DIMS = 3
 # Below so many multiplications a product is loops of a kernel, as any other reduction.
 _SMALLEST = 32 * 32 * 32
@@ -63,9 +74,7 @@ def is_product(eqn: JaxprEqn) -> bool:
     return m * n * k >= _SMALLEST and min(m, n) >= 4 and k >= 4
 
 
-def layout(
-    eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]
-) -> Layout | None:
+def layout(eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]) -> Layout | None:
     """How to call BLAS for operands of given strides; None if it can't be."""
     lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
     left, right = [a.aval.shape for a in eqn.invars]
@@ -89,7 +98,11 @@ def layout(
     for swap in (False, True):
         for row in sorted(rows, reverse=True):
             for column in sorted(columns, reverse=True):
-                rest = [*batch, *[r for r in rows if r is not row], *[x for x in columns if x is not column]]
+                rest = [
+                    *batch,
+                    *[r for r in rows if r is not row],
+                    *[x for x in columns if x is not column],
+                ]
                 if len(rest) > MOST_BATCH_DIMS:
                     continue
                 m, a_row, _, c_row = row
@@ -100,7 +113,12 @@ def layout(
                     a_pair, b_pair = (b_column, b_row), (a_column, a_row)
                     c_pair = (c_column, c_row)
                     rest = [(e, sb, sa, sc) for e, sa, sb, sc in rest]
-                if c_pair[1] == 1 and c_pair[0] >= n and _blas(a_pair, m, k) and _blas(b_pair, k, n):
+                if (
+                    c_pair[1] == 1
+                    and c_pair[0] >= n
+                    and _blas(a_pair, m, k)
+                    and _blas(b_pair, k, n)
+                ):
                     return Layout(m, n, k, tuple(rest), a_pair, b_pair, c_pair, swap)
     return None
 
@@ -133,11 +151,9 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
     return layout(eqn, a, b)
 
 
-def prepare(jaxpr: Jaxpr) -> Jaxpr:
-    """A jaxpr whose large dot products BLAS can take: operands transposed where they must be, and
+def prepare(jaxpr: Jaxpr) -> Body:
+    """The jaxpr as a body whose large dot products BLAS can take: operands transposed where they must be, and
     transposes of results made part of the product."""
-    if not any([is_product(eqn) for eqn in jaxpr.eqns]):
-        return jaxpr
     transpose = Primitive.all["transpose"]
     uses: dict[Any, int] = {}
     for eqn in jaxpr.eqns:
@@ -166,7 +182,7 @@ def prepare(jaxpr: Jaxpr) -> Jaxpr:
                 before, eqn = _canonical(eqn)
                 eqns += before
         eqns.append(eqn)
-    return jaxpr.replace(eqns=eqns)
+    return Body(jaxpr.constvars, jaxpr.consts, jaxpr.invars, eqns, jaxpr.outvars)
 
 
 def _canonical(eqn: JaxprEqn) -> tuple[list[JaxprEqn], JaxprEqn]:
@@ -181,7 +197,5 @@ def _canonical(eqn: JaxprEqn) -> tuple[list[JaxprEqn], JaxprEqn]:
         invars.append(fresh)
     nb, nf, nc = len(lb), len(lf), len(lc)
     batch = tuple(range(nb))
-    numbers = (
-        (tuple(range(nb + nf, nb + nf + nc)), tuple(range(nb, nb + nc))), (batch, batch)
-    )
+    numbers = ((tuple(range(nb + nf, nb + nf + nc)), tuple(range(nb, nb + nc))), (batch, batch))
     return eqns, eqn.replace(invars=invars, params={**eqn.params, "dimension_numbers": numbers})

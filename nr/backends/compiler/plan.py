@@ -7,6 +7,7 @@ one region are independent of each other, or depend on each other row by row onl
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.clusters import Call, Cluster, Graph
-from nr.backends.compiler.emit import Emitted, emit_kernel
+from nr.backends.compiler.counted import with_counted_rows
+from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, walk
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
-from nr.backends.compiler.matmul import Layout, is_product, prepare
+from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.schedule import schedule
@@ -202,17 +204,17 @@ class Planner:
     # ------------------------------------------------------------------ blocks
     def block(self, jaxpr: Jaxpr, inputs: Sequence[Any], outputs: Sequence[Buffer]) -> Block:
         """The steps that compute a jaxpr from buffers (or constants) into buffers."""
-        jaxpr = simplify(jaxpr)
+        jaxpr = with_counted_rows(simplify(jaxpr))
         jaxpr, groups = inline_checkpoints(jaxpr)
-        jaxpr = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
-        graph = Graph(jaxpr, is_call, groups)
+        body = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
+        graph = Graph(body, is_call, groups)
         outside = []
-        for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
+        for var, value in zip(body.constvars, body.consts, strict=True):
             graph.buffers[var] = self.constant(value, var.aval)
-        for var, buffer in zip(jaxpr.invars, inputs, strict=True):
+        for var, buffer in zip(body.invars, inputs, strict=True):
             graph.buffers[var] = buffer
             outside.append(buffer)
-        for atom, buffer in zip(jaxpr.outvars, outputs, strict=True):
+        for atom, buffer in zip(body.outvars, outputs, strict=True):
             graph.buffers[graph.root(atom)] = buffer
         graph.form()
         steps: list[Any] = []
@@ -274,7 +276,9 @@ class Planner:
             buffers = [self.buffer_of(graph, a) for a in eqn.invars]
             results = [graph.buffer(v) for v in eqn.outvars]
             build = KERNELS[name].build
-            return list(self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source))
+            return list(
+                self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source)
+            )
         operands = [self.operand(graph, a) for a in eqn.invars]
         return [TableCall(eqn, operands, [graph.buffer(v) for v in eqn.outvars])]
 
@@ -305,7 +309,9 @@ class Planner:
         carries = self.carries(jaxpr.in_avals[nconsts : nconsts + ncarry])
         moved = []
         pieces = []
-        for whole, aval in zip(operands[nconsts + ncarry :], jaxpr.in_avals[nconsts + ncarry :], strict=True):
+        for whole, aval in zip(
+            operands[nconsts + ncarry :], jaxpr.in_avals[nconsts + ncarry :], strict=True
+        ):
             piece = buffer_for("x", aval)
             pieces.append(piece)
             moved.append((piece, whole, piece.nbytes))
@@ -330,7 +336,11 @@ class Planner:
         p = eqn.params
         nc, nb = p["cond_nconsts"], p["body_nconsts"]
         operands = [self.buffer_of(graph, a) for a in eqn.invars]
-        cond_consts, body_consts, initial = operands[:nc], operands[nc : nc + nb], operands[nc + nb :]
+        cond_consts, body_consts, initial = (
+            operands[:nc],
+            operands[nc : nc + nb],
+            operands[nc + nb :],
+        )
         results = [graph.buffer(v) for v in eqn.outvars]
         kernel = while_kernel(
             simplify(p["cond_jaxpr"]), simplify(p["body_jaxpr"]), cond_consts, body_consts,
@@ -390,8 +400,8 @@ def _with_integer_branches(jaxpr: Jaxpr) -> Jaxpr:
     return jaxpr.replace(eqns=eqns)
 
 
-def _with_own_outputs(jaxpr: Jaxpr) -> Jaxpr:
-    """A jaxpr each of whose outputs is computed by an eqn, and for itself."""
+def _with_own_outputs(jaxpr: Body) -> Body:
+    """A body each of whose outputs is computed by an eqn, and for itself."""
     copy = Primitive.all["copy"]
     produced = {v: q for q in jaxpr.eqns for v in q.outvars}
     eqns, outvars, taken = list(jaxpr.eqns), [], set()
@@ -408,7 +418,7 @@ def _with_own_outputs(jaxpr: Jaxpr) -> Jaxpr:
         else:
             taken.add(root)
         outvars.append(atom)
-    return jaxpr.replace(eqns=eqns, outvars=outvars)
+    return dataclasses.replace(jaxpr, eqns=eqns, outvars=outvars)
 
 
 def _ordered(graph: Graph) -> list[Cluster | Call]:
@@ -417,7 +427,9 @@ def _ordered(graph: Graph) -> list[Cluster | Call]:
 
     def place(unit: Cluster | Call) -> int:
         if type(unit) is Call:
-            return min([position[v] for v in unit.eqn.outvars], default=graph.jaxpr.eqns.index(unit.eqn))
+            return min(
+                [position[v] for v in unit.eqn.outvars], default=graph.jaxpr.eqns.index(unit.eqn)
+            )
         return max([position[v] for v in unit.order], default=0)
 
     order: list[Cluster | Call] = []
@@ -453,7 +465,9 @@ def _regions(steps: list[Any]) -> list[Any]:
         last = result[-1] if result else None
         if type(last) is Region and len(last.steps) < 64:
             written, read = set(last.writes), set(last.reads)
-            if not (written & set(step.reads) or written & set(step.writes) or read & set(step.writes)):
+            if not (
+                written & set(step.reads) or written & set(step.writes) or read & set(step.writes)
+            ):
                 last.steps.append(step)
                 continue
         result.append(Region([step]))
@@ -472,4 +486,3 @@ def _work(kernel: Kernel) -> float:
     nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "index", "acc")]
     cost = sum([_cost(e) for e in nodes])
     return points * cost * 0.02 + 50
-

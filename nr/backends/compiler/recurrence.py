@@ -171,7 +171,9 @@ def scan_kernel(
                     known[var] = _reader(xs[k - len(consts) - len(initial)], avals[k], step)
             return known
 
-        kernel = _kernel(jaxpr, None, inputs, None, initial, carried, results, time, step, prefix, vector_bytes)
+        kernel = _kernel(
+            jaxpr, None, inputs, None, initial, carried, results, time, step, prefix, vector_bytes
+        )
         if kernel is not None:
             return kernel
     return None
@@ -210,7 +212,11 @@ def _kernel(
     step: Index | None, prefix: tuple[int, ...], vector_bytes: int,
 ) -> Kernel | None:  # fmt: skip
     lanes = _Lanes(carried, prefix)
-    if lanes.total > (_MOST_IN_LANE if prefix else _MOST_CARRIED) or not carried or any([a.size == 0 for a in carried]):
+    if (
+        lanes.total > (_MOST_IN_LANE if prefix else _MOST_CARRIED)
+        or not carried
+        or any([a.size == 0 for a in carried])
+    ):
         return None
     scale = math.prod(prefix)
     if not _admits(body, scale) or (test is not None and not _admits(test, scale)):

@@ -9,11 +9,11 @@ number of threads, so neither does the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nr.backends.compiler.clusters import Cluster, Graph
-from nr.backends.compiler.expr import NUMPY, Complex, Expr, const, node, select
+from nr.backends.compiler.expr import NUMPY, Complex, Expr, node, select
 from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
 from nr.backends.compiler.loops import (
     REGISTER,
@@ -277,7 +277,11 @@ def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
 
 
 def _lane_bytes(kernel: Kernel) -> int:
-    sizes = [NUMPY[e.dtype].itemsize for e in walk(list(kernel.roots())) if e.op not in ("index", "const")]
+    sizes = [
+        NUMPY[e.dtype].itemsize
+        for e in walk(list(kernel.roots()))
+        if e.op not in ("index", "const")
+    ]
     return max(sizes, default=4)
 
 
@@ -300,16 +304,17 @@ def _tasks(kernel: Kernel, depends: _Depends) -> int:
     units = 1
     # Where loads jump from lane to lane, as in a transpose, the vector loop goes outside: then
     # the lines that its lanes touch are read to their end.
-    strided = outer and not kernel.vector.reduced and kernel.vector.extent >= 32 and any(
-        [abs(depends.step(index, kernel.vector) or 0) > 1 for _, index in accesses(kernel)]
+    strided = (
+        outer
+        and not kernel.vector.reduced
+        and kernel.vector.extent >= 32
+        and any([abs(depends.step(index, kernel.vector) or 0) > 1 for _, index in accesses(kernel)])
     )
     for i, loop in enumerate(outer):
         units *= loop.extent
         if units >= 64 and not strided:
             return i + 1
-    if strided or (
-        not kernel.vector.reduced and kernel.vector.extent >= max(16 * units, 512)
-    ):
+    if strided or (not kernel.vector.reduced and kernel.vector.extent >= max(16 * units, 512)):
         # Few rows, long vectors: the range of the vector loop is what is shared out.
         kernel.kept = [kernel.vector, *outer]
         return 1
@@ -334,12 +339,23 @@ def _keep_between_passes(kernel: Kernel, depends: _Depends) -> None:
         later = walk([r for q in kernel.passes[k + 1 :] for r in roots_of(q)])
         common = {id(e) for e in later if id(e) in mine and depends.loops(e) & reduced}
         inner = {id(o) for e in later if id(e) in common for o in operands_of(e)}
-        shared_tops = [e for e in later if id(e) in common and (id(e) not in inner or _read_elsewhere(e, later, common))]
+        shared_tops = [
+            e
+            for e in later
+            if id(e) in common and (id(e) not in inner or _read_elsewhere(e, later, common))
+        ]
         costs = _costs(later)
         tops = [e for e in shared_tops if costs[id(e)] >= _WORTH_KEEPING]
         replaced: dict[int, Expr] = {}
         for e in tops:
-            stored = next((s for s in p.stores if s.value is e and REGISTER[s.buffer.dtype] == e.dtype == s.buffer.dtype), None)
+            stored = next(
+                (
+                    s
+                    for s in p.stores
+                    if s.value is e and REGISTER[s.buffer.dtype] == e.dtype == s.buffer.dtype
+                ),
+                None,
+            )
             if stored is not None:
                 value = load(stored.buffer, stored.index)
             else:
@@ -377,7 +393,11 @@ def _replace_after(kernel: Kernel, k: int, replaced: dict[int, Expr]) -> None:
 def _costs(order: list[Expr]) -> dict[int, float]:
     cost: dict[int, float] = {}
     for e in order:
-        own = 0 if e.op in ("const", "load", "index", "acc") else _COSTLY.get(e.op, 12 if e.op in FUNCTIONS else 1)
+        own = (
+            0
+            if e.op in ("const", "load", "index", "acc")
+            else _COSTLY.get(e.op, 12 if e.op in FUNCTIONS else 1)
+        )
         cost[id(e)] = own + sum([cost.get(id(o), 0) for o in operands_of(e)])
     return cost
 
@@ -440,7 +460,9 @@ def _guarded(draft: _Draft, inside: Expr) -> _Draft:
             done[id(e)] = node(e.op, args, e.dtype, e.param)
     reducers = []
     for r in draft.reducers:
-        values = tuple([select(inside, done[id(v)], i) for v, i in zip(r.values, r.identity, strict=True)])
+        values = tuple(
+            [select(inside, done[id(v)], i) for v, i in zip(r.values, r.identity, strict=True)]
+        )
         reducers.append(Reducer(r.name, values, r.identity, r.combine))
     stores = []
     for s in draft.stores:

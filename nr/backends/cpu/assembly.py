@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.compiler.emit import scratch_bytes
+from nr.backends.compiler.emission import scratch_bytes
 from nr.backends.compiler.loops import FRAME, Buffer
 from nr.backends.compiler.plan import (
     Block,
@@ -159,7 +159,7 @@ class Assembler:
         elif kind is TableCall:
             for buffer in step.writes:
                 self.place(buffer)
-            self.words += [vm.CALLBACK_OP, len(self.calls)]
+            self.words += [vm.PYTHON, len(self.calls)]
             places = [self.places[b] if type(b) is Buffer else b for b in step.operands]
             self.calls.append((step, places, [self.places[b] for b in step.writes]))
         elif kind is Copy:
@@ -308,4 +308,3 @@ class _Symbol:
 
     def __init__(self, text: str) -> None:
         self.text = text
-

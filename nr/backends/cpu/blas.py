@@ -43,7 +43,9 @@ def _ir(name: str, kind: str) -> str:
         f"  %{x} = load {'ptr' if i < 3 else 'i64'}, ptr %{x}.at\n"
         for i, x in enumerate(_ARGS)
     ])  # fmt: skip
-    narrow = "".join([f"  %{x}32 = trunc i64 %{x} to i32\n" for x in ("k", "lda", "ldb", "ldc", "ta", "tb")])
+    narrow = "".join(
+        [f"  %{x}32 = trunc i64 %{x} to i32\n" for x in ("k", "lda", "ldb", "ldc", "ta", "tb")]
+    )
     move = "".join([
         f"  %{x}.s0 = mul i64 %i0, %{x}0\n  %{x}.s1 = mul i64 %i1, %{x}1\n"
         f"  %{x}.s2 = mul i64 %i2, %{x}2\n  %{x}.s01 = add i64 %{x}.s0, %{x}.s1\n"
@@ -107,7 +109,9 @@ def library() -> ctypes.CDLL:
     """OpenBLAS, told to use one thread."""
     import scipy_openblas32
 
-    lib = ctypes.CDLL(scipy_openblas32.get_lib_dir() + "/" + scipy_openblas32.get_library(fullname=True))
+    lib = ctypes.CDLL(
+        scipy_openblas32.get_lib_dir() + "/" + scipy_openblas32.get_library(fullname=True)
+    )
     lib.scipy_openblas_set_num_threads(1)
     return lib
 
@@ -116,7 +120,8 @@ def library() -> ctypes.CDLL:
 def _functions() -> tuple[Any, dict[str, int]]:
     lib = library()
     imports = {
-        f"cblas_{name}": ctypes.cast(getattr(lib, f"scipy_cblas_{name}"), ctypes.c_void_p).value or 0
+        f"cblas_{name}": ctypes.cast(getattr(lib, f"scipy_cblas_{name}"), ctypes.c_void_p).value
+        or 0
         for name in ("sgemm", "dgemm")
     }
     texts = [_ir("sgemm", "float"), _ir("dgemm", "double")]
@@ -141,7 +146,19 @@ def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int,
     args = []
     for buffer, offset in ((step.a, step.a_offset), (step.b, step.b_offset), (step.c, 0)):
         args.append((places[buffer].slot, places[buffer].offset + offset * itemsize))
-    numbers = [one.m, one.n, one.k, lda, ldb, one.c[0], ta, tb, int(by_columns), batch[1][0], batch[2][0]]
+    numbers = [
+        one.m,
+        one.n,
+        one.k,
+        lda,
+        ldb,
+        one.c[0],
+        ta,
+        tb,
+        int(by_columns),
+        batch[1][0],
+        batch[2][0],
+    ]
     numbers += [d[side] for side in (1, 2, 3) for d in batch]
     args += [(-1, x) for x in numbers]
     return _functions()[1][step.dtype], args, extent * matrices, _lines(one, extent, matrices)

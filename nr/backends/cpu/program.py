@@ -64,7 +64,7 @@ def target() -> Target:
 class _Frame:
     """The words of a call, made once and used by one call at a time."""
 
-    __slots__ = ("words", "address", "error", "arena", "team")
+    __slots__ = ("words", "address", "arena", "team")
 
     def __init__(self, program: CompiledProgram) -> None:
         assembler = program.assembler
@@ -73,11 +73,9 @@ class _Frame:
         self.address = self.words.ctypes.data
         self.words[vm.ROOM] = self.address + 8 * slots
         self.words[vm.BUDGET] = vm.BUDGET_NS
-        self.words[vm.CALLBACK] = program.callback_address
         self.words[vm.FIRST_SLOT + assembler.frame_slot] = self.address
         for slot, array in program.constants:
             self.words[vm.FIRST_SLOT + slot] = array.ctypes.data
-        self.error: BaseException | None = None
         self.arena: Any = None
         self.team: Any = None
 
@@ -110,10 +108,7 @@ class CompiledProgram:
             (slot, np.ascontiguousarray(v.host() if type(v) is ArrayImpl else v))
             for slot, v in self.assembler.constants
         ]
-        self.callback = vm.CallbackFunction(self._callback)
-        self.callback_address = ctypes.cast(self.callback, ctypes.c_void_p).value
         self.frames: list[_Frame] = []  # free ones
-        self.frame_at: dict[int, _Frame] = {}
         self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
         self.inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
         self.arena_bytes = self.assembler.arena.size
@@ -128,7 +123,7 @@ class CompiledProgram:
         """The function that is called, written out for its number of inputs and outputs."""
         scope: dict[str, Any] = {
             "run": self.run, "code": self.code_address, "take": self.frames.pop,
-            "give": self.frames.append, "new": self._new_frame, "finish": self._finish,
+            "give": self.frames.append, "new": lambda: _Frame(self), "finish": self._finish,
             "prepare": self._prepare, "release": self._release, "empty": np.empty,
             "pooled": memory.empty, "ndarray": np.ndarray, "convert": self._as_array,
             "team": threads.team,
@@ -143,7 +138,7 @@ class CompiledProgram:
             small = math.prod(shape) * dtype.itemsize < memory.SMALL
             lines.append(f" o{i} = {'empty' if small else 'pooled'}(s{i}, d{i})")
             names.append(f"o{i}")
-        outs = f"[{', '.join(names[len(self.inputs):])}]"
+        outs = f"[{', '.join(names[len(self.inputs) :])}]"
         lines.append(f" arrays = ({''.join([f'{n}, ' for n in names])})")
         lines.append(" try: frame = take()")
         lines.append(" except IndexError: frame = new()")
@@ -153,18 +148,17 @@ class CompiledProgram:
             lines.append(" if now != frame.team or frame.arena is None: prepare(frame, now)")
         elif self.arena_bytes:
             lines.append(" if frame.arena is None: prepare(frame, None)")
-        lines.append(f" status = run(code, frame.address, id(arrays), {len(names)})")
-        lines.append(f" if status: finish(frame, arrays, status)")
+        lines.append(" try:")
+        lines.append(f"  status = run(code, frame.address, id(arrays), {len(names)}, 0)")
+        lines.append("  if status: finish(frame, arrays, status)")
+        lines.append(" except BaseException:")
+        lines.append("  if frame.arena is not None: release(frame)")
+        lines.append("  raise")
         if large:
             lines.append(" release(frame)")
         lines += [" give(frame)", f" return {outs}"]
         exec(compile("\n".join(lines), "<nr>", "exec"), scope)
         return scope["program"]
-
-    def _new_frame(self) -> _Frame:
-        frame = _Frame(self)
-        self.frame_at[frame.address] = frame
-        return frame
 
     def _prepare(self, frame: _Frame, team: tuple[int, int] | None) -> None:
         """Give a frame its memory, and the pool's threads it may use."""
@@ -185,21 +179,16 @@ class CompiledProgram:
         frame.arena = None
 
     def _finish(self, frame: _Frame, arrays: tuple, status: int) -> None:
-        """Run again with contiguous inputs, or raise what a Python step has raised."""
+        """Run again with contiguous inputs; do the steps in Python."""
         if status < 0:
             inputs = [self._as_array(i, a) for i, a in enumerate(arrays[: len(self.inputs)])]
             arrays = (*inputs, *arrays[len(inputs) :])
-            status = self.run(self.code_address, frame.address, id(arrays), len(arrays))
+            status = self.run(self.code_address, frame.address, id(arrays), len(arrays), 0)
             assert status >= 0, "an array that NumPy calls contiguous is not"
-        if status:
-            error, frame.error = frame.error, None
-            frame.words[vm.BUDGET] = vm.BUDGET_NS
-            frame.words[vm.STOPPED] = 0
-            if frame.arena is not None:
-                self._release(frame)
-            self.frames.append(frame)
-            assert error is not None
-            raise error
+        while status:
+            self._call_table(status - 1, frame)
+            resume = int(frame.words[vm.RESUME])
+            status = self.run(self.code_address, frame.address, 0, 0, resume)
 
     def _as_array(self, i: int, value: Any) -> np.ndarray:
         """An input as a contiguous, aligned array of its dtype."""
@@ -207,17 +196,6 @@ class CompiledProgram:
         return np.require(value, dtype, ["C", "A"]).reshape(shape)
 
     # ------------------------------------------------------------------ Python steps
-    def _callback(self, number: int, frame_address: int) -> int:
-        frame = self.frame_at[frame_address]
-        try:
-            if number >= 0:
-                self._call_table(number, frame)
-            return 0
-        except BaseException as error:  # noqa: BLE001  native code is between here and the caller
-            frame.error = error
-            frame.words[vm.STOPPED] = 1  # for kernels that cannot return a status
-            return 1
-
     def _call_table(self, number: int, frame: _Frame) -> None:
         step, operands, results = self.assembler.calls[number]
         assert type(step) is TableCall

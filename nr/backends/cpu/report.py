@@ -132,7 +132,9 @@ def plan(program: CompiledProgram) -> ProgramPlan:
         temporary_bytes=program.arena_bytes,
         constant_bytes=constants,
         flops=flops(program),
-        largest=tuple([ArrayPlan(b.nbytes, f"{b.dtype}[{b.size}]", str(b.source or "")) for b in largest]),
+        largest=tuple(
+            [ArrayPlan(b.nbytes, f"{b.dtype}[{b.size}]", str(b.source or "")) for b in largest]
+        ),
     )
 
 

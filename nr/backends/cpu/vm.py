@@ -5,6 +5,10 @@ and Python callbacks. It has no addresses of arrays in it but numbers of *slots*
 frame, an array of words too, whose slots hold the addresses of this call's inputs, outputs,
 temporaries and constants. So one plan serves several threads at once, and loops step through
 arrays, or swap buffers, by changing slots.
+
+For a step in Python the machine returns, and is called again to go on: nothing native lies between
+the step and the caller. Now and then it lets Python's signal handlers run; if one raises, the
+machine stops and the exception is raised by the call.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ import numpy as np
 from nr.backends.cpu import llvm, pool
 
 # The words at the head of a frame; the slots follow.
-POOL, SCRATCH, SCRATCH_STRIDE, CALLBACK, BUDGET, ROOM, STOPPED, FIRST_SLOT = range(8)
+(
+    POOL, SCRATCH, SCRATCH_STRIDE, POLL, BUDGET, ROOM, STOPPED, RESUME, THREAD, OWNER, FIRST_SLOT,
+) = range(11)  # fmt: skip
 
 # Instructions: [operation, words ...].
-END, REGION, CALLBACK_OP, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK = range(12)
+END, REGION, PYTHON, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK = range(12)
 
 # Work, in estimated nanoseconds, between two looks for signals.
 BUDGET_NS = 5_000_000
@@ -45,13 +51,15 @@ def _object_layout() -> tuple[int, int]:
 def vm_ir() -> str:
     """The machine's functions, as LLVM IR.
 
-    ``i64 nr_run(ptr code, ptr frame, ptr arrays, i64 n)`` takes the addresses of n arrays from a
-    tuple object into the first slots, then runs. It gives 0, -k-1 if array k is not contiguous,
-    or what a callback gave if that was not 0.
+    ``i64 nr_run(ptr code, ptr frame, ptr arrays, i64 n, i64 pc)`` takes the addresses of n arrays
+    from a tuple object into the first slots, then runs from pc on. It gives 0 at the end, -k-1 if
+    array k is not contiguous, 1+k for step k in Python (then the word RESUME says where to go on),
+    and anything if it was stopped: then a Python exception is set. The caller holds the GIL, which
+    `nr_run_released` releases meanwhile.
     """
     data, flags = _object_layout()
     names = [
-        "end", "region", "callback", "jump", "unless", "switch", "count", "add", "set", "swap",
+        "end", "region", "python", "jump", "unless", "switch", "count", "add", "set", "swap",
         "copy", "back",
     ]  # fmt: skip
     targets = " ".join([f"i64 {i}, label %{name}" for i, name in enumerate(names)])
@@ -118,8 +126,60 @@ leave:
   ret void
 }}
 
-define i64 @nr_run(ptr %code, ptr %frame, ptr %arrays, i64 %n) {{
+declare i32 @PyErr_CheckSignals()
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @pthread_self()
+
+; Lets signal handlers run, in the thread that called the program; says whether to stop.
+define i64 @nr_poll(ptr %frame) {{
 entry:
+  %stopped.at = getelementptr i64, ptr %frame, i64 {STOPPED}
+  %thread.at = getelementptr i64, ptr %frame, i64 {THREAD}
+  %owner.at = getelementptr i64, ptr %frame, i64 {OWNER}
+  %owner = load ptr, ptr %owner.at
+  %self = call ptr @pthread_self()
+  %mine = icmp eq ptr %self, %owner
+  br i1 %mine, label %look, label %leave
+look:
+  %thread = load ptr, ptr %thread.at
+  %held = icmp eq ptr %thread, null
+  br i1 %held, label %check, label %acquire
+acquire:
+  call void @PyEval_RestoreThread(ptr %thread)
+  br label %check
+check:
+  %result = call i32 @PyErr_CheckSignals()
+  %raised = icmp slt i32 %result, 0
+  %word = zext i1 %raised to i64
+  store i64 %word, ptr %stopped.at
+  br i1 %held, label %leave, label %release
+release:
+  %again = call ptr @PyEval_SaveThread()
+  store ptr %again, ptr %thread.at
+  br label %leave
+leave:
+  %stopped = load i64, ptr %stopped.at
+  ret i64 %stopped
+}}
+
+define i64 @nr_run_released(ptr %code, ptr %frame, ptr %arrays, i64 %n, i64 %pc) {{
+  %thread.at = getelementptr i64, ptr %frame, i64 {THREAD}
+  %thread = call ptr @PyEval_SaveThread()
+  store ptr %thread, ptr %thread.at
+  %status = call i64 @nr_run(ptr %code, ptr %frame, ptr %arrays, i64 %n, i64 %pc)
+  %now = load ptr, ptr %thread.at
+  call void @PyEval_RestoreThread(ptr %now)
+  ret i64 %status
+}}
+
+define i64 @nr_run(ptr %code, ptr %frame, ptr %arrays, i64 %n, i64 %start) {{
+entry:
+  %poll.at = getelementptr i64, ptr %frame, i64 {POLL}
+  store ptr @nr_poll, ptr %poll.at
+  %owner.at = getelementptr i64, ptr %frame, i64 {OWNER}
+  %self = call ptr @pthread_self()
+  store ptr %self, ptr %owner.at
   %slots = getelementptr i64, ptr %frame, i64 {FIRST_SLOT}
   %budget.at = getelementptr i64, ptr %frame, i64 {BUDGET}
   %items = getelementptr i8, ptr %arrays, i64 24
@@ -148,7 +208,7 @@ taken:
   br label %take
 
 fetch:
-  %pc = phi i64 [ 0, %take ], [ %pc.region, %region.well ], [ %pc.callback, %callback ],
+  %pc = phi i64 [ %start, %take ], [ %pc.region, %region.well ],
     [ %jump.to, %jump ], [ %unless.pc, %unless ], [ %switch.pc, %switch ], [ %count.pc, %count ],
     [ %pc.add, %add ], [ %pc.set, %set ], [ %pc.swap, %swap ], [ %pc.copy, %copy ],
     [ %back.to, %back ], [ %poll.to, %poll ]
@@ -246,18 +306,16 @@ region.well:
   %tired = icmp slt i64 %budget.less, 0
   br i1 %tired, label %poll, label %fetch
 
-; [CALLBACK, number]
-callback:
-{word("callback.number", 1)}
-  %pc.callback = add i64 %pc, 2
-  %callback.at = getelementptr i64, ptr %frame, i64 {CALLBACK}
-  %callback.fn = load ptr, ptr %callback.at
-  %status = call i64 %callback.fn(i64 %callback.number, ptr %frame)
-  %well = icmp eq i64 %status, 0
-  br i1 %well, label %fetch, label %stop
+; [PYTHON, number]
+python:
+{word("python.number", 1)}
+  %pc.python = add i64 %pc, 2
+  %resume.at = getelementptr i64, ptr %frame, i64 {RESUME}
+  store i64 %pc.python, ptr %resume.at
+  %python.status = add i64 %python.number, 1
+  ret i64 %python.status
 stop:
-  %why = phi i64 [ %status, %callback ], [ %poll.status, %poll ], [ %stopped, %region.end ]
-  ret i64 %why
+  ret i64 -1
 
 ; [JUMP, to]
 jump:
@@ -275,9 +333,7 @@ back:
 poll:
   %poll.to = phi i64 [ %back.to, %back ], [ %pc.region, %region.well ]
   store i64 {BUDGET_NS}, ptr %budget.at
-  %poll.at = getelementptr i64, ptr %frame, i64 {CALLBACK}
-  %poll.fn = load ptr, ptr %poll.at
-  %poll.status = call i64 %poll.fn(i64 -1, ptr %frame)
+  %poll.status = call i64 @nr_poll(ptr %frame)
   %poll.well = icmp eq i64 %poll.status, 0
   br i1 %poll.well, label %fetch, label %stop
 
@@ -361,23 +417,25 @@ copy:
 """
 
 
-# `number` of a callback (-1: look for signals), and the frame's address.
-CallbackFunction = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-_Run = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64]
+_RUN = [ctypes.c_int64] * 6
+_PYTHON = ("PyErr_CheckSignals", "PyEval_SaveThread", "PyEval_RestoreThread")
 
 
 class _Machine:
-    """The compiled machine: `run` releases the GIL, `run_short` keeps it."""
+    """The compiled machine: `run` releases the GIL while it runs, `run_short` keeps it."""
 
     def __init__(self) -> None:
-        imports = {"nr_parallel": pool.native().parallel}
-        for name in ("memmove",):
-            imports[name] = ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
+        process = ctypes.CDLL(None)
+        functions = [(n, getattr(ctypes.pythonapi, n)) for n in _PYTHON]
+        functions += [(n, getattr(process, n)) for n in ("memmove", "pthread_self")]
+        imports = {n: ctypes.cast(f, ctypes.c_void_p).value or 0 for n, f in functions}
+        imports["nr_parallel"] = pool.native().parallel
         code = llvm.compile_many([vm_ir()])[0]
-        self.code = llvm.load(code, imports=imports, exports=("nr_run",))
-        address = self.code.address("nr_run")
-        self.run: Any = ctypes.CFUNCTYPE(*_Run)(address)
-        self.run_short: Any = ctypes.PYFUNCTYPE(*_Run)(address)
+        self.code = llvm.load(code, imports=imports, exports=("nr_run", "nr_run_released"))
+        # Python's own calling convention: an exception that is set is raised after the call.
+        prototype = ctypes.PYFUNCTYPE(*_RUN)
+        self.run: Any = prototype(self.code.address("nr_run_released"))
+        self.run_short: Any = prototype(self.code.address("nr_run"))
 
 
 @cache

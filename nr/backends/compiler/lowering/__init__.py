@@ -4,7 +4,6 @@ from nr.backends.compiler.lowering import (  # noqa: F401
     cumulative,
     elementwise,
     precision,
-    one_hot,
     reduce,
     sampling,
     scatter,

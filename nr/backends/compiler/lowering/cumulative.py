@@ -152,7 +152,11 @@ class _Scanning:
 
     # ------------------------------------------------------------------ vectors of columns
     def by_columns(self) -> Kernel:
-        row, step, column = Loop("row", self.rows), Loop("step", self.length), Loop("v", self.columns)
+        row, step, column = (
+            Loop("row", self.rows),
+            Loop("step", self.length),
+            Loop("v", self.columns),
+        )
         step.reduced = True
         at = self.place(index_of(row), index_of(step), index_of(column))
         reducer = self.reducer(at)
@@ -229,7 +233,11 @@ class _Scanning:
         if rest:
             result.append(
                 self._rows(
-                    0, rows, 1, lambda row, position: self._row(row, position + whole), rest,
+                    0,
+                    rows,
+                    1,
+                    lambda row, position: self._row(row, position + whole),
+                    rest,
                     lambda row: tuple([load(b, row * (_PARTS + 1) + _PARTS) for b in before]),
                 )  # fmt: skip
             )

@@ -76,7 +76,13 @@ def _div(a: Expr, b: Expr) -> Expr:
     if a.dtype in FLOATS:
         return a / b
     safe, by_zero = _dividend(a, b)
-    return e.select(by_zero, -1 if a.dtype in SIGNED else NUMPY[a.dtype].type(-1 & ((1 << NUMPY[a.dtype].itemsize * 8) - 1)), a / safe)
+    return e.select(
+        by_zero,
+        -1
+        if a.dtype in SIGNED
+        else NUMPY[a.dtype].type(-1 & ((1 << NUMPY[a.dtype].itemsize * 8) - 1)),
+        a / safe,
+    )
 
 
 def _rem(a: Expr, b: Expr) -> Expr:
@@ -129,9 +135,11 @@ def _is_finite(x: Expr) -> Expr:
 def _nextafter(x: Expr, y: Expr) -> Expr:
     integer = {"f32": "i32", "f64": "i64"}[x.dtype]
     bits = e.bitcast(x, integer)
-    up = (y > x)
+    up = y > x
     away = e.compare("gt", x, 0)
-    step = e.select(e.compare("eq", e.convert(up, "i32"), e.convert(away, "i32")), e.const(1, integer), -1)
+    step = e.select(
+        e.compare("eq", e.convert(up, "i32"), e.convert(away, "i32")), e.const(1, integer), -1
+    )
     moved = e.bitcast(bits + step, x.dtype)
     tiny = e.copysign(e.bitcast(e.const(1, integer), x.dtype), y)
     result = e.select(e.eq(x, 0), tiny, moved)
@@ -144,16 +152,26 @@ _COSTS = {"integer_pow": 3, "pow": 60, "atan2": 30, "lgamma": 80, "digamma": 60,
 
 
 def _register_all() -> None:
-    for name, op in (("add", "__add__"), ("sub", "__sub__"), ("mul", "__mul__"), ("neg", "__neg__")):
+    for name, op in (
+        ("add", "__add__"),
+        ("sub", "__sub__"),
+        ("mul", "__mul__"),
+        ("neg", "__neg__"),
+    ):
         _scalars(name, getattr(Expr, op))
-    for name, op in (("and", "__and__"), ("or", "__or__"), ("xor", "__xor__"), ("not", "__invert__")):
+    for name, op in (
+        ("and", "__and__"),
+        ("or", "__or__"),
+        ("xor", "__xor__"),
+        ("not", "__invert__"),
+    ):
         pointwise(name, getattr(Expr, op))
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         _scalars(name, lambda a, b, name=name: e.compare(name, a, b))
     _scalars("div", _div, cost=6)
     pointwise("rem", _rem, cost=20)
-    pointwise("max", e.maximum, cost=2)
-    pointwise("min", e.minimum, cost=2)
+    _scalars("max", e.maximum, cost=2)
+    _scalars("min", e.minimum, cost=2)
     _scalars("abs", lambda x: x if x.dtype in UNSIGNED else e.unary("abs", x))
     for name in ("floor", "ceil"):
         pointwise(name, lambda x, name=name: e.unary(name, x))
@@ -171,13 +189,15 @@ def _register_all() -> None:
     pointwise("stop_gradient", lambda x: x, cost=0)
     pointwise("device_put", lambda x, **params: x, cost=0)
     pointwise("copy", lambda x: x, cost=0)
-    pointwise("clamp", lambda low, x, high: e.minimum(e.maximum(x, low), high), cost=4)
+    _scalars("clamp", lambda low, x, high: e.minimum(e.maximum(x, low), high), cost=4)
     pointwise("real", lambda x: x.re, cost=0)
     pointwise("imag", lambda x: x.im, cost=0)
     pointwise("complex", Complex, cost=0)
     pointwise(
         "conj",
-        lambda x, **params: Complex(x.re, -x.im) if type(x) is Complex else Complex(x, e.const(0, x.dtype)),
+        lambda x, **params: (
+            Complex(x.re, -x.im) if type(x) is Complex else Complex(x, e.const(0, x.dtype))
+        ),
     )
     known = {*FUNCTIONS, *COMPLEX_FUNCTIONS}
     from nr.backends.compiler.lowering.rules import ELEMENT
@@ -242,9 +262,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 @element("threefry2x32", cost=70)
 def _threefry2x32(eqn: Any, index: tuple[Index, ...], read: Callable) -> tuple[Expr, Expr]:
     """Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011."""
-    k1, k2, a, b = [
-        read(k, index if x.aval.shape else ()) for k, x in enumerate(eqn.invars)
-    ]
+    k1, k2, a, b = [read(k, index if x.aval.shape else ()) for k, x in enumerate(eqn.invars)]
     keys = (k1, k2, k1 ^ k2 ^ 0x1BD11BDA)
     a, b = a + k1, b + k2
     for group in range(5):

@@ -41,7 +41,9 @@ def _select(combine: Callable) -> Callable:
         result = read(0, index)
         for flat in range(math.prod([shape[d] for d in counted])):
             place: list[Any] = [None] * (len(shape) - 1)
-            for d, k in zip(counted, unflatten(index_of(flat), [shape[d] for d in counted]), strict=True):
+            for d, k in zip(
+                counted, unflatten(index_of(flat), [shape[d] for d in counted]), strict=True
+            ):
                 place[d] = k
             for d, of in zip(rows, dims.operand_batching_dims, strict=True):
                 place[d] = index[of]

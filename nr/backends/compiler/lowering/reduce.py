@@ -62,9 +62,7 @@ def _repeated(value: Any) -> Callable:
 
 
 def _reduction(name: str, identity: Any, combine: Callable, **options: Any) -> None:
-    REDUCTION[name] = ReductionRule(
-        _axes_domain, _operand, _repeated(identity), combine, **options
-    )
+    REDUCTION[name] = ReductionRule(_axes_domain, _operand, _repeated(identity), combine, **options)
 
 
 def _real(eqn: Any) -> bool:
@@ -116,7 +114,9 @@ def _arg_identity(largest: bool) -> Callable:
         kind = register(eqn.invars[0].aval)
         kind = "u8" if kind == "b1" else kind
         index = register(eqn.outvars[0].aval)
-        return e.const(_extreme_value(kind, largest), kind), e.const(np.iinfo(NUMPY[index]).max, index)
+        return e.const(_extreme_value(kind, largest), kind), e.const(
+            np.iinfo(NUMPY[index]).max, index
+        )
 
     return identity
 

@@ -115,9 +115,7 @@ def pointwise(
     """
 
     def rule(eqn: Any, index: tuple[Index, ...], read: Callable) -> Any:
-        values = [
-            read(k, index if a.aval.shape else ()) for k, a in enumerate(eqn.invars)
-        ]
+        values = [read(k, index if a.aval.shape else ()) for k, a in enumerate(eqn.invars)]
         return function(*values, **eqn.params)
 
     ELEMENT[name] = ElementRule(rule, cost, supports)

@@ -30,7 +30,7 @@ from nr.backends.compiler.lowering.shape import _start as clamped_start
 from nr.backends.compiler.lowering.strided import Axis, copy, every, lanes, merged, place, size_of
 
 # At most so many updates of an element are written out in an element rule.
-_FEW = 2
+_FEW = 4
 # Tasks run over other loops than the vector loop from this many on.
 _MANY_TASKS = 16
 _OUT, _PLACES, _UPDATES = range(3)
@@ -45,6 +45,8 @@ def _multiply(a: Value, b: Value) -> Value:
 def _add(a: Value, b: Value) -> Value:
     if type(a) is Complex:
         return Complex(a.re + b.re, a.im + b.im)
+    if a.op == "const" and a.param == 0:
+        return b
     return a + b
 
 

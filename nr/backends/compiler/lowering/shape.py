@@ -23,7 +23,9 @@ from nr.backends.compiler.lowering.rules import (
 def _broadcast_in_dim(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     shape = eqn.invars[0].aval.shape
     places = eqn.params["broadcast_dimensions"]
-    return read(0, tuple([ZERO if n == 1 else index[d] for n, d in zip(shape, places, strict=True)]))
+    return read(
+        0, tuple([ZERO if n == 1 else index[d] for n, d in zip(shape, places, strict=True)])
+    )
 
 
 @element("reshape", cost=0)
@@ -60,7 +62,15 @@ def _slice(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
 def _rev(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     shape = eqn.outvars[0].aval.shape
     flipped = {d % len(shape) for d in eqn.params["dimensions"]}
-    return read(0, tuple([(n - 1) - i if d in flipped else i for d, (i, n) in enumerate(zip(index, shape, strict=True))]))
+    return read(
+        0,
+        tuple(
+            [
+                (n - 1) - i if d in flipped else i
+                for d, (i, n) in enumerate(zip(index, shape, strict=True))
+            ]
+        ),
+    )
 
 
 @element("iota", cost=0)
@@ -107,7 +117,9 @@ def _pad(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
         if interior:
             between = (place + (interior + 1) * -(-low // (interior + 1))) % (interior + 1)
             inside = e.eq(from_index(between, "i64"), 0)
-            place = (place + (interior + 1) * -(-low // (interior + 1))) // (interior + 1) - -(-low // (interior + 1))
+            place = (place + (interior + 1) * -(-low // (interior + 1))) // (interior + 1) - -(
+                -low // (interior + 1)
+            )
         if inside is not None:
             guard = inside if guard is None else guard & inside
         at.append(place)
@@ -133,7 +145,9 @@ def _start(value: e.Expr, extent: int, size: int) -> Index:
 @element("dynamic_slice", cost=1)
 def _dynamic_slice(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     shape, sizes = eqn.invars[0].aval.shape, eqn.params["slice_sizes"]
-    starts = [_start(read(k + 1, ()), n, s) for k, (n, s) in enumerate(zip(shape, sizes, strict=True))]
+    starts = [
+        _start(read(k + 1, ()), n, s) for k, (n, s) in enumerate(zip(shape, sizes, strict=True))
+    ]
     return read(0, tuple([i + b for i, b in zip(index, starts, strict=True)]))
 
 

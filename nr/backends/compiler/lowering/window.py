@@ -106,7 +106,7 @@ def _displaces(select_prim: str) -> Callable:
     keeps = {"ge": Expr.__ge__, "le": Expr.__le__}[select_prim]
 
     def combine(a: tuple, b: tuple) -> tuple:
-        (best, tap, *kept), (value, number, *others) = a, b
+        (best, tap), (value, number) = a[:2], b[:2]
         take = (number >= 0) & ((tap < 0) | ~keeps(best, value))
         pairs = zip(a, b, strict=True)
         return tuple([e.select(take, new, old) for old, new in pairs])
@@ -182,8 +182,13 @@ def _select_and_scatter_add(
     if source.size:
         kernels_.append(
             _chosen(
-                eqn, operand, shape, windows, [],
-                lambda place, tap, values: Store(chosen, place, tap), vector_bytes,
+                eqn,
+                operand,
+                shape,
+                windows,
+                [],
+                lambda place, tap, values: Store(chosen, place, tap),
+                vector_bytes,
             )  # fmt: skip
         )
     kernels_.append(_spread_back(eqn, source, chosen, result, vector_bytes))

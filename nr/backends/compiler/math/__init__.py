@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.math import (
+    bessel,
     error,
     exponential,
     gamma,
@@ -14,6 +15,7 @@ from nr.backends.compiler.math import (
     logarithm,
     power,
     trigonometric,
+    zeta,
 )
 
 # By the primitive's name; a function takes the operands, and the primitive's parameters by name.
@@ -46,4 +48,8 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "erf_inv": error.erf_inv,
     "lgamma": gamma.lgamma,
     "digamma": gamma.digamma,
+    "bessel_i0e": bessel.bessel_i0e,
+    "bessel_i1e": bessel.bessel_i1e,
+    "zeta": zeta.zeta,
+    "polygamma": zeta.polygamma,
 }

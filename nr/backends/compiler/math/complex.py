@@ -42,7 +42,7 @@ _TANH_SAFE = {"f32": 12.0, "f64": 22.0}
 
 # ---------------------------------------------------------------- helpers
 def _call(name: str, *args: Expr) -> Expr:
-    """A real function, which the emitter compiles once for all its uses."""
+    """A real function, which stays one operation until the kernel is emitted."""
     return node(name, args, args[0].dtype)
 
 

@@ -1,0 +1,337 @@
+"""Emission of a kernel: its loops and passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nr.backends.compiler.emission.function import POLL_WORD, Emitted, Scope, scratch_bytes
+from nr.backends.compiler.emission.memory import Memory
+from nr.backends.compiler.expr import Expr, node
+from nr.backends.compiler.index import Loop
+from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, walk
+
+
+class Emitter(Memory):
+    """Emits one kernel."""
+
+    # ------------------------------------------------------------------------ the function
+    def emit(self) -> Emitted:
+        f, kernel = self.f, self.kernel
+        # A buffer's number does not depend on what is emitted first.
+        for store in kernel.stores():
+            if store.buffer not in self.scratch:
+                f.buffer(store.buffer)
+        self._tasks()
+        body = f.scopes[0].lines
+        entry = list(f.entry)
+        for i, (_, name) in enumerate(f.buffers.items()):
+            entry += [f"{name}.at = getelementptr i64, ptr %args, i64 {i}",
+                      f"{name} = load ptr, ptr {name}.at"]  # fmt: skip
+        for i, (_, name) in enumerate(f.integers.items(), len(f.buffers)):
+            entry += [f"{name}.at = getelementptr i64, ptr %args, i64 {i}",
+                      f"{name} = load i64, ptr {name}.at"]  # fmt: skip
+        offset = 0
+        for buffer, name in self.scratch.items():
+            entry.append(f"{name} = getelementptr i8, ptr %scratch, i64 {offset}")
+            offset += scratch_bytes(buffer)
+        lines = [*[f"  {line}" for line in entry], "  br label %start", "start:"]
+        lines += [line if line.endswith(":") else f"  {line}" for line in body]
+        text = "\n".join([
+            *[f"{name} = private unnamed_addr constant {value}" for name, value in f.globals.items()],
+            "define void @kernel(ptr %args, i64 %low, i64 %high, ptr %scratch) {",
+            "entry:", *lines, "  ret void", "}",
+            *f.functions.values(),
+            *[f"declare {signature}" for signature in f.declared.values()], "",
+        ])  # fmt: skip
+        return Emitted(text, list(f.buffers), list(f.integers))
+
+    def _tasks(self) -> None:
+        """The loop over the range of tasks, around everything else."""
+        kernel, f = self.kernel, self.f
+        tasks, rest = kernel.kept[: kernel.tasks], kernel.kept[kernel.tasks :]
+        if tasks == [kernel.vector]:
+            self._vector(kernel.vector, "%low", "%high", lambda: self._nest(rest))
+        elif not tasks:
+            self._nest(rest)
+        else:
+            variable, end = self._open("%low", "%high", "1")
+            flat = variable
+            for i in range(len(tasks) - 1, -1, -1):
+                loop = tasks[i]
+                extent = f.integer(loop.extent)
+                if i == 0:
+                    value = flat
+                elif loop.extent == 1:
+                    value = "0"
+                else:
+                    value = f.op(f"urem i64 {flat}, {extent}")
+                    flat = f.op(f"udiv i64 {flat}, {extent}")
+                self.loops[loop] = (len(f.scopes) - 1, value)
+            self._nest(rest)
+            self._close(variable, end, "1")
+
+    def _nest(self, loops: Sequence[Loop]) -> None:
+        """The other kept loops, outermost first, then the passes."""
+        if not loops:
+            self._passes()
+        elif loops[0] is self.kernel.vector:
+            bound = self.f.integer(self.kernel.vector.extent)
+            self._vector(self.kernel.vector, "0", bound, lambda: self._nest(loops[1:]))
+        else:
+            self._serial(loops[0], lambda: self._nest(loops[1:]))
+
+    def _serial(self, loop: Loop, body: Any) -> None:
+        variable, end = self._open("0", self.f.integer(loop.extent), "1")
+        self.loops[loop] = (len(self.f.scopes) - 1, variable)
+        self.leave.append(end[-1])
+        body()
+        self.leave.pop()
+        self._close(variable, end, "1")
+
+    def _vector(self, loop: Loop, low: str, high: str, body: Any) -> None:
+        """Whole vectors, then one with a mask (only the latter where the body is long)."""
+        f = self.f
+        step = str(self.width)
+        if loop.extent % self.width == 0:
+            self._vector_loop(loop, low, high, step, body)
+            return
+        if len(walk(list(self.kernel.roots()))) <= 24:
+            span = f.op(f"sub i64 {high}, {low}")
+            left = f.op(f"srem i64 {span}, {step}")
+            whole = f.op(f"sub i64 {high}, {left}")
+            self._vector_loop(loop, low, whole, step, body)
+            low = whole
+        self._vector_loop(loop, low, high, step, body, bound=high)
+
+    def _vector_loop(
+        self, loop: Loop, low: str, high: str, step: str, body: Any, bound: str | None = None
+    ) -> None:
+        f = self.f
+        variable, end = self._open(low, high, step)
+        self.loops[loop] = (len(f.scopes) - 1, variable)
+        if bound is not None:
+            left = f.op(f"sub i64 {bound}, {variable}")
+            # 32 bits are enough: what is left over is clamped to the width.
+            smaller = f.op(f"icmp slt i64 {left}, {step}")
+            left = f.op(f"select i1 {smaller}, i64 {left}, i64 {step}")
+            left = f.op(f"trunc i64 {left} to i16")
+            lanes = self._lanes("i16")
+            left = self._splat("i16", left, f.scope)
+            self.mask = f.op(f"icmp slt <{self.width} x i16> {lanes}, {left}")
+        body()
+        self.mask = None
+        self._close(variable, end, step)
+
+    def _open(self, low: str, high: str, step: str) -> tuple[str, tuple[str, ...]]:
+        """Begin a loop: a new scope, whose text goes into the outer one when it ends."""
+        f = self.f
+        counter = f.alloca("i64")
+        labels = tuple([f.name(s)[1:] for s in ("head", "body", "done")])
+        f.scopes.append(Scope())
+        variable = f.name("i")
+        return variable, (counter, low, high, *labels)
+
+    def _close(self, variable: str, loop: tuple[str, ...], step: str) -> None:
+        f = self.f
+        counter, low, high, head, body, done = loop
+        inner = f.scopes.pop()
+        f.line(f"store i64 {low}, ptr {counter}")
+        f.line(f"br label %{head}")
+        f.line(f"{head}:")
+        f.line(f"{variable} = load i64, ptr {counter}")
+        inside = f.op(f"icmp slt i64 {variable}, {high}")
+        f.line(f"br i1 {inside}, label %{body}, label %{done}")
+        f.line(f"{body}:")
+        f.scope.lines += inner.lines
+        following = f.op(f"add nsw i64 {variable}, {step}")
+        f.line(f"store i64 {following}, ptr {counter}")
+        f.line(f"br label %{head}")
+        f.line(f"{done}:")
+
+    # ------------------------------------------------------------------------ passes
+    def _passes(self) -> None:
+        self.kept_depth = len(self.f.scopes) - 1
+        # What is computed at this level is not known to another copy of the body.
+        self.depends.clear()
+        for p in self.kernel.passes:
+            if p.stores or p.reducers or p.recurrences:
+                self._pass(p)
+            for store in p.after:
+                self._store(store)
+
+    def _pass(self, p: Pass) -> None:
+        f, kernel = self.f, self.kernel
+        over_reduced = kernel.vector in kernel.reduced
+        varying = over_reduced or kernel.vector in kernel.kept
+        for reducer in p.reducers:
+            slots = []
+            for value in reducer.identity:
+                kind = self._type(value.dtype, varying)
+                slot = f.alloca(kind)
+                self._constant_store(value, varying, slot)
+                slots.append(slot)
+            self.accumulators[id(reducer), 0] = tuple(slots)
+        serial = [loop for loop in kernel.reduced if loop is not kernel.vector]
+        for r in p.recurrences:
+            self._begin(r, self.columns)
+        columns = self.columns
+
+        def body() -> None:
+            for r in p.recurrences:
+                for k, (slot, value) in enumerate(
+                    zip(self.accumulators[id(r), 0], r.initial, strict=True)
+                ):
+                    name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
+                    self._know(r.current(k), name, len(f.scopes) - 1, columns)
+            if p.condition is not None:
+                further = f.name("further")[1:]
+                test = self.value(p.condition)
+                if self._where(p.condition)[1]:  # the same in all lanes
+                    test = f.op(f"extractelement {self._type('b1', True)} {test}, i32 0")
+                f.line(f"br i1 {test}, label %{further}, label %{self.leave[-1]}")
+                f.line(f"{further}:")
+            for reducer in p.reducers:
+                self._accumulate(reducer)
+            for store in p.stores:
+                self._store(store)
+            if self.width == 1:
+                self._group_calls(p)
+            names = []
+            for r in p.recurrences:
+                for value in r.following:
+                    self.value(value)
+                names += [self._vectorized(v) if columns else self._value(v) for v in r.following]
+            slots = [
+                (s, v)
+                for r in p.recurrences
+                for s, v in zip(self.accumulators[id(r), 0], r.following, strict=True)
+            ]
+            for (slot, value), name in zip(slots, names, strict=True):
+                f.line(f"store {self._type(value.dtype, columns)} {name}, ptr {slot}")
+            if p.recurrences:
+                self._poll(p)
+
+        def nest(loops: list[Loop]) -> None:
+            if loops:
+                self._serial(loops[0], lambda: nest(loops[1:]))
+            elif over_reduced:
+                vector = kernel.vector
+                self._vector(vector, "0", f.integer(vector.extent), body)
+            else:
+                body()
+
+        nest(serial)
+        for reducer in p.reducers:
+            slots = self.accumulators[id(reducer), 0]
+            values = []
+            for slot, value in zip(slots, reducer.identity, strict=True):
+                values.append(f.op(f"load {self._type(value.dtype, varying)}, ptr {slot}"))
+            if over_reduced:
+                values = self._horizontal(reducer, values)
+            for k, name in enumerate(values):
+                self._know(reducer.result(k), name, len(f.scopes) - 1, not over_reduced)
+        for r in p.recurrences:
+            for k, (slot, value) in enumerate(
+                zip(self.accumulators[id(r), 0], r.initial, strict=True)
+            ):
+                name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
+                self._know(r.result(k), name, len(f.scopes) - 1, columns)
+
+    def _begin(self, r: Recurrence, varying: bool) -> None:
+        """Put the initial values of a recurrence into slots."""
+        slots = []
+        for value in r.initial:
+            slot = self.f.alloca(self._type(value.dtype, varying))
+            self.value(value)
+            self._constant_store(value, varying, slot)
+            slots.append(slot)
+        self.accumulators[id(r), 0] = tuple(slots)
+
+    def _poll(self, p: Pass) -> None:
+        """Every so many steps, look for signals; a handler that raises ends the loop."""
+        f = self.f
+        frame = f.buffer(FRAME)
+        nodes = sum([len(walk(list(r.following))) for r in p.recurrences])
+        interval = max(1 << 22 >> max(nodes, 1).bit_length(), 1)
+        slot = f.alloca("i64")
+        f.entry.append(f"store i64 {interval}, ptr {slot}")
+        left = f.op(f"load i64, ptr {slot}")
+        left = f.op(f"sub i64 {left}, 1")
+        f.line(f"store i64 {left}, ptr {slot}")
+        tired = f.op(f"icmp eq i64 {left}, 0")
+        look, done = f.name("look")[1:], f.name("go")[1:]
+        f.line(f"br i1 {tired}, label %{look}, label %{done}")
+        f.line(f"{look}:")
+        f.line(f"store i64 {interval}, ptr {slot}")
+        at = f.op(f"getelementptr i64, ptr {frame}, i64 {POLL_WORD}")
+        poll = f.op(f"load ptr, ptr {at}")
+        status = f.op(f"call i64 {poll}(ptr {frame})")
+        stop = f.op(f"icmp ne i64 {status}, 0")
+        f.line(f"br i1 {stop}, label %{self.leave[-1]}, label %{done}")
+        f.line(f"{done}:")
+
+    def _constant_store(self, value: Expr, varying: bool, slot: str) -> None:
+        name = self._vectorized(value) if varying else self._value(value)
+        self.f.line(f"store {self._type(value.dtype, varying)} {name}, ptr {slot}")
+
+    def _accumulate(self, reducer: Reducer) -> None:
+        f = self.f
+        slots = self.accumulators[id(reducer), 0]
+        for value in reducer.values:
+            self.value(value)
+        old, new = [], []
+        for slot, value in zip(slots, reducer.values, strict=True):
+            kind = self._type(value.dtype, True)
+            old.append(self._register(value.dtype, f.op(f"load {kind}, ptr {slot}"), True))
+            new.append(value)
+        combined = reducer.combine(tuple(old), tuple(new))
+        names = []
+        for before, after in zip(old, combined, strict=True):
+            name = self.vector_value(after)
+            if self.mask is not None and self.kernel.vector in self.kernel.reduced:
+                kind = self._type(before.dtype, True)
+                kept = self.vector_value(before)
+                name = f.op(f"select <{self.width} x i1> {self.mask}, {kind} {name}, {kind} {kept}")
+            names.append(name)
+        for k, (slot, name, before) in enumerate(zip(slots, names, old, strict=True)):
+            f.line(f"store {self._type(before.dtype, True)} {name}, ptr {slot}")
+            self._know(reducer.running(k), name, len(f.scopes) - 1, True)
+
+    def _horizontal(self, reducer: Reducer, values: list[str]) -> list[str]:
+        """Combine the lanes by halves: a fixed tree."""
+        f, full, mask = self.f, self.width, self.mask
+        self.mask = None
+        f.scopes.append(Scope())
+        while self.width > 1:
+            half = self.width // 2
+            halves: list[list[Expr]] = [[], []]
+            for name, identity in zip(values, reducer.identity, strict=True):
+                kind = self._type(identity.dtype, True)
+                for side in (0, 1):
+                    lanes = ", ".join([f"i32 {side * half + i}" for i in range(half)])
+                    part = f.op(
+                        f"shufflevector {kind} {name}, {kind} poison, <{half} x i32> <{lanes}>"
+                    )
+                    halves[side].append(node("register", (), identity.dtype, part))
+            self.width = half
+            for side in (0, 1):
+                for expr in halves[side]:
+                    self._know(expr, expr.param, len(f.scopes) - 1, True)
+            combined = reducer.combine(tuple(halves[0]), tuple(halves[1]))
+            values = [self.vector_value(v) for v in combined]
+            # Constants splatted at one width are not those of the next.
+            f.scope.values.clear()
+        values = [
+            f.op(f"extractelement {self._type(i.dtype, True)} {v}, i32 0")
+            for v, i in zip(values, reducer.identity, strict=True)
+        ]
+        inner = f.scopes.pop()
+        f.scope.lines += inner.lines
+        self.width, self.mask = full, mask
+        return values
+
+
+def emit_kernel(kernel: Kernel) -> Emitted:
+    """LLVM IR of a kernel."""
+    return Emitter(kernel).emit()

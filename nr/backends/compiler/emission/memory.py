@@ -1,0 +1,322 @@
+"""Emission of indices, loads and stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nr.backends.compiler.emission.function import LLVM, MEMORY, Scope, short
+from nr.backends.compiler.emission.values import Values
+from nr.backends.compiler.expr import Expr
+from nr.backends.compiler.index import Div, Index, Loop
+from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
+
+
+class Memory(Values):
+    """Emits what reads and writes buffers."""
+
+    # ------------------------------------------------------------------------ indices
+    def _index_value(self, expr: Expr, scope: Scope, varying: bool) -> str:
+        """The value of an index, as an integer of the expression's type."""
+        f = self.f
+        kind = LLVM[expr.dtype]
+        if not varying:
+            name = self._offset(expr.param)
+            return name if kind == "i64" else f.op(f"trunc i64 {name} to {kind}", scope)
+        return self._index_vector(expr.param, kind, scope)
+
+    def _offset(self, index: Index) -> str:
+        """A uniform index as an i64, sums hoisted loop by loop."""
+        f = self.f
+        by_depth: dict[int, list[tuple[Any, int]]] = {}
+        for atom, c in index.terms.items():
+            by_depth.setdefault(self._atom_depth(atom), []).append((atom, c))
+        total, depth_so_far = None, 0
+        if index.offset or not index.terms:
+            total = f.integer(index.offset)
+        for depth in sorted(by_depth):
+            depth_so_far = max(depth_so_far, depth)
+            scope = f.scopes[depth_so_far]
+            for atom, c in by_depth[depth]:
+                name = self._atom(atom, f.scopes[depth])
+                if c != 1:
+                    name = self._cached(f"mul i64 {name}, {f.integer(c)}", f.scopes[depth])
+                total = name if total is None else self._cached(f"add i64 {total}, {name}", scope)
+        assert total is not None
+        return total
+
+    def _cached(self, text: str, scope: Scope) -> str:
+        found = scope.values.get(text)
+        if found is None:
+            found = scope.values[text] = self.f.op(text, scope)
+        return found
+
+    def _atom_depth(self, atom: Any) -> int:
+        if type(atom) is Loop:
+            return self.loops[atom][0]
+        if type(atom) is Expr:
+            return self._where(atom)[0]
+        return self._where_index(atom.index)[0]
+
+    def _atom(self, atom: Any, scope: Scope) -> str:
+        if type(atom) is Loop:
+            return self.loops[atom][1]
+        if type(atom) is Expr:
+            return self._value(atom)
+        inner = self._offset(atom.index)
+        op = "udiv" if type(atom) is Div else "urem"
+        return self._cached(f"{op} i64 {inner}, {self.f.integer(atom.divisor)}", scope)
+
+    def _split_vector(self, index: Index) -> tuple[Index, int] | None:
+        """`rest` and `stride` with index = rest + stride * vector variable, if it is so."""
+        stride = index.terms.get(self.vector, 0)
+        rest = Index({a: c for a, c in index.terms.items() if a is not self.vector}, index.offset)
+        return None if self._where_index(rest)[1] else (rest, stride)
+
+    def _index_vector(self, index: Index, kind: str, scope: Scope) -> str:
+        """An index that differs between lanes, as a vector of integers."""
+        f, w = self.f, self.width
+        split = self._split_vector(index)
+        if split is not None:
+            rest, stride = split
+            variable = self.loops[self.vector][1]  # type: ignore[index]
+            start = self._offset(rest)
+            scaled = (
+                variable if stride == 1 else f.op(f"mul i64 {variable}, {f.integer(stride)}", scope)
+            )
+            start = f.op(f"add i64 {start}, {scaled}", scope)
+            if kind != "i64":
+                start = f.op(f"trunc i64 {start} to {kind}", scope)
+            lanes = self._lanes(kind)
+            if stride != 1:
+                step = f.integer(stride)
+                if kind != "i64" and step[0] == "%":
+                    step = f.op(f"trunc i64 {step} to {kind}", scope)
+                lanes = f.op(f"mul <{w} x {kind}> {lanes}, {self._splat(kind, step, scope)}", scope)
+            return f.op(f"add <{w} x {kind}> {self._splat(kind, start, scope)}, {lanes}", scope)
+        total = None
+        uniform = Index({}, index.offset)
+        for atom, c in index.terms.items():
+            part = Index({atom: 1})
+            if not self._where_index(part)[1]:
+                uniform = uniform + part * c
+                continue
+            if type(atom) is Loop:
+                name = self._index_vector(part, kind, scope)
+            elif type(atom) is Expr:
+                name = self._vectorized(atom)
+                if kind != "i64":
+                    name = f.op(f"trunc <{w} x i64> {name} to <{w} x {kind}>", scope)
+            else:
+                inner = self._index_vector(atom.index, "i64", scope)
+                divisor = self._splat("i64", f.integer(atom.divisor), scope)
+                op = "udiv" if type(atom) is Div else "urem"
+                name = f.op(f"{op} <{w} x i64> {inner}, {divisor}", scope)
+                if kind != "i64":
+                    name = f.op(f"trunc <{w} x i64> {name} to <{w} x {kind}>", scope)
+            if c != 1:
+                step = f.integer(c)
+                if kind != "i64" and step[0] == "%":
+                    step = f.op(f"trunc i64 {step} to {kind}", scope)
+                name = f.op(f"mul <{w} x {kind}> {name}, {self._splat(kind, step, scope)}", scope)
+            total = name if total is None else f.op(f"add <{w} x {kind}> {total}, {name}", scope)
+        assert total is not None
+        if uniform.terms or uniform.offset:
+            start = self._offset(uniform)
+            if kind != "i64":
+                start = f.op(f"trunc i64 {start} to {kind}", scope)
+            total = f.op(f"add <{w} x {kind}> {total}, {self._splat(kind, start, scope)}", scope)
+        return total
+
+    # ------------------------------------------------------------------------ memory
+    def _base(self, buffer: Buffer) -> str:
+        return self.scratch.get(buffer) or self.f.buffer(buffer)
+
+    def _address(self, buffer: Buffer, offset: str, scope: Scope, kind: str | None = None) -> str:
+        kind = kind or MEMORY[buffer.dtype]
+        return self.f.op(f"getelementptr {kind}, ptr {self._base(buffer)}, i64 {offset}", scope)
+
+    def _load(self, expr: Expr, scope: Scope, varying: bool) -> str:
+        f, w = self.f, self.width
+        buffer, index, part = expr.param
+        complex_pair = buffer.dtype in ("c64", "c128")
+        kind = MEMORY[buffer.dtype]
+        align = ITEMSIZE[buffer.dtype] // (2 if complex_pair else 1)
+        if complex_pair:
+            index = index * 2 + part
+        if not varying:
+            at = self._address(buffer, self._offset(index), scope)
+            if expr.args:
+                zero = f.globals.setdefault("@zero", "[16 x i8] zeroinitializer") and "@zero"
+                test = self._value(expr.args[0])
+                at = f.op(f"select i1 {test}, ptr {at}, ptr {zero}", scope)
+            raw = f.op(f"load {kind}, ptr {at}, align {align}", scope)
+            return self._widen(buffer.dtype, raw, scope, False)
+        mask = self.mask
+        if expr.args:
+            guard = self._vectorized(expr.args[0])
+            mask = guard if mask is None else f.op(f"and <{w} x i1> {mask}, {guard}", scope)
+        split = self._split_vector(index)
+        if split is not None and split[1] == 0:  # the guard alone differs between lanes
+            at = self._address(buffer, self._offset(split[0]), scope)
+            pointers = self._splat("ptr", at, scope)
+            return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+        if split is not None and split[1] in (1, -1):
+            rest, stride = split
+            variable = self.loops[self.vector][1]  # type: ignore[index]
+            if stride == 1:
+                offset = f.op(f"add i64 {self._offset(rest)}, {variable}", scope)
+                at = self._address(buffer, offset, scope)
+                return self._widen(
+                    buffer.dtype, self._contiguous(kind, at, mask, align, scope), scope, True
+                )
+            offset = f.op(f"sub i64 {self._offset(rest)}, {variable}", scope)
+            offset = f.op(f"sub i64 {offset}, {w - 1}", scope)
+            at = self._address(buffer, offset, scope)
+            back = ", ".join([f"i32 {w - 1 - i}" for i in range(w)])
+            if mask is not None:
+                mask = f.op(
+                    f"shufflevector <{w} x i1> {mask}, <{w} x i1> poison, <{w} x i32> <{back}>",
+                    scope,
+                )
+            raw = self._contiguous(kind, at, mask, align, scope)
+            raw = f.op(
+                f"shufflevector <{w} x {kind}> {raw}, <{w} x {kind}> poison, <{w} x i32> <{back}>",
+                scope,
+            )
+            return self._widen(buffer.dtype, raw, scope, True)
+        small = buffer.size * (2 if complex_pair else 1) < 2**31
+        offsets = self._index_vector(index, "i32" if small else "i64", scope)
+        if small:
+            offsets = f.op(f"sext <{w} x i32> {offsets} to <{w} x i64>", scope)
+        pointers = f.op(
+            f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}", scope
+        )
+        return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+
+    def _contiguous(self, kind: str, at: str, mask: str | None, align: int, scope: Scope) -> str:
+        f, w = self.f, self.width
+        if mask is None:
+            return f.op(f"load <{w} x {kind}>, ptr {at}, align {align}", scope)
+        name = f"llvm.masked.load.v{w}{short(kind)}.p0"
+        f.declare(name, f"<{w} x {kind}> {{}}(ptr, i32, <{w} x i1>, <{w} x {kind}>)")
+        return f.op(
+            f"call <{w} x {kind}> @{name}(ptr {at}, i32 {align}, <{w} x i1> {mask}, "
+            f"<{w} x {kind}> zeroinitializer)", scope,
+        )  # fmt: skip
+
+    def _gather(self, kind: str, pointers: str, mask: str | None, scope: Scope) -> str:
+        f, w = self.f, self.width
+        name = f"llvm.masked.gather.v{w}{short(kind)}.v{w}p0"
+        f.declare(name, f"<{w} x {kind}> {{}}(<{w} x ptr>, i32, <{w} x i1>, <{w} x {kind}>)")
+        return f.op(
+            f"call <{w} x {kind}> @{name}(<{w} x ptr> {pointers}, i32 1, "
+            f"<{w} x i1> {mask or 'splat (i1 true)'}, <{w} x {kind}> zeroinitializer)", scope,
+        )  # fmt: skip
+
+    def _widen(self, dtype: str, raw: str, scope: Scope, varying: bool) -> str:
+        """From the storage type to the register's."""
+        f = self.f
+
+        def kind(scalar: str) -> str:
+            return f"<{self.width} x {scalar}>" if varying else scalar
+
+        if dtype == "b1":
+            zero = "zeroinitializer" if varying else "0"
+            return f.op(f"icmp ne {kind('i8')} {raw}, {zero}", scope)
+        if dtype == "bf16":
+            wide = f.op(f"zext {kind('i16')} {raw} to {kind('i32')}", scope)
+            high = f.op(f"shl {kind('i32')} {wide}, {self._constant('i32', 16, varying)}", scope)
+            return f.op(f"bitcast {kind('i32')} {high} to {kind('float')}", scope)
+        if dtype == "f16":
+            return f.op(f"fpext {kind('half')} {raw} to {kind('float')}", scope)
+        return raw
+
+    def _constant(self, kind: str, value: int, varying: bool) -> str:
+        return f"splat ({kind} {value})" if varying else str(value)
+
+    def _narrow(self, dtype: str, name: str, scope: Scope, varying: bool) -> str:
+        """From the register's type to the storage type, rounded to nearest even."""
+        f = self.f
+
+        def kind(scalar: str) -> str:
+            return f"<{self.width} x {scalar}>" if varying else scalar
+
+        if dtype == "b1":
+            return f.op(f"zext {kind('i1')} {name} to {kind('i8')}", scope)
+        if dtype == "f16":
+            return f.op(f"fptrunc {kind('float')} {name} to {kind('half')}", scope)
+        if dtype != "bf16":
+            return name
+        i32 = kind("i32")
+
+        def c(value: int) -> str:
+            return self._constant("i32", value, varying)
+
+        bits = f.op(f"bitcast {kind('float')} {name} to {i32}", scope)
+        odd = f.op(f"and {i32} {f.op(f'lshr {i32} {bits}, {c(16)}', scope)}, {c(1)}", scope)
+        rounded = f.op(f"add {i32} {bits}, {f.op(f'add {i32} {odd}, {c(0x7FFF)}', scope)}", scope)
+        quiet = f.op(f"or {i32} {bits}, {c(0x400000)}", scope)
+        nan = f.op(f"fcmp uno {kind('float')} {name}, {name}", scope)
+        chosen = f.op(f"select {kind('i1')} {nan}, {i32} {quiet}, {i32} {rounded}", scope)
+        high = f.op(f"lshr {i32} {chosen}, {c(16)}", scope)
+        return f.op(f"trunc {i32} {high} to {kind('i16')}", scope)
+
+    def _store(self, store: Store) -> None:
+        f, w = self.f, self.width
+        buffer, index = store.buffer, store.index
+        values = parts_of(store.value)
+        for expr in store.exprs():
+            self.value(expr)
+        kind = MEMORY[buffer.dtype]
+        align = ITEMSIZE[buffer.dtype] // len(values)
+        over_lanes = self._where_index(index)[1]
+        scope = f.scope
+        mask = self.mask
+        if store.guard is not None and over_lanes:
+            guard = self._vectorized(store.guard)
+            mask = guard if mask is None else f.op(f"and <{w} x i1> {mask}, {guard}")
+        if not over_lanes:
+            if store.guard is not None:
+                then, done = f.name("then")[1:], f.name("done")[1:]
+                f.line(f"br i1 {self._value(store.guard)}, label %{then}, label %{done}")
+                f.line(f"{then}:")
+            offset = self._offset(index * len(values))
+            for k, value in enumerate(values):
+                name = self._value(value)
+                if self._where(value)[1]:  # the same in all lanes
+                    name = f.op(f"extractelement {self._type(value.dtype, True)} {name}, i32 0")
+                raw = self._narrow(buffer.dtype, name, scope, False)
+                at = self._address(buffer, offset, scope)
+                at = f.op(f"getelementptr {kind}, ptr {at}, i64 {k}", scope)
+                f.line(f"store {kind} {raw}, ptr {at}, align {align}")
+            if store.guard is not None:
+                f.line(f"br label %{done}")
+                f.line(f"{done}:")
+            return
+        raws = [self._narrow(buffer.dtype, self._vectorized(v), scope, True) for v in values]
+        split = self._split_vector(index)
+        if split is not None and split[1] == 1 and len(raws) == 1:
+            variable = self.loops[self.vector][1]  # type: ignore[index]
+            offset = f.op(f"add i64 {self._offset(split[0])}, {variable}")
+            at = self._address(buffer, offset, scope)
+            if mask is None:
+                f.line(f"store <{w} x {kind}> {raws[0]}, ptr {at}, align {align}")
+                return
+            name = f"llvm.masked.store.v{w}{short(kind)}.p0"
+            f.declare(name, f"void {{}}(<{w} x {kind}>, ptr, i32, <{w} x i1>)")
+            f.line(
+                f"call void @{name}(<{w} x {kind}> {raws[0]}, ptr {at}, i32 {align}, "
+                f"<{w} x i1> {mask})"
+            )
+            return
+        for k, raw in enumerate(raws):
+            offsets = self._index_vector(index * len(values) + k, "i64", scope)
+            pointers = f.op(
+                f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}"
+            )
+            name = f"llvm.masked.scatter.v{w}{short(kind)}.v{w}p0"
+            f.declare(name, f"void {{}}(<{w} x {kind}>, <{w} x ptr>, i32, <{w} x i1>)")
+            f.line(
+                f"call void @{name}(<{w} x {kind}> {raw}, <{w} x ptr> {pointers}, i32 {align}, "
+                f"<{w} x i1> {mask or 'splat (i1 true)'})"
+            )
