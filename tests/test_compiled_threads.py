@@ -230,10 +230,10 @@ import nr, nr.numpy as jnp
 from nr import lax
 
 def interrupted(f, *args):
-    '''Seconds from an interrupt 0.3 s after the call's beginning to its KeyboardInterrupt.'''
+    '''Seconds from an interrupt 0.2 s after the call's beginning to its KeyboardInterrupt.'''
     sent = []
     def send():
-        time.sleep(0.3)
+        time.sleep(0.2)
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
     sender = threading.Thread(target=send)
@@ -260,7 +260,7 @@ def usable():
 """
 
 
-def run_python(code: str, timeout: float = 20) -> str:
+def run_python(code: str, timeout: float = 40) -> str:
     """The output of a program in a process of its own, which must end well."""
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
@@ -291,10 +291,11 @@ def test_fork_after_use(threads: int) -> None:
     assert out == "well\n"
 
 
-# The issue asks for about a tenth of a second; a busy test machine may add as much again.
-SOON = 0.3
-INTERRUPTED: dict[str, str] = {
-    "while loop": """
+# About a tenth of a second is promised; a busy test machine may add as much again.
+SOON = 0.2
+# Programs that run for a long time: `f(*args)`.
+LONG: dict[str, str] = {
+    "while loop of scalars": """
         f = nr.jit(lambda x: lax.while_loop(lambda c: c[0] >= 0, lambda c: (c[0] + 1e-9, c[1]), x))
         args = ((1.0, 2.0),)
     """,
@@ -303,44 +304,52 @@ INTERRUPTED: dict[str, str] = {
         f = nr.jit(lambda x: lax.while_loop(lambda c: c[0, 0] >= 0, step, x))
         args = (np.ones((500, 500)),)
     """,
-    "scan": """
+    "scan of products": """
         step = lambda c, _: (jnp.tanh(c @ c), None)
         f = nr.jit(lambda x: lax.scan(step, x, None, length=10**7)[0])
         args = (np.eye(60),)
     """,
     "scan in a while loop": """
-        def inner(c):
-            return lax.scan(lambda c, _: (c * 0.5 + 1, None), c, None, length=1000)[0]
+        inner = lambda c: lax.scan(lambda c, _: (c * 0.5 + 1, None), c, None, length=1000)[0]
         f = nr.jit(lambda x: lax.while_loop(lambda c: c[0] >= 0, inner, x))
         args = (np.ones(9),)
     """,
+    "while loop of rows of the table": """
+        step = lambda c: jnp.linalg.cholesky(c @ c.T + jnp.eye(4)) * 0.5
+        f = nr.jit(lambda x: lax.while_loop(lambda c: c[0, 0] >= 0, step, x))
+        args = (np.eye(4),)
+    """,
+    "while loop of callbacks": """
+        call = lambda c: nr.pure_callback(lambda v: v, nr.ShapeDtypeStruct((), np.float64), c)
+        f = nr.jit(lambda x: lax.while_loop(lambda c: c >= 0, call, x))
+        args = (1.0,)
+    """,
     "straight line of kernels": """
         def many(x):
-            for i in range(600):
-                x = jnp.tanh(x @ x * 1e-3 + i)
+            for i in range(250):
+                x = jnp.tanh(x @ x * 1e-3 + i % 3)
             return x
         f = nr.jit(many)
-        args = (np.ones((400, 400)),)
-        f(*args)
+        args = (np.ones((600, 600)),)
+        f.lower(*args).compile()(*args)
     """,
 }
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", INTERRUPTED)
-def test_interrupts(name: str, threads: int) -> None:
-    code = f"nr.set_num_threads({threads})\n" + textwrap.dedent(INTERRUPTED[name])
-    out = run_python(
-        code
-        + textwrap.dedent("""
-        usable()
-        for _ in range(2):
-            late = interrupted(f, *args)
-            print(late)
-            usable()
-        """)
-    )
-    assert all(float(late) < SOON for late in out.split()), out
+def test_interrupts(threads: int) -> None:
+    parts = [f"nr.set_num_threads({threads})"]
+    for name, code in LONG.items():
+        parts += [
+            textwrap.dedent(code),
+            f"print({name!r}, interrupted(f, *args), interrupted(f, *args), sep=':')",
+            f"nr.set_num_threads({threads})",
+        ]
+    out = run_python("\n".join([*parts, "usable()"]))
+    assert len(out.splitlines()) == len(LONG)
+    for line in out.splitlines():
+        name, *late = line.split(":")
+        assert all(float(seconds) < SOON for seconds in late), f"{name}: returned after {late} s"
 
 
 def test_an_interrupt_reaches_the_callers_own_handler() -> None:

@@ -313,6 +313,54 @@ def test_products_of_16_bit_floats_are_summed_in_32(dtype: Any) -> None:
     np.testing.assert_allclose(got, want, rtol=1.01 * unit, atol=1e-5)
 
 
+# ---------------------------------------------------------------- complex numbers
+COMPLEX: dict[str, Callable] = {
+    "arithmetic": lambda z, w: (z * w + z, z / w, -z, z - 1j * w, jnp.conj(z) * 2),
+    "parts": lambda z, w: (jnp.abs(z), jnp.real(w) - jnp.imag(z * w), jnp.angle(z)),
+    "functions": lambda z, w: (jnp.exp(z) * w, jnp.log(z), jnp.sqrt(w), jnp.sin(z), jnp.tanh(w)),
+    "reductions": lambda z, w: (jnp.sum(z, 0), jnp.sum(z * w, 1), jnp.prod(z[:, :4], 1), z.mean()),
+    "products": lambda z, w: (z @ w.T, jnp.conj(z) @ w.T, jnp.vdot(z, w)),
+    "moves": lambda z, w: (z.T, jnp.concatenate([z, w])[::-1], jnp.pad(z, 1), z[:, ::2]),
+    "choices": lambda z, w: (jnp.where(jnp.real(z) > 0, z, w), z == w, z != z),
+    "gathers": lambda z, w: (z[jnp.argmax(jnp.abs(w), 1) % 5], z.at[1:3].add(w[:2])),
+    "loops": lambda z, w: lax.scan(lambda c, x: (c * 0.5 + x, c * jnp.conj(x)), z[0], w),
+    "gradients": lambda z, w: nr.grad(lambda z: jnp.sum(jnp.abs(z * w) ** 2))(z),
+    "long sums": lambda z, w: jnp.sum(jnp.tile(z, (300, 30)), 0),
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_numbers(name: str) -> None:
+    z, w = [normal((5, 17), s) + 1j * normal((5, 17), s + 1) for s in (1, 3)]
+    agrees(COMPLEX[name], z, w)
+    z, w = z.astype(np.complex64), w.astype(np.complex64)
+    agrees(COMPLEX[name], z, w, close={"rtol": 3e-4, "atol": 3e-4})
+
+
+# ---------------------------------------------------------------- indices
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_indices_out_of_bounds_in_every_dtype(dtype: str) -> None:
+    x = normal((6, 4))
+    wide = [0, -1, 5, 6, -6, -7, 2**31, 2**40, -(2**40), 2**63 - 1, -(2**63), 2**31 - 1, 255, 127]
+    places = np.array([v % 2**64 for v in wide], np.uint64).astype(dtype)
+
+    def many(x: Any, i: Any) -> Any:
+        modes = ("clip", "fill", "wrap")
+        taken = [jnp.take(x * 2, i, axis=d, mode=m) for m in modes for d in (0, 1)]
+        integers = jnp.take(jnp.arange(6, dtype=np.int16), i, mode="fill")
+        return taken, integers, x.at[i].get(), x.at[i].add(1.5), x.at[i, i].set(1.5)
+
+    def one(x: Any, i: Any) -> Any:
+        branches = [lambda x: x, lambda x: x * 2, lambda x: x * 3]
+        cut = lax.dynamic_slice(x, (i, i), (3, 2))
+        return cut, lax.dynamic_update_slice(x, cut * 2, (i, i)), lax.switch(i, branches, x)
+
+    for f, i in [(many, places), *[(one, p) for p in places]]:
+        with interpreting():
+            want = nr.jit(lambda x, i, f=f: f(x, i))(x, i)  # eager code refuses some of them
+        same(nr.jit(f)(x, i), want)
+
+
 # ---------------------------------------------------------------- memory of inputs
 def _layouts(x: np.ndarray) -> dict[str, np.ndarray]:
     """The same values in memory of other layouts."""

@@ -349,6 +349,7 @@ def test_gamma_parameters_have_no_derivative():
 
 
 # ---------------------------------------------------------------- transformations
+THROUGH_LOGARITHMS = ("gumbel", "exponential", "gamma")
 SAMPLERS = {
     "bits": lambda k: nrandom.bits(k, (3, 2)),
     "uniform": lambda k: nrandom.uniform(k, (5,), minval=-1.0, maxval=3.3),
@@ -376,8 +377,15 @@ def test_vmap_and_jit_give_the_eager_numbers(name, make):
     keys = nrandom.split(make(1), 4)
     expected = np.stack([host(sample(k)) for k in keys])
     same(nr.vmap(sample)(keys), expected)
-    same(nr.jit(sample)(keys[2]), expected[2])
-    same(nr.jit(nr.vmap(sample))(keys), expected)
+    one, all_of_them = nr.jit(sample)(keys[2]), nr.jit(nr.vmap(sample))(keys)
+    if name in THROUGH_LOGARITHMS:
+        # Compiled programs take the compiler's log and log1p, eager ones NumPy's, an ulp apart;
+        # gumbel passes through zero, where that ulp is an absolute error.
+        np.testing.assert_allclose(host(one), expected[2], rtol=1e-6, atol=2e-7)
+        np.testing.assert_allclose(host(all_of_them), expected, rtol=1e-6, atol=2e-7)
+    else:
+        same(one, expected[2])
+        same(all_of_them, expected)
 
 
 def test_vmap_over_seeds_and_data():

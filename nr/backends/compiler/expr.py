@@ -8,6 +8,7 @@ stores round), and a complex number is a `Complex` pair of expressions.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,19 +25,27 @@ NUMPY = {
     **{t: np.dtype(f"uint{t[1:]}") for t in UNSIGNED},
 }  # fmt: skip
 
+_DEEPEST = 200_000
 _lock = threading.RLock()
 _interned: dict[tuple, Expr] | None = None
 
 
 @contextmanager
 def compiling() -> Iterator[None]:
-    """The scope in which expressions are built: one program at a time, nodes interned."""
+    """The scope in which expressions are built: one program at a time, nodes interned.
+
+    Rules call each other along chains of eqns, which may be long: the limit of recursion, which
+    is there to protect from endless ones, is lifted meanwhile.
+    """
     global _interned
     with _lock:
         outer, _interned = _interned, {} if _interned is None else _interned
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(max(limit, _DEEPEST))
         try:
             yield
         finally:
+            sys.setrecursionlimit(limit)
             _interned = outer
 
 

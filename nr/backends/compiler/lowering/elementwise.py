@@ -153,7 +153,6 @@ _COSTS = {"integer_pow": 3, "pow": 60, "atan2": 30, "lgamma": 80, "digamma": 60,
 
 def _register_all() -> None:
     for name, op in (
-        ("add", "__add__"),
         ("sub", "__sub__"),
         ("mul", "__mul__"),
         ("neg", "__neg__"),
@@ -166,6 +165,7 @@ def _register_all() -> None:
         ("not", "__invert__"),
     ):
         pointwise(name, getattr(Expr, op))
+    _scalars("add", lambda a, b: a | b if a.dtype == "b1" else a + b)
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         _scalars(name, lambda a, b, name=name: e.compare(name, a, b))
     _scalars("div", _div, cost=6)

@@ -163,9 +163,8 @@ def _scatter_element(eqn: Any, index: tuple[Index, ...], read: Callable) -> Valu
         for u, b in zip(layout.batch, batch, strict=True):
             at[u] = b
         inside = [valid]
-        for d, start in starts.items():
-            if layout.sizes[d] == 1:
-                inside.append(in_range(index[d] - start, 0, 1))
+        for d in layout.dims.inserted_window_dims:
+            inside.append(in_range(index[d] - starts.get(d, ZERO), 0, 1))
         for d, u in layout.windowed:
             at[u] = index[d] - starts.get(d, ZERO)
             inside.append(in_range(at[u], 0, layout.sizes[d]))
