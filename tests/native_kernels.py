@@ -8,11 +8,18 @@ from collections.abc import Callable
 import numpy as np
 
 from nr.backends.compiler.emission import emit_kernel
-from nr.backends.compiler.expr import compiling
+from nr.backends.compiler.expr import NUMPY, compiling
 from nr.backends.compiler.index import Loop, index_of
 from nr.backends.compiler.loops import Buffer, Kernel, Pass, Store, load, validate
 from nr.backends.compiler.lowering.rules import storage
 from nr.backends.cpu import program
+
+_DTYPE = {
+    **NUMPY,
+    "f16": np.dtype(np.float16),
+    "c64": np.dtype(np.complex64),
+    "c128": np.dtype(np.complex128),
+}
 
 
 def run_kernel(kernel: Kernel, arrays: dict[str, np.ndarray]) -> None:
@@ -40,11 +47,8 @@ def evaluate(
         buffers = [Buffer(f"in{k}", storage(a.dtype), n) for k, a in enumerate(arrays)]
         result = Buffer("out", out, n)
         value = function(*[load(b, index_of(loop)) for b in buffers])
-        kernel = Kernel([loop], [], loop, [Pass(stores=[Store(result, index_of(loop), value)])], 1, width)
-        dtype = {"b1": "bool", "c64": "complex64", "c128": "complex128"}.get(
-            out, out.replace("f", "float").replace("u", "uint").replace("i", "int")
-            if out[0] != "u" else out.replace("u", "uint")
-        )  # fmt: skip
-        target = np.empty(n, dtype)
-        run_kernel(kernel, {"out": target, **{f"in{k}": np.ascontiguousarray(a) for k, a in enumerate(arrays)}})
+        step = Pass(stores=[Store(result, index_of(loop), value)])
+        target = np.empty(n, _DTYPE[out])
+        inputs = {f"in{k}": np.ascontiguousarray(a) for k, a in enumerate(arrays)}
+        run_kernel(Kernel([loop], [], loop, [step], 1, width), {"out": target, **inputs})
     return target

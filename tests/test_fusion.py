@@ -273,7 +273,7 @@ def binary(b: Builder) -> None:
             error = max(x.error, y.error)
         else:
             least = float(np.abs(y.value).min()) - y.error if y.value.size else 1.0
-            if least < 0.05:
+            if least < 0.05 or (name == "atan2" and x.error and (np.abs(x.value) <= x.error).any()):
                 raise Skip
             error = x.error / least + r * y.error / least**2
             error += b.rounded(x.dtype, max(r / least, 3.2), 8)
@@ -609,10 +609,99 @@ def normalize(b: Builder) -> None:
     b.add("softmax" if softmax else "normalize", function, [i], error, k.dtype)
 
 
+def cumulate(b: Builder) -> None:
+    i = b.value(lambda k: k.shape and k.dtype != "bool" and k.value.size)
+    k = b.known[i]
+    axis = b.integer(0, len(k.shape) - 1)
+    name = b.pick(["cumsum", "cummax", "cummin", "sort"])
+    error = k.error
+    if k.floating and name == "cumsum":
+        error = _summed(k, k.shape[axis], float(np.sum(np.abs(k.value), axis=axis).max()))
+    options: dict[str, Any] = {} if name == "sort" else {"reverse": bool(b.integer(0, 1))}
+    function = lax.sort if name == "sort" else getattr(lax, name)
+    key = "dimension" if name == "sort" else "axis"
+    b.add(
+        f"{name}[{axis}]",
+        lambda cast, x: function(x, **{key: axis}, **options),
+        [i],
+        error,
+        k.dtype,
+    )
+
+
+def window(b: Builder) -> None:
+    i = b.value(lambda k: k.shape and k.dtype in ("float32", "float64", "int32") and k.value.size)
+    k = b.known[i]
+    sizes, strides, padding = [], [], []
+    for n in k.shape:
+        size = b.integer(1, min(n, 4))
+        sizes.append(size)
+        strides.append(b.pick([1, 1, 2, 3]))
+        low, high = b.pick([0, 0, 1]), b.pick([0, 0, 2])
+        padding.append((min(low, size - 1), min(high, size - 1)))
+    name = b.pick(["add", "max", "min"])
+    combine = {"add": lax.add, "max": lax.max, "min": lax.min}[name]
+    least, greatest = (-np.inf, np.inf) if k.floating else (-(2**31), 2**31 - 1)
+    start = {"add": 0, "max": least, "min": greatest}[name]
+    n = math.prod(sizes)
+    error = _summed(k, n, n * k.size) if k.floating and name == "add" else k.error
+
+    def function(cast: Callable, x: Any) -> Any:
+        first = np.asarray(start, x.dtype)
+        return lax.reduce_window(x, first, combine, sizes, strides, padding)
+
+    b.add(f"window[{name},{sizes},{strides},{padding}]", function, [i], error, k.dtype)
+
+
+def scatter(b: Builder) -> None:
+    i = b.value(lambda k: k.shape and k.value.size and k.dtype not in ("bool", "bfloat16"))
+    k = b.known[i]
+    j = b.value(lambda p: p.dtype in ("int32", "int64") and len(p.shape) <= 2)
+    places = b.known[j]
+    rows = (*places.shape, *k.shape[1:])
+    if math.prod(rows) > LARGEST:
+        raise Skip
+    u = b.value(lambda v: v.dtype == k.dtype and v.shape in (rows, k.shape[1:], ()))
+    update = b.known[u]
+    name = b.pick(["add", "set", "max"])
+    inside = np.mod(places.value.astype(np.int64), k.shape[0])
+    times = int(np.bincount(inside.ravel()).max()) if inside.size else 0
+    error = max(k.error, update.error)
+    if k.floating and name == "add":
+        total = k.size + times * update.size
+        error = k.error + times * update.error + b.rounded(k.dtype, total, times + 1)
+
+    def function(cast: Callable, x: Any, p: Any, y: Any) -> Any:
+        return getattr(x.at[p % x.shape[0]], name)(y)
+
+    b.add(f"at.{name}", function, [i, j, u], error, k.dtype)
+
+
+def convolve(b: Builder) -> None:
+    def fits(k: Known) -> bool:
+        return k.dtype in ("float32", "float64") and len(k.shape) == 3 and k.value.size > 0
+
+    i = b.value(fits)
+    x = b.known[i]
+    size, out = b.integer(1, 3), b.integer(1, 5)
+    kernel = np.random.default_rng(size * 8 + out).uniform(-1, 1, (out, x.shape[1], size))
+    stride, padding = b.integer(1, 2), [(b.integer(0, 2), b.integer(0, 2))]
+    if x.shape[2] + sum(padding[0]) < size or x.value.size * out > LARGEST:
+        raise Skip
+    kernel = kernel.astype(np.float32)  # exact in both
+    n = x.shape[1] * size
+    error = n * x.error + b.rounded(x.dtype, n * x.size, min(n, 8 + 4 * math.sqrt(n)) + 2)
+
+    def function(cast: Callable, x: Any) -> Any:
+        return lax.conv_general_dilated(x, jnp.asarray(kernel, x.dtype), (stride,), padding)
+
+    b.add(f"conv[{size},{out},{stride},{padding}]", function, [i], error, x.dtype)
+
+
 OPERATIONS: list[Callable[[Builder], None]] = [
     unary, unary, binary, binary, comparison, where, cast, transpose, reshape, broadcast, cut,
     reverse, pad, concatenate, iota, take, take_along, dynamic_slice, dynamic_update, reduce,
-    reduce, locate, dot, normalize,
+    reduce, locate, dot, normalize, cumulate, window, scatter, convolve,
 ]  # fmt: skip
 INPUTS = ("float32", "float32", "float32", "float64", "bfloat16", "int32", "bool", "int8", "uint32")
 

@@ -13,7 +13,7 @@ cluster: the anchors over whole rows, and the row's reductions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from nr.backends.compiler.index import Index, Loop, flatten, index_of, strides_o
 from nr.backends.compiler.loops import Buffer, Reducer, load
 from nr.backends.compiler.lowering.rules import (
     ELEMENT,
+    KERNELS,
     REDUCTION,
     Value,
     buffer_for,
@@ -47,6 +48,8 @@ _FEW_ROWS = 16
 _SPLIT_COLUMNS = 1 << 14
 # A scalar is computed once a kernel, so it may cost more before it is stored.
 _SCALAR_COST = 100.0
+# What gives the same elements another shape: results lie where the operands do.
+_RESHAPES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
 
 
 @dataclass(slots=True, eq=False)
@@ -76,10 +79,12 @@ class Cluster:
 
     @property
     def reduces(self) -> bool:
+        """Whether it has reductions."""
         return any([loop.reduced for loop in self.loops])
 
     @property
     def kept_loops(self) -> list[Loop]:
+        """The loops whose values are not combined."""
         return [loop for loop in self.loops if not loop.reduced]
 
     @property
@@ -95,7 +100,13 @@ class Cluster:
 
     @property
     def kept_size(self) -> int:
+        """How many points its kept loops have."""
         return math.prod([loop.extent for loop in self.kept_loops])
+
+    def reduce(self, flags: Sequence[bool]) -> None:
+        """Say which of its loops are reduced."""
+        for loop, flag in zip(self.loops, flags, strict=True):
+            loop.reduced = flag
 
 
 class _Apart(Exception):
@@ -105,7 +116,9 @@ class _Apart(Exception):
 class Graph:
     """The eqns of a jaxpr, sorted into clusters and calls."""
 
-    def __init__(self, jaxpr: Body, is_call: Any, groups: dict[int, Any]) -> None:
+    def __init__(
+        self, jaxpr: Body, is_call: Callable[[JaxprEqn], bool], groups: dict[int, Any]
+    ) -> None:
         self.jaxpr = jaxpr
         self.groups = groups
         self.producer: dict[Var, JaxprEqn] = {v: q for q in jaxpr.eqns for v in q.outvars}
@@ -129,6 +142,7 @@ class Graph:
 
     # ------------------------------------------------------------------ what is an anchor
     def root(self, var: Var) -> Var:
+        """The value in whose memory a value lies."""
         while var in self.alias:
             var = self.alias[var]
         return var
@@ -136,38 +150,18 @@ class Graph:
     def _find_aliases(self) -> None:
         """Values that are others with another shape share their memory."""
         for eqn in self.jaxpr.eqns:
-            if eqn.primitive.name in (
-                "reshape",
-                "squeeze",
-                "broadcast_in_dim",
-                "stop_gradient",
-                "device_put",
-            ):
+            if eqn.primitive.name in _RESHAPES:
                 (out,), operand = eqn.outvars, eqn.invars[0]
                 if type(operand) is Var and operand.aval.size == out.aval.size:
                     self.alias[out] = operand
 
     def _find_anchors(self) -> None:
-        jaxpr = self.jaxpr
-        uses: dict[Var, int] = {}
-        for eqn in jaxpr.eqns:
-            for a in {a for a in eqn.invars if type(a) is Var}:
-                uses[self.root(a)] = uses.get(self.root(a), 0) + (
-                    eqn.outvars[0] not in self.alias if eqn.outvars else 1
-                )
-        for a in jaxpr.outvars:
-            if type(a) is Var:
-                self.needed.add(self.root(a))
+        self.needed.update([self.root(a) for a in self.jaxpr.outvars if type(a) is Var])
         for call in self.calls.values():
             self.needed.update(self._call_reads(call.eqn))
+        uses, spread = self._uses(), self._spread()
         cost: dict[Var, float] = {}
-        spread: dict[Var, float] = {}
-        for eqn in jaxpr.eqns:
-            for a in eqn.invars:
-                if type(a) is Var and id(eqn) not in self.calls:
-                    root = self.root(a)
-                    spread[root] = max(spread.get(root, 1.0), _spread(eqn, a))
-        for eqn in jaxpr.eqns:
+        for eqn in self.jaxpr.eqns:
             if id(eqn) in self.calls:
                 continue
             if self.reduces(eqn):
@@ -176,40 +170,70 @@ class Graph:
                 continue
             rule = ELEMENT.get(eqn.primitive.name)
             own = rule.cost if rule is not None else 2.0 * _reduced_size(eqn)
-            total = own + sum(
-                [cost.get(self.root(a), 0.0) for a in {*eqn.invars} if type(a) is Var]
-            )
+            operands = {a for a in eqn.invars if type(a) is Var}
+            total = own + sum([cost.get(self.root(a), 0.0) for a in operands])
             for out in eqn.outvars:
                 if out in self.alias:
                     continue
-                limit = _SHARED_COST if out.aval.size > 1 else _SCALAR_COST
-                shared = uses.get(out, 0) > 1 and total > limit
-                times = spread.get(out, 1.0)
-                wide = times > 1 and total > (
-                    limit if out.aval.size == 1 else limit / min(times, 4)
-                )
-                if out in self.needed or shared or wide or total > _LONGEST:
+                dear = _worth_storing(out, total, uses.get(out, 0), spread.get(out, 1.0))
+                if dear or out in self.needed:
                     self.anchors.add(out)
                     cost[out] = 0.0
                 else:
                     cost[out] = total
-        self.anchors |= {
-            v for v in self.needed if v in self.producer and id(self.producer[v]) not in self.calls
-        }
+        self.anchors |= {v for v in self.needed if not self.is_stored(v)}
+
+    def _uses(self) -> dict[Var, int]:
+        """How many eqns read a value, those excepted that only give it another shape."""
+        uses: dict[Var, int] = {}
+        for eqn in self.jaxpr.eqns:
+            if eqn.outvars and eqn.outvars[0] in self.alias:
+                continue
+            for var in {a for a in eqn.invars if type(a) is Var}:
+                root = self.root(var)
+                uses[root] = uses.get(root, 0) + 1
+        return uses
+
+    def _spread(self) -> dict[Var, float]:
+        """How often an element of a value is read by the eqn that reads it most often."""
+        spread: dict[Var, float] = {}
+        for eqn in self.jaxpr.eqns:
+            if id(eqn) in self.calls:
+                continue
+            for a in eqn.invars:
+                if type(a) is Var:
+                    root = self.root(a)
+                    spread[root] = max(spread.get(root, 1.0), _spread(eqn, a))
+        return spread
 
     def _call_reads(self, eqn: JaxprEqn) -> list[Var]:
         """The stored values a call reads."""
         if is_product(eqn):
             (a, _), (b, _), _ = self.product_operands(eqn)
             return [a, b]
-        return [self.root(a) for a in eqn.invars if type(a) is Var]
+        return [
+            self.root(a) for k, a in enumerate(eqn.invars)
+            if type(a) is Var and self.filling(eqn, k) is None
+        ]  # fmt: skip
+
+    def filling(self, eqn: JaxprEqn, k: int) -> Literal | None:
+        """The one number that an operand is full of, where kernels of its own take that instead."""
+        name, operand = eqn.primitive.name, eqn.invars[k]
+        if name not in KERNELS or k not in KERNELS[name].fillings or type(operand) is Literal:
+            return None
+        maker = self.producer.get(operand)
+        if maker is None or maker.primitive.name != "broadcast_in_dim":
+            return None
+        (number,) = maker.invars
+        return number if type(number) is Literal and not number.aval.shape else None
 
     def product_operands(self, eqn: JaxprEqn) -> tuple[tuple[Var, int], tuple[Var, int], Layout]:
         """What a matrix product reads, as stored values and offsets, and how it is called."""
         found = self.products.get(id(eqn))
         if found is None:
-            plain = [(self.root(a), 0, strides_of(a.aval.shape)) for a in eqn.invars]
-            views = [self._view(a) or p for a, p in zip(eqn.invars, plain, strict=True)]
+            operands = [a for a in eqn.invars if type(a) is Var]
+            plain = [(self.root(a), 0, strides_of(a.aval.shape)) for a in operands]
+            views = [self._view(a) or p for a, p in zip(operands, plain, strict=True)]
             for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
                 left, right = (plain if a else views)[0], (plain if b else views)[1]
                 one = layout(eqn, left[2], right[2])
@@ -295,80 +319,71 @@ class Graph:
             if var in seen:
                 continue
             seen.add(var)
-            if self._is_stored(var):
+            if self.is_stored(var):
                 found.add(var)
             else:
                 stack += [a for a in self.producer[var].invars if type(a) is Var]
         return found
 
-    def _is_stored(self, var: Var) -> bool:
-        return (
-            var in self.anchors or var not in self.producer or id(self.producer[var]) in self.calls
-        )
+    def is_stored(self, var: Var) -> bool:
+        """Whether a value may be in memory: an anchor, an input, a constant, a call's result."""
+        eqn = self.producer.get(var)
+        return eqn is None or id(eqn) in self.calls or var in self.anchors
+
+    def _recent(self, n: int) -> list[Cluster]:
+        """The clusters among the last n units, the latest first."""
+        return [u for u in reversed(self.units[-n:]) if type(u) is Cluster]
 
     def _candidates(self, reads: set[Var], shape: tuple[int, ...], reduced: bool) -> list[Cluster]:
         """Clusters to join: producers first, then those that read the same, or for reductions
         those over the same domain."""
-        makers = {id(h): h for v in reads if type(h := self.home.get(v)) is Cluster}
+        makers = {id(home) for v in reads if (home := self.home.get(v)) is not None}
         large = {v for v in reads if v.aval.size > 8}
-        result = [u for u in reversed(self.units) if id(u) in makers]
-        siblings = [
-            u for u in reversed(self.units[-40:])
-            if type(u) is Cluster and id(u) not in makers and large & u.reads
-        ]  # fmt: skip
-        alike = []
-        if reduced:
-            alike = [
-                u for u in reversed(self.units[-12:])
-                if type(u) is Cluster and u.shape == shape and u not in result and u not in siblings
-            ]  # fmt: skip
-        return [*(result + siblings)[:6], *alike[:3]]  # type: ignore[list-item]
+        near = [u for u in self._recent(len(self.units)) if id(u) in makers]
+        near += [u for u in self._recent(40) if id(u) not in makers and large & u.reads]
+        alike = [u for u in self._recent(12) if u.shape == shape and u not in near]
+        return [*near[:6], *(alike[:3] if reduced else [])]
 
     def _joins(self, cluster: Cluster, eqn: JaxprEqn, out: Var, reads: set[Var]) -> bool:
         """Put an anchor into a cluster if it can be computed there."""
+        if not self._may_join(cluster, eqn, reads):
+            return False
+        shape, reduced = self._domain(eqn, out)
+        if 0 in shape or 0 in cluster.shape:
+            return False
+        known = [loop.reduced for loop in cluster.loops]
+        if any(reduced):
+            flags = _agreed(cluster, shape, reduced)
+            if flags is None:
+                return False
+            cluster.reduce(flags)
+        if self._evaluate_into(cluster, eqn, out):
+            self._settle(cluster, out, reads)
+            return True
+        cluster.reduce(known)
+        return False
+
+    def _may_join(self, cluster: Cluster, eqn: JaxprEqn, reads: set[Var]) -> bool:
+        """Whether an eqn belongs to the same checkpoint as a cluster, there is room in it, and
+        what it reads from elsewhere does not come after the cluster."""
         if cluster.group is not self.groups.get(id(eqn)):
             return False
         if len(cluster.order) >= _MOST_ANCHORS or len(cluster.reads | reads) > _MOST_BUFFERS:
             return False
-        # What it reads from elsewhere must not come after the cluster.
         before: set = set()
+        self._depend_elsewhere(before, cluster, reads)
+        return cluster not in before
+
+    def _depend_elsewhere(self, before: set, cluster: Cluster, reads: set[Var]) -> None:
+        """Add what computes stored values outside of a cluster, and all that comes before it."""
         for var in reads:
             if self.home.get(var) is not cluster:
                 self._depend(before, var)
-        if cluster in before:
-            return False
-        shape, reduced = self._domain(eqn, out)
-        if math.prod(shape) == 0 or math.prod(cluster.shape) == 0:
-            return False
-        flags = None
-        if any(reduced):
-            flags = _project(shape, reduced, cluster.shape)
-            if flags is None:
-                return False
-            known = [loop.reduced for loop in cluster.loops]
-            if any(known):
-                if known != flags:
-                    return False
-            elif cluster.kept:
-                return False
-            for loop, flag in zip(cluster.loops, flags, strict=True):
-                loop.reduced = flag
-            if self._evaluate_into(cluster, eqn, out):
-                self._settle(cluster, out, reads)
-                return True
-            for loop, flag in zip(cluster.loops, known, strict=True):
-                loop.reduced = flag
-            return False
-        if self._evaluate_into(cluster, eqn, out):
-            self._settle(cluster, out, reads)
-            return True
-        return False
 
     def _settle(self, cluster: Cluster, out: Var, reads: set[Var]) -> None:
+        """Note what a cluster with a new anchor comes after."""
         before = self.before.setdefault(cluster, set())
-        for var in reads:
-            if self.home.get(var) is not cluster:
-                self._depend(before, var)
+        self._depend_elsewhere(before, cluster, reads)
         # What comes after the cluster comes after what it now reads.
         for unit in self.units:
             if cluster in self.before[unit]:
@@ -419,6 +434,7 @@ class Graph:
                 unit.stored = [v for v in unit.order if v in wanted]
 
     def buffer(self, var: Var) -> Buffer:
+        """The memory of a stored value."""
         var = self.root(var)
         found = self.buffers.get(var)
         if found is None:
@@ -441,6 +457,7 @@ class Reads:
         raise NotImplementedError
 
     def literal(self, atom: Literal) -> Value:
+        """A constant of the program."""
         value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
         return constant(value, atom.aval)
 
@@ -449,7 +466,7 @@ class Reads:
 
         def read(k: int, index: Sequence[Index], guard: Expr | None = None) -> Value:
             atom = eqn.invars[k]
-            if type(atom) is Literal:
+            if isinstance(atom, Literal):
                 return self.literal(atom)
             if guard is not None and guard.op == "const":
                 if not guard.param:
@@ -547,12 +564,10 @@ class _Reader(Reads):
                 raise _Apart
             return cluster.full[var]
         if var in cluster.kept:
-            if cluster.split:
-                raise _Apart
-            if flatten(index, var.aval.shape) != self.kept:
+            if cluster.split or flatten(index, var.aval.shape) != self.kept:
                 raise _Apart
             return cluster.kept[var]
-        if self.graph._is_stored(var):
+        if self.graph.is_stored(var):
             if self.graph.home.get(var) is cluster:
                 raise _Apart
             return load(self.graph.buffer(var), flatten(index, var.aval.shape), self.guard)
@@ -568,6 +583,16 @@ def _reduced_size(eqn: JaxprEqn) -> int:
     return math.prod([n for n, r in zip(shape, reduced, strict=True) if r])
 
 
+def _worth_storing(out: Var, cost: float, uses: int, times: float) -> bool:
+    """Whether a value of some cost is better stored than computed by each of its readers, one of
+    which reads every element so many times."""
+    size = out.aval.size
+    limit = _SHARED_COST if size > 1 else _SCALAR_COST
+    if cost > _LONGEST or (uses > 1 and cost > limit):
+        return True
+    return times > 1 and cost > (limit if size == 1 else limit / min(times, 4))
+
+
 def _spread(eqn: JaxprEqn, operand: Var) -> float:
     """How often an eqn reads each element of an operand, about."""
     name = eqn.primitive.name
@@ -578,6 +603,17 @@ def _spread(eqn: JaxprEqn, operand: Var) -> float:
     else:
         points = sum([v.aval.size for v in eqn.outvars])
     return points / max(operand.aval.size, 1)
+
+
+def _agreed(
+    cluster: Cluster, shape: Sequence[int], reduced: Sequence[bool]
+) -> list[bool] | None:
+    """Which of a cluster's loops a reduction in it reduces: None if the cluster's other values
+    do not allow that."""
+    flags = _project(shape, reduced, cluster.shape)
+    if cluster.reduces:
+        return flags if flags == [loop.reduced for loop in cluster.loops] else None
+    return None if cluster.kept else flags
 
 
 def _project(

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -49,6 +49,7 @@ def compiling() -> Iterator[None]:
             _interned = outer
 
 
+@final
 class Expr:
     """One operation on scalars: ``op[param](args)``, of a register type."""
 
@@ -122,6 +123,7 @@ class Expr:
         return compare("ge", self, other)
 
 
+@final
 class Complex:
     """A complex scalar: two expressions of one float type."""
 
@@ -133,6 +135,7 @@ class Complex:
 
     @property
     def dtype(self) -> str:
+        """c64 or c128."""
         return {"f32": "c64", "f64": "c128"}[self.re.dtype]
 
 
@@ -208,10 +211,12 @@ def compare(op: str, a: Expr, b: Any) -> Expr:
 
 
 def eq(a: Expr, b: Any) -> Expr:
+    """a == b, false of NaN."""
     return compare("eq", a, b)
 
 
 def ne(a: Expr, b: Any) -> Expr:
+    """a != b, true of NaN."""
     return compare("ne", a, b)
 
 
@@ -254,6 +259,7 @@ def rem(a: Expr, b: Any) -> Expr:
 
 
 def shift_right_logical(a: Expr, b: Any) -> Expr:
+    """The bits moved down, zeros above, of signed types too."""
     return _binary("lshr", a, b)
 
 

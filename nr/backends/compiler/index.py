@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 from nr.backends.compiler.expr import Expr
 
 
+@final
 class Loop:
     """A loop variable that runs from 0 to `extent` - 1; `reduced` if its values are combined."""
 
@@ -30,6 +31,7 @@ class Loop:
         return self.name
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Div:
     """``index // divisor``"""
@@ -38,6 +40,7 @@ class Div:
     divisor: int
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Mod:
     """``index % divisor``"""
@@ -49,6 +52,7 @@ class Mod:
 Atom = Loop | Div | Mod | Expr
 
 
+@final
 class Index:
     """``offset + sum(coefficient * atom)``, immutable."""
 
@@ -71,7 +75,7 @@ class Index:
         )
 
     def __add__(self, other: Index | int) -> Index:
-        if type(other) is int:
+        if isinstance(other, int):
             return Index(self.terms, self.offset + other) if other else self
         if not other.terms:
             return self + other.offset
@@ -94,7 +98,7 @@ class Index:
         return Index({a: c * factor for a, c in self.terms.items()}, self.offset * factor)
 
     def __sub__(self, other: Index | int) -> Index:
-        return self + (-other if type(other) is int else other * -1)
+        return self + (-other if isinstance(other, int) else other * -1)
 
     def __rsub__(self, other: int) -> Index:
         return self * -1 + other

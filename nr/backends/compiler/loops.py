@@ -44,6 +44,7 @@ class Buffer:
 
     @property
     def nbytes(self) -> int:
+        """Its size in bytes."""
         return self.size * ITEMSIZE[self.dtype]
 
 
@@ -159,6 +160,7 @@ class Kernel:
         return units
 
     def stores(self) -> Iterator[Store]:
+        """The stores of all passes."""
         for p in self.passes:
             yield from p.stores
             yield from p.after
@@ -181,6 +183,7 @@ class Kernel:
 
 
 def parts_of(value: Expr | Complex) -> tuple[Expr, ...]:
+    """The real scalars a value is made of: one, or two of a complex number."""
     return (value.re, value.im) if type(value) is Complex else (value,)
 
 

@@ -19,6 +19,7 @@ from nr.backends.compiler.lowering.rules import storage
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Var
 from nr.core.tracing import Primitive
 
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A jaxpr within the compiler: its eqns may have parameters that only the compiler knows."""
@@ -51,6 +52,21 @@ class Layout:
     b: tuple[int, int]
     c: tuple[int, int]
     swapped: bool  # whether a is the right operand: then it is the transposed product
+
+    @property
+    def matrices(self) -> int:
+        """How many products there are."""
+        return math.prod([d[0] for d in self.batch])
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether the columns of c, rather than its rows, are shared out."""
+        return self.n > self.m and (self.m < 64 or self.n > 8 * self.m)
+
+    @property
+    def lines(self) -> int:
+        """How many rows, or columns, all products have together."""
+        return self.matrices * (self.n if self.by_columns else self.m)
 
 
 def sizes(eqn: JaxprEqn) -> tuple[int, int, int, int]:
@@ -141,7 +157,8 @@ def _joined(dims: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, 
         result.append(dim)
     if not result and dims:
         # Extent 1: any strides will do, if they look like those of a matrix.
-        result = [(1, *[max(s, 1) if s else 0 for s in dims[-1][1:]])]
+        a, b, c = [max(s, 1) if s else 0 for s in dims[-1][1:]]
+        result = [(1, a, b, c)]
     return result
 
 
@@ -152,8 +169,10 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
 
 
 def prepare(jaxpr: Jaxpr) -> Body:
-    """The jaxpr as a body whose large dot products BLAS can take: operands transposed where they must be, and
-    transposes of results made part of the product."""
+    """The jaxpr as a body whose large dot products BLAS can take.
+
+    Operands are transposed where they must be, and transposes of results made part of products.
+    """
     transpose = Primitive.all["transpose"]
     uses: dict[Any, int] = {}
     for eqn in jaxpr.eqns:

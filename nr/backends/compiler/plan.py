@@ -24,6 +24,7 @@ from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buf
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
+from nr.backends.compiler.regions import form_regions
 from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, simplify
@@ -54,6 +55,11 @@ class Launch:
     work: float
     source: Any = None
 
+    @property
+    def units(self) -> int:
+        """How many pieces it can be shared out in."""
+        return self.kernel.units
+
 
 @dataclass(slots=True, eq=False)
 class Gemm:
@@ -77,9 +83,14 @@ class Gemm:
         return [self.c]
 
     @property
+    def units(self) -> int:
+        """How many pieces it can be shared out in."""
+        return self.layout.lines
+
+    @property
     def work(self) -> float:
         one = self.layout
-        return 1e-2 * math.prod([one.m, one.n, one.k, *[d[0] for d in one.batch]])
+        return 1e-2 * one.m * one.n * one.k * one.matrices
 
 
 @dataclass(slots=True, eq=False)
@@ -109,21 +120,6 @@ class Copy:
     @property
     def writes(self) -> list[Buffer]:
         return [self.target]
-
-
-@dataclass(slots=True, eq=False)
-class Region:
-    """Steps that are independent of each other and share one fork and join."""
-
-    steps: list[Launch | Gemm]
-
-    @property
-    def reads(self) -> list[Buffer]:
-        return [b for s in self.steps for b in s.reads]
-
-    @property
-    def writes(self) -> list[Buffer]:
-        return [b for s in self.steps for b in s.writes]
 
 
 @dataclass(slots=True, eq=False)
@@ -223,7 +219,7 @@ class Planner:
                 steps += self.call(graph, unit.eqn)
             else:
                 steps += self.launches(graph, unit)
-        return Block(_regions(steps), list(outputs), outside)
+        return Block(form_regions(steps), list(outputs), outside)
 
     def constant(self, value: Any, aval: Any) -> Buffer:
         buffer = buffer_for(f"c{len(self.constants)}", aval)
@@ -273,7 +269,8 @@ class Planner:
         if name == "cond":
             return self.cond(graph, eqn)
         if name in KERNELS and KERNELS[name].supports(eqn):
-            buffers = [self.buffer_of(graph, a) for a in eqn.invars]
+            atoms = [graph.filling(eqn, k) or a for k, a in enumerate(eqn.invars)]
+            buffers = [self.buffer_of(graph, a) for a in atoms]
             results = [graph.buffer(v) for v in eqn.outvars]
             build = KERNELS[name].build
             return list(
@@ -453,25 +450,6 @@ def _ordered(graph: Graph) -> list[Cluster | Call]:
     for unit in sorted(graph.units, key=place):
         visit(unit)
     return order
-
-
-def _regions(steps: list[Any]) -> list[Any]:
-    """Neighbouring steps that do not depend on each other, together."""
-    result: list[Any] = []
-    for step in steps:
-        if type(step) not in (Launch, Gemm):
-            result.append(step)
-            continue
-        last = result[-1] if result else None
-        if type(last) is Region and len(last.steps) < 64:
-            written, read = set(last.writes), set(last.reads)
-            if not (
-                written & set(step.reads) or written & set(step.writes) or read & set(step.writes)
-            ):
-                last.steps.append(step)
-                continue
-        result.append(Region([step]))
-    return result
 
 
 def _cost(e: Expr) -> float:

@@ -243,7 +243,9 @@ def _kernel(
         condition = None
         if test is not None:
             assert test_inputs is not None
-            condition = _Body(test, test_inputs(lanes, recurrence)).atom(test.outvars[0], ())
+            holds = _Body(test, test_inputs(lanes, recurrence)).atom(test.outvars[0], ())
+            assert type(holds) is Expr, "a condition is a boolean"
+            condition = holds
     except _TooLarge:
         return None
     after = []

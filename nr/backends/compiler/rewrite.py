@@ -20,6 +20,7 @@ class Rewriter:
         self.reducers: dict[int, Any] = {}
 
     def expr(self, root: Expr) -> Expr:
+        """The expression, rebuilt."""
         for e in walk([root]):
             if id(e) not in self.done:
                 self.keep.append(e)
@@ -44,14 +45,17 @@ class Rewriter:
         return node(e.op, args, e.dtype, e.param)
 
     def index(self, index: Index) -> Index:
+        """The index, and the expressions inside it, rebuilt."""
         return index.substitute(self.loops, lambda e: self.done.get(id(e)) or self.expr(e))
 
     def value(self, value: Expr | Complex) -> Expr | Complex:
+        """The real or complex value, rebuilt."""
         if type(value) is Complex:
             return Complex(self.expr(value.re), self.expr(value.im))
         return self.expr(value)
 
     def reducer(self, reducer: Reducer) -> Reducer:
+        """With its values rebuilt; what reads its results reads those of the new one from then on."""
         values = tuple([self.expr(v) for v in reducer.values])
         new = Reducer(reducer.name, values, reducer.identity, reducer.combine)
         self.reducers[id(reducer)] = new
@@ -65,6 +69,7 @@ class Rewriter:
         return new
 
     def store(self, store: Store) -> Store:
+        """With its index, value and guard rebuilt."""
         guard = None if store.guard is None else self.expr(store.guard)
         return Store(store.buffer, self.index(store.index), self.value(store.value), guard)
 

@@ -7,6 +7,8 @@ of the arena is known before the program runs.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,9 @@ from nr.backends.compiler.plan import (
     Loop,
     Place,
     Planner,
-    Region,
     TableCall,
 )
+from nr.backends.compiler.regions import Region
 from nr.backends.cpu import blas, vm
 
 _ALIGN = 64
@@ -179,33 +181,45 @@ class Assembler:
             for buffer in step.writes:
                 self.place(buffer)
         total = min(sum([step.work for step in region.steps]), 1e12)
+        shared = total > 2 * _TASK_NS  # else it is too short to be shared out: one task does all
         stages: list[Any] = []
         first = words = 0
-        for step in region.steps:
-            fn, args, units, grain = self._kernel(step)
-            tasks = 1
-            if total > 2 * _TASK_NS:
-                tasks = int(min(step.work // _TASK_NS, _MOST_TASKS, -(-units // grain)))
-                tasks = max(tasks, 1)
-            chunk = -(-units // (tasks * grain)) * grain
-            if type(step) is Gemm and total > 2 * _TASK_NS:
-                chunk = grain
-            tasks = max(-(-units // chunk), 1) if chunk else 1
-            stages += [fn, first, tasks, units, chunk, len(args)]
-            for base, value in args:
-                stages += [base, value]
-            first += tasks
-            words += len(args)
-        if total <= 2 * _TASK_NS:  # too short to be shared out: one task does all
-            at = 0
-            for step in region.steps:
-                stages[at + 1] = 0
-                at += 6 + 2 * stages[at + 5]
-            first = 1
+        for chain in region.chains:
+            kernels = [self._kernel(step) for step, _ in chain]
+            chunk = self._chunk(chain, kernels) if shared else kernels[0][2]
+            tasks = max(-(-kernels[0][2] // chunk), 1) if chunk else 1
+            for (fn, args, units, _), (_, ratio) in zip(kernels, chain, strict=True):
+                stages += [fn, first, tasks, units, int(chunk * ratio), len(args)]
+                for base, value in args:
+                    stages += [base, value]
+                words += len(args)
+            if shared:
+                first += tasks
+        first = max(first, 1)
         self.work += total * self._times
         self.parallel = self.parallel or first > 1
         self.room = max(self.room, 3 + 6 * len(region.steps) + words)
         self.words += [vm.REGION, 5 + len(stages), len(region.steps), first, int(total), *stages]
+
+    def _chunk(self, chain: list[tuple[Any, Fraction]], kernels: list[tuple]) -> int:
+        """How many units of a chain's first step a task takes."""
+        units = kernels[0][2]
+        whole = math.lcm(*[ratio.denominator for _, ratio in chain])
+        products = [
+            Fraction(grain) / ratio
+            for (_, _, _, grain), (step, ratio) in zip(kernels, chain, strict=True)
+            if type(step) is Gemm
+        ]
+        if products:  # BLAS decides, for it is better at large blocks
+            chunk = max(products)
+        else:
+            work = sum([step.work for step, _ in chain])
+            tasks = max(min(work // _TASK_NS, _MOST_TASKS), 1)
+            chunk = Fraction(units) / int(tasks)
+            for (_, _, _, grain), (_, ratio) in zip(kernels, chain, strict=True):
+                grains = Fraction(grain) / ratio
+                chunk = math.ceil(chunk / grains) * grains
+        return min(math.ceil(chunk / whole) * whole, max(units, 1))
 
     def _kernel(self, step: Any) -> tuple[Any, list[tuple[int, int]], int, int]:
         """The function, its arguments, how many units it has, and the least number to share out."""

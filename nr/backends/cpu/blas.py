@@ -138,9 +138,6 @@ def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int,
     one = step.layout
     ta, lda = (_NO, one.a[0]) if one.a[1] == 1 and one.a[0] >= one.k else (_YES, one.a[1])
     tb, ldb = (_NO, one.b[0]) if one.b[1] == 1 and one.b[0] >= one.n else (_YES, one.b[1])
-    matrices = math.prod([d[0] for d in one.batch])
-    by_columns = one.n > one.m
-    extent = one.n if by_columns else one.m
     batch = [*[(1, 0, 0, 0)] * (3 - len(one.batch)), *one.batch]
     itemsize = ITEMSIZE[step.dtype]
     args = []
@@ -155,17 +152,18 @@ def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int,
         one.c[0],
         ta,
         tb,
-        int(by_columns),
+        int(one.by_columns),
         batch[1][0],
         batch[2][0],
     ]
     numbers += [d[side] for side in (1, 2, 3) for d in batch]
     args += [(-1, x) for x in numbers]
-    return _functions()[1][step.dtype], args, extent * matrices, _lines(one, extent, matrices)
+    return _functions()[1][step.dtype], args, one.lines, _lines(one)
 
 
-def _lines(one: Layout, extent: int, matrices: int) -> int:
+def _lines(one: Layout) -> int:
     """How many lines a task takes: few large blocks, for each call packs its operands anew."""
+    extent, matrices = one.lines // one.matrices, one.matrices
     flops = 2.0 * one.m * one.n * one.k
     if flops * matrices < 2 * _BLOCK_FLOPS:
         return extent * matrices

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nr.backends.base import ArrayPlan, ProgramPlan
 from nr.backends.compiler.loops import Buffer, Kernel, walk
-from nr.backends.compiler.plan import Block, Branch, Copy, Gemm, Launch, Loop, Region, TableCall
+from nr.backends.compiler.plan import Block, Branch, Copy, Gemm, Launch, Loop, TableCall
+from nr.backends.compiler.regions import Region
 from nr.backends.cpu import llvm
 
 if TYPE_CHECKING:
@@ -48,11 +49,16 @@ def _block_lines(block: Block, indent: str) -> Iterator[str]:
 
 def _step_lines(step: Any, indent: str) -> Iterator[str]:
     if type(step) is Region:
-        if len(step.steps) > 1:
-            yield f"{indent}region of {len(step.steps)}:"
+        if len(step.chains) > 1:
+            yield f"{indent}side by side:"
             indent += "  "
-        for inner in step.steps:
-            yield from _step_lines(inner, indent)
+        for chain in step.chains:
+            inside = indent
+            if len(chain) > 1:
+                yield f"{indent}row by row:"
+                inside += "  "
+            for inner, _ in chain:
+                yield from _step_lines(inner, inside)
     elif type(step) is Launch:
         for line in str(step.kernel).split("\n"):
             yield indent + line

@@ -127,7 +127,7 @@ _SQRT_HALF = 0x3F3504F3  # the bits of a float
 _LOG_2_LOW, _LOG_2_HIGH = np.float32(-2.12194440e-4), np.float32(0.693359375)
 
 
-def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
+def _polynomial(coefficients: Sequence[float | np.floating], x: Array) -> Array:
     dtype = x.dtype.type
     total = dtype(coefficients[0]) * x
     for c in coefficients[1:-1]:

@@ -12,6 +12,11 @@ from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, walk
 
 
+# A reduced loop is written out up to this many steps, and this many expressions.
+_MOST_UNROLLED = 16
+_MOST_WRITTEN = 160
+
+
 class Emitter(Memory):
     """Emits one kernel."""
 
@@ -213,7 +218,14 @@ class Emitter(Memory):
                 self._poll(p)
 
         def nest(loops: list[Loop]) -> None:
-            if loops:
+            if loops and self._unrolls(loops[0], p):
+                for k in range(loops[0].extent):
+                    f.scopes.append(Scope())
+                    self.loops[loops[0]] = (len(f.scopes) - 1, str(k))
+                    nest(loops[1:])
+                    inner = f.scopes.pop()
+                    f.scope.lines += inner.lines
+            elif loops:
                 self._serial(loops[0], lambda: nest(loops[1:]))
             elif over_reduced:
                 vector = kernel.vector
@@ -237,6 +249,14 @@ class Emitter(Memory):
             ):
                 name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
                 self._know(r.result(k), name, len(f.scopes) - 1, columns)
+
+    def _unrolls(self, loop: Loop, p: Pass) -> bool:
+        """Whether a short loop is written out: then its counter costs nothing."""
+        if loop.extent > _MOST_UNROLLED or p.recurrences or p.condition is not None:
+            return False
+        roots = [v for r in p.reducers for v in r.values]
+        roots += [e for store in p.stores for e in store.exprs()]
+        return loop.extent * len(walk(roots)) <= _MOST_WRITTEN
 
     def _begin(self, r: Recurrence, varying: bool) -> None:
         """Put the initial values of a recurrence into slots."""

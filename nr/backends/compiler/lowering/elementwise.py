@@ -11,6 +11,7 @@ from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import FLOATS, NUMPY, SIGNED, UNSIGNED, Complex, Expr
 from nr.backends.compiler.index import Index
 from nr.backends.compiler.lowering.rules import (
+    ELEMENT,
     Value,
     choose,
     element,
@@ -20,15 +21,8 @@ from nr.backends.compiler.lowering.rules import (
     round_to,
     storage,
 )
-
-try:
-    from nr.backends.compiler.math import FUNCTIONS
-except ImportError:
-    FUNCTIONS = {}
-try:
-    from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
-except ImportError:
-    COMPLEX_FUNCTIONS = {}
+from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
 
 
 def _either(name: str, real: Callable | None) -> Callable:
@@ -37,7 +31,8 @@ def _either(name: str, real: Callable | None) -> Callable:
     def function(*values: Value, **params: Any) -> Value:
         if any([type(v) is Complex for v in values]):
             return COMPLEX_FUNCTIONS[name](*values, **params)
-        return real(*values, **params)  # type: ignore[misc]
+        assert real is not None, f"{name} has complex operands only"
+        return real(*values, **params)
 
     return function
 
@@ -62,33 +57,29 @@ def _scalars(name: str, real: Callable | None, *, cost: float = 1.0) -> None:
     pointwise(name, _either(name, real), cost=cost, supports=supports)
 
 
-def _dividend(a: Expr, b: Expr) -> tuple[Expr, Expr]:
-    """A divisor that never traps: 1 for 0, and for -1 where the quotient would overflow."""
-    safe = e.select(e.eq(b, 0), 1, b)
+def _divisor(a: Expr, b: Expr) -> tuple[Expr, Expr]:
+    """A divisor that never traps, and whether it was 0: 1 stands for 0, and for -1 where the
+    quotient would overflow."""
+    by_zero = e.eq(b, 0)
+    safe = e.select(by_zero, 1, b)
     if a.dtype in SIGNED:
         least = np.iinfo(NUMPY[a.dtype]).min
         overflows = e.eq(a, least) & e.eq(b, -1)
         safe = e.select(overflows, 1, safe)
-    return safe, e.eq(b, 0)
+    return safe, by_zero
 
 
 def _div(a: Expr, b: Expr) -> Expr:
     if a.dtype in FLOATS:
         return a / b
-    safe, by_zero = _dividend(a, b)
-    return e.select(
-        by_zero,
-        -1
-        if a.dtype in SIGNED
-        else NUMPY[a.dtype].type(-1 & ((1 << NUMPY[a.dtype].itemsize * 8) - 1)),
-        a / safe,
-    )
+    safe, by_zero = _divisor(a, b)
+    return e.select(by_zero, -1, a / safe)  # all bits, of unsigned types too
 
 
 def _rem(a: Expr, b: Expr) -> Expr:
     if a.dtype in FLOATS:
         return e.rem(a, b)
-    safe, by_zero = _dividend(a, b)
+    safe, by_zero = _divisor(a, b)
     return e.select(by_zero, a, e.rem(a, safe))
 
 
@@ -147,24 +138,24 @@ def _nextafter(x: Expr, y: Expr) -> Expr:
     return e.select(e.ne(x, x) | e.ne(y, y), x + y, result)
 
 
+def _conj(x: Value, **params: Any) -> Complex:
+    if type(x) is Complex:
+        return Complex(x.re, -x.im)
+    return Complex(x, e.const(0, x.dtype))
+
+
 # Vector operations an element takes, roughly; 15 for what is not listed.
 _COSTS = {"integer_pow": 3, "pow": 60, "atan2": 30, "lgamma": 80, "digamma": 60, "erf_inv": 40}
 
 
 def _register_all() -> None:
-    for name, op in (
-        ("sub", "__sub__"),
-        ("mul", "__mul__"),
-        ("neg", "__neg__"),
-    ):
-        _scalars(name, getattr(Expr, op))
-    for name, op in (
-        ("and", "__and__"),
-        ("or", "__or__"),
-        ("xor", "__xor__"),
-        ("not", "__invert__"),
-    ):
-        pointwise(name, getattr(Expr, op))
+    _scalars("sub", Expr.__sub__)
+    _scalars("mul", Expr.__mul__)
+    _scalars("neg", Expr.__neg__)
+    pointwise("and", Expr.__and__)
+    pointwise("or", Expr.__or__)
+    pointwise("xor", Expr.__xor__)
+    pointwise("not", Expr.__invert__)
     _scalars("add", lambda a, b: a | b if a.dtype == "b1" else a + b)
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         _scalars(name, lambda a, b, name=name: e.compare(name, a, b))
@@ -193,16 +184,8 @@ def _register_all() -> None:
     pointwise("real", lambda x: x.re, cost=0)
     pointwise("imag", lambda x: x.im, cost=0)
     pointwise("complex", Complex, cost=0)
-    pointwise(
-        "conj",
-        lambda x, **params: (
-            Complex(x.re, -x.im) if type(x) is Complex else Complex(x, e.const(0, x.dtype))
-        ),
-    )
-    known = {*FUNCTIONS, *COMPLEX_FUNCTIONS}
-    from nr.backends.compiler.lowering.rules import ELEMENT
-
-    for name in known:
+    pointwise("conj", _conj)
+    for name in (*FUNCTIONS, *COMPLEX_FUNCTIONS):
         if name not in ELEMENT:
             _scalars(name, _named(name), cost=_COSTS.get(name, 15))
 

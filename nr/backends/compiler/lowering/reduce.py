@@ -79,8 +79,7 @@ _reduction(
     "reduce_min", lambda t: _extreme_value(t, True), lambda a, b: (e.minimum(a[0], b[0]),),
     supports=_real,
 )  # fmt: skip
-_reduction("reduce_and", lambda t: True if t == "b1" else -1 & ((1 << 8 * NUMPY[t].itemsize) - 1)
-           if t[0] == "u" else -1, lambda a, b: (a[0] & b[0],))  # fmt: skip
+_reduction("reduce_and", -1, lambda a, b: (a[0] & b[0],))  # -1: all bits, True
 _reduction("reduce_or", 0, lambda a, b: (a[0] | b[0],))
 _reduction("reduce_xor", 0, lambda a, b: (a[0] ^ b[0],))
 

@@ -46,9 +46,16 @@ def storage(dtype: Any) -> str | None:
     return "bf16" if dtype.name == "bfloat16" else _STORAGE.get(dtype)
 
 
+def storage_of(aval: Any) -> str:
+    """The storage type of an array for which the compiler has one."""
+    kind = storage(aval.dtype)
+    assert kind is not None, f"the compiler has no type for {aval.dtype}"
+    return kind
+
+
 def register(aval: Any) -> str:
     """The type an array's element has in a register (of each part, for complex numbers)."""
-    return REGISTER[storage(aval.dtype)]
+    return REGISTER[storage_of(aval)]
 
 
 def buffer_for(name: str, aval: Any) -> Buffer:
@@ -83,10 +90,12 @@ class ReductionRule:
 @dataclass(frozen=True, slots=True)
 class KernelRule:
     """A primitive that is kernels of its own: ``build(eqn, operands, results, vector_bytes)``
-    gives them, in order, over the buffers of its operands and results."""
+    gives them, in order, over the buffers of its operands and results. An operand of `fillings`
+    that is full of one number is given as a buffer of one element."""
 
     build: Callable
     supports: Callable = lambda eqn: True
+    fillings: tuple[int, ...] = ()
 
 
 ELEMENT: dict[str, ElementRule] = {}
@@ -121,12 +130,15 @@ def pointwise(
     ELEMENT[name] = ElementRule(rule, cost, supports)
 
 
-def kernels(*names: str, supports: Callable | None = None) -> Callable:
+def kernels(
+    *names: str, supports: Callable | None = None, fillings: tuple[int, ...] = ()
+) -> Callable:
     """Register primitives that are kernels of their own."""
 
     def add(build: Callable) -> Callable:
         for name in names:
-            KERNELS[name] = KernelRule(build, *(() if supports is None else (supports,)))
+            options = {} if supports is None else {"supports": supports}
+            KERNELS[name] = KernelRule(build, **options, fillings=fillings)
         return build
 
     return add
@@ -175,6 +187,7 @@ def choose(condition: Expr | None, a: Value, b: Value) -> Value:
     if condition is None:
         return a
     if type(a) is Complex:
+        assert type(b) is Complex
         return Complex(select(condition, a.re, b.re), select(condition, a.im, b.im))
     return select(condition, a, b)
 
@@ -191,7 +204,7 @@ def round_to(value: Expr, dtype: str) -> Expr:
 
 def constant(value: Any, aval: Any) -> Value:
     """A scalar constant of an array's type."""
-    kind = storage(aval.dtype)
+    kind = storage_of(aval)
     scalar = np.asarray(value).astype(aval.dtype)
     if kind in ("c64", "c128"):
         return Complex(const(scalar.real, REGISTER[kind]), const(scalar.imag, REGISTER[kind]))

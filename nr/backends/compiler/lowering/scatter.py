@@ -178,7 +178,7 @@ def _scatter_element(eqn: Any, index: tuple[Index, ...], read: Callable) -> Valu
 
 
 # ------------------------------------------------------------------------------ kernels
-@kernels(*_NAMES, supports=_supported)
+@kernels(*_NAMES, supports=_supported, fillings=(0,))
 def _scatter_kernels(
     eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int
 ) -> list[Kernel]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.index import ZERO, Index, flatten, index_of, unflatten
 from nr.backends.compiler.lowering.rules import (
     Value,
     choose,
+    constant,
+    constant,
     element,
     from_index,
     in_range,
@@ -62,15 +66,8 @@ def _slice(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
 def _rev(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     shape = eqn.outvars[0].aval.shape
     flipped = {d % len(shape) for d in eqn.params["dimensions"]}
-    return read(
-        0,
-        tuple(
-            [
-                (n - 1) - i if d in flipped else i
-                for d, (i, n) in enumerate(zip(index, shape, strict=True))
-            ]
-        ),
-    )
+    places = enumerate(zip(index, shape, strict=True))
+    return read(0, tuple([(n - 1) - i if d in flipped else i for d, (i, n) in places]))
 
 
 @element("iota", cost=0)
@@ -98,8 +95,15 @@ def _concatenate(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
             inside = in_range(place, start, 1 << 62)
             result = value if result is None else choose(inside, value, result)
         start = stop
-    assert result is not None, "an element of an empty array"
-    return result
+    # Outside of all pieces: a guard further out keeps it from being used.
+    return constant(0, eqn.outvars[0].aval) if result is None else result
+
+
+def _and(a: e.Expr | None, b: e.Expr | None) -> e.Expr | None:
+    """Both conditions, None being one that always holds."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a & b
 
 
 @element("pad", cost=1)
@@ -109,19 +113,14 @@ def _pad(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
         return read(1, ())
     guard, at = None, []
     for i, n, (low, _, interior) in zip(index, shape, eqn.params["padding_config"], strict=True):
-        place = i - low
-        inside = in_range(place, 0, (n - 1) * (interior + 1) + 1)
-        if interior and inside is not None:
-            guard = inside if guard is None else guard & inside
-            inside = None
+        place, step = i - low, interior + 1
+        guard = _and(guard, in_range(place, 0, (n - 1) * step + 1))
         if interior:
-            between = (place + (interior + 1) * -(-low // (interior + 1))) % (interior + 1)
-            inside = e.eq(from_index(between, "i64"), 0)
-            place = (place + (interior + 1) * -(-low // (interior + 1))) // (interior + 1) - -(
-                -low // (interior + 1)
-            )
-        if inside is not None:
-            guard = inside if guard is None else guard & inside
+            # Whole steps are added, so that what is divided is not negative.
+            before = -(-low // step)
+            shifted = place + step * before
+            guard = _and(guard, e.eq(from_index(shifted % step, "i64"), 0))
+            place = shifted // step - before
         at.append(place)
     fill = read(1, ())
     return choose(guard, read(0, tuple(at), guard=guard), fill)
@@ -157,18 +156,18 @@ def _dynamic_update_slice(eqn: Any, index: tuple[Index, ...], read: Callable) ->
     guard, at = None, []
     for d, (i, n, s) in enumerate(zip(index, shape, sizes, strict=True)):
         place = i - _start(read(d + 2, ()), n, s)
-        inside = in_range(place, 0, s)
-        if inside is not None:
-            guard = inside if guard is None else guard & inside
+        guard = _and(guard, in_range(place, 0, s))
         at.append(place)
     return choose(guard, read(1, tuple(at), guard=guard), read(0, index))
 
 
-def _mode(eqn: Any) -> bool:
-    return getattr(eqn.params["mode"], "name", str(eqn.params["mode"])).lower() != "error"
+def _mode(eqn: Any) -> str:
+    """What happens to indices outside of the operand: e.g. "clip" or "fill_or_drop"."""
+    mode = eqn.params["mode"]
+    return getattr(mode, "name", str(mode)).lower()
 
 
-@element("gather", cost=3, supports=_mode)
+@element("gather", cost=3, supports=lambda eqn: _mode(eqn) != "error")
 def _gather(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     dims, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     shape, places_shape = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape
@@ -178,17 +177,14 @@ def _gather(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     at = [ZERO if d in gone else next(window) for d in range(len(shape))]
     for d, b in zip(dims.operand_batching_dims, dims.start_indices_batching_dims, strict=True):
         at[d] = batch[b]
-    mode = getattr(eqn.params["mode"], "name", str(eqn.params["mode"])).lower()
+    fills = "fill" in _mode(eqn)
     guard = None
     for k, d in enumerate(dims.start_index_map):
         component = index_of(k) if places_shape[-1] > 1 else ZERO
         value = read(1, (*batch, component))
-        if "fill" in mode:
-            last = shape[d] - sizes[d]
+        if fills:
             start = to_index(value)
-            inside = in_range(start, 0, last + 1)
-            if inside is not None:
-                guard = inside if guard is None else guard & inside
+            guard = _and(guard, in_range(start, 0, shape[d] - sizes[d] + 1))
         else:
             start = _start(value, shape[d], sizes[d])
         at[d] = at[d] + start
@@ -198,10 +194,8 @@ def _gather(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
 
 
 def _fill(eqn: Any) -> Value:
-    import numpy as np
-
-    from nr.backends.compiler.lowering.rules import constant
-
+    """What a gather gives for what is outside, by default: the least integer, the greatest of
+    unsigned ones, NaN."""
     aval, value = eqn.outvars[0].aval, eqn.params.get("fill_value")
     if value is None:
         kind = np.dtype(aval.dtype).kind

@@ -62,11 +62,11 @@ def every(conditions: Sequence[Expr | None]) -> Expr | None:
 
 
 def copy(source: Buffer, target: Buffer, vector_bytes: int) -> Kernel:
-    """All elements of a buffer to another of the same register type."""
-    loop = Loop("i", source.size)
-    store = Store(target, index_of(loop), load(source, index_of(loop)))
-    width = lanes(source.dtype, source.size, vector_bytes)
-    return Kernel([loop], [], loop, [Pass(stores=[store])], 1, width)
+    """All elements of a buffer, or its only one, to another of the same register type."""
+    loop = Loop("i", target.size)
+    element = load(source, index_of(loop) if source.size == target.size else ZERO)
+    width = lanes(target.dtype, target.size, vector_bytes)
+    return Kernel([loop], [], loop, [Pass(stores=[Store(target, index_of(loop), element)])], 1, width)
 
 
 def size_of(loops: Sequence[Loop]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import Expr
-from nr.backends.compiler.index import Index, Loop, flatten, index_of
+from nr.backends.compiler.index import ZERO, Index, Loop, flatten, index_of
 from nr.backends.compiler.loops import (
     Buffer,
     Kernel,
@@ -195,6 +195,10 @@ def _select_and_scatter_add(
     return kernels_
 
 
+def _variable(loop: Loop) -> Index:
+    return ZERO if loop.extent == 1 else index_of(loop)
+
+
 def _spread_back(
     eqn: Any, source: Buffer, chosen: Buffer, result: Buffer, vector_bytes: int
 ) -> Kernel:
@@ -215,10 +219,11 @@ def _spread_back(
         window, tap = Loop(f"i{d}", last - first + 1), Loop(f"t{d}", stride)
         outer.append(window)
         inner.append(tap)
-        element.append((index_of(window) + first) * stride + index_of(tap) - low)
+        last_window = _variable(window) + first
+        element.append(last_window * stride + _variable(tap) - low)
         exists.append(in_range(element[-1], 0, extent))
-        at.append(index_of(window) + first - index_of(back))
-        taps.append(index_of(tap) + index_of(back) * stride)
+        at.append(last_window - index_of(back))
+        taps.append(_variable(tap) + index_of(back) * stride)
         inside += [in_range(at[-1], 0, n), in_range(taps[-1], 0, size)]
     value: Value = zero
     if source.size:

@@ -108,22 +108,27 @@ def _times_minus_i(z: Complex) -> Complex:
 
 # ---------------------------------------------------------------- arithmetic
 def add(x: Complex, y: Complex) -> Complex:
+    """x + y."""
     return Complex(x.re + y.re, x.im + y.im)
 
 
 def sub(x: Complex, y: Complex) -> Complex:
+    """x - y."""
     return Complex(x.re - y.re, x.im - y.im)
 
 
 def neg(z: Complex) -> Complex:
+    """-z."""
     return Complex(-z.re, -z.im)
 
 
 def mul(x: Complex, y: Complex) -> Complex:
+    """x y, by the formula."""
     return Complex(x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re)
 
 
 def square(z: Complex) -> Complex:
+    """z**2, whose real part is (re - im)(re + im)."""
     product = z.re * z.im
     return Complex((z.re - z.im) * (z.re + z.im), product + product)
 
@@ -153,9 +158,9 @@ def div(x: Complex, y: Complex) -> Complex:
         'c64'
     """
     size_x, size_y = _size(x), _size(y)
-    scale_x, back_x = _exponent(size_x, 1)
+    scale_x, _ = _exponent(size_x, 1)
     scale_y, _ = _exponent(size_y, 1)
-    half_x, half_back_x = _exponent(size_x, 2)
+    _, half_back_x = _exponent(size_x, 2)
     half_y, _ = _exponent(size_y, 2)
     infinite_x = _is_infinite(x.re) | _is_infinite(x.im)
     infinite_y = _is_infinite(y.re) | _is_infinite(y.im)
@@ -241,6 +246,7 @@ def _extremum(op: str) -> Callable[[Complex, Complex], Complex]:
 
 
 def clamp(low: Complex, z: Complex, high: Complex) -> Complex:
+    """The smaller of `high` and the larger of z and `low`, in lexicographic order."""
     return _extremum("min")(_extremum("max")(z, low), high)
 
 
@@ -270,6 +276,7 @@ def exp(z: Complex) -> Complex:
 
 
 def exp2(z: Complex) -> Complex:
+    """exp(z log(2))."""
     return exp(_scaled(z, math.log(2.0)))
 
 
@@ -308,10 +315,12 @@ def _hyperbolic(z: Complex, first: str, second: str) -> Complex:
 
 
 def sinh(z: Complex) -> Complex:
+    """sinh(re) cos(im) + i cosh(re) sin(im)."""
     return _hyperbolic(z, "sinh", "cosh")
 
 
 def cosh(z: Complex) -> Complex:
+    """cosh(re) cos(im) + i sinh(re) sin(im)."""
     return _hyperbolic(z, "cosh", "sinh")
 
 
@@ -335,14 +344,17 @@ def tanh(z: Complex) -> Complex:
 
 
 def sin(z: Complex) -> Complex:
+    """-i sinh(i z)."""
     return _times_minus_i(sinh(_times_i(z)))
 
 
 def cos(z: Complex) -> Complex:
+    """cosh(i z)."""
     return cosh(_times_i(z))
 
 
 def tan(z: Complex) -> Complex:
+    """-i tanh(i z)."""
     return _times_minus_i(tanh(_times_i(z)))
 
 
@@ -419,6 +431,7 @@ def sqrt(z: Complex) -> Complex:
 
 
 def rsqrt(z: Complex) -> Complex:
+    """1 / sqrt(z)."""
     return div(Complex(const(1.0, z.re.dtype), const(0.0, z.re.dtype)), sqrt(z))
 
 
@@ -467,6 +480,7 @@ def asin(z: Complex) -> Complex:
 
 
 def acos(z: Complex) -> Complex:
+    """From sqrt(1 - z) and sqrt(1 + z), as `asin`."""
     left = sqrt(Complex(1.0 - z.re, -z.im))
     right = sqrt(Complex(z.re + 1.0, z.im))
     re = _call("atan2", left.re, right.re) * 2.0
@@ -476,6 +490,7 @@ def acos(z: Complex) -> Complex:
 
 
 def acosh(z: Complex) -> Complex:
+    """From sqrt(z - 1) and sqrt(z + 1), as `asin`."""
     left = sqrt(Complex(z.re - 1.0, z.im))
     right = sqrt(Complex(z.re + 1.0, z.im))
     re = _call("asinh", left.re * right.re + left.im * right.im)
@@ -485,6 +500,7 @@ def acosh(z: Complex) -> Complex:
 
 
 def asinh(z: Complex) -> Complex:
+    """-i asin(i z)."""
     return _times_minus_i(asin(_times_i(z)))
 
 
@@ -511,6 +527,7 @@ def atanh(z: Complex) -> Complex:
 
 
 def atan(z: Complex) -> Complex:
+    """-i atanh(i z)."""
     return _times_minus_i(atanh(_times_i(z)))
 
 

@@ -1,0 +1,143 @@
+"""Which steps run together: independent ones side by side, and chains row by row.
+
+A region is one fork and join. Its chains are independent of each other; the steps of a chain
+depend on those before them in the same rows only, so a task runs all of them for its rows while
+these are in cache: a matrix product, the activation after it, the next product.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from nr.backends.compiler.index import Loop, strides_of
+from nr.backends.compiler.loops import Buffer, Kernel, accesses
+
+if TYPE_CHECKING:
+    from nr.backends.compiler.plan import Gemm, Launch
+
+_MOST_STEPS = 64
+_MOST_IN_CHAIN = 4
+
+
+@dataclass(slots=True, eq=False)
+class Region:
+    """Chains of steps. Each step comes with how many of its units make one of the chain's first
+    step."""
+
+    chains: list[list[tuple[Launch | Gemm, Fraction]]]
+
+    @property
+    def steps(self) -> list[Launch | Gemm]:
+        return [step for chain in self.chains for step, _ in chain]
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [b for s in self.steps for b in s.reads]
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return [b for s in self.steps for b in s.writes]
+
+
+def form_regions(steps: list[Any]) -> list[Any]:
+    """Launches and matrix products in regions, other steps between them."""
+    result: list[Any] = []
+    for step in steps:
+        if not hasattr(step, "units"):
+            result.append(step)
+            continue
+        last = result[-1] if result else None
+        if type(last) is not Region or not _join(last, step):
+            result.append(Region([[(step, Fraction(1))]]))
+    return result
+
+
+def _join(region: Region, step: Launch | Gemm) -> bool:
+    """Put a step into a region if it is independent of all chains, or can follow one of them."""
+    if len(region.steps) >= _MOST_STEPS:
+        return False
+    met = [chain for chain in region.chains if any([_depends(step, s) for s, _ in chain])]
+    if not met:
+        region.chains.append([(step, Fraction(1))])
+        return True
+    if len(met) > 1 or len(met[0]) >= _MOST_IN_CHAIN:
+        return False
+    ratio = _ratio(met[0], step)
+    if ratio is None:
+        return False
+    met[0].append((step, ratio))
+    return True
+
+
+def _depends(step: Any, earlier: Any) -> bool:
+    written, read = set(earlier.writes), set(earlier.reads)
+    return bool(written & {*step.reads, *step.writes} or read & set(step.writes))
+
+
+def _ratio(chain: list[tuple[Any, Fraction]], step: Any) -> Fraction | None:
+    """How many units of a step correspond to one of a chain's first; None if rows don't match."""
+    found: Fraction | None = None
+    for earlier, ratio in chain:
+        shared = set(earlier.writes) & {*step.reads, *step.writes}
+        shared |= set(earlier.reads) & set(step.writes)
+        for buffer in shared:
+            before, after = _stride(earlier, buffer), _stride(step, buffer)
+            if before is None or after is None:
+                return None
+            this = ratio * Fraction(before, after)
+            if found is not None and found != this:
+                return None
+            found = this
+    assert found is not None
+    first = chain[0][0]
+    return found if first.units * found == step.units and first.units > 1 else None
+
+
+def _stride(step: Any, buffer: Buffer) -> int | None:
+    """The elements of a buffer that belong to one unit of a step, if units do not meet in it."""
+    if hasattr(step, "kernel"):
+        return _kernel_stride(step.kernel, buffer)
+    one = step.layout
+    if one.by_columns or buffer is step.b:
+        return None
+    if buffer is step.c:
+        row, place = one.c[0], 3
+    else:
+        if one.a[1] != 1 or step.a_offset:
+            return None
+        row, place = one.a[0], 1
+    if len(one.batch) > 1 or (one.batch and one.batch[0][place] != row * one.m):
+        return None
+    return row if row * one.lines == buffer.size else None
+
+
+def _kernel_stride(kernel: Kernel, buffer: Buffer) -> int | None:
+    tasks = kernel.kept[: kernel.tasks]
+    if not tasks:
+        return None
+    units = strides_of([loop.extent for loop in tasks])
+    total = math.prod([loop.extent for loop in tasks])
+    if buffer.size % total:
+        return None
+    stride = buffer.size // total
+    for of, index in accesses(kernel):
+        if of is not buffer:
+            continue
+        low = high = index.offset
+        for atom, c in index.terms.items():
+            if type(atom) is not Loop:
+                return None
+            if atom in tasks:
+                if c != stride * units[tasks.index(atom)]:
+                    return None
+            else:
+                low += min(c, 0) * (atom.extent - 1)
+                high += max(c, 0) * (atom.extent - 1)
+        if any([loop not in index.terms for loop in tasks if loop.extent > 1]):
+            return None
+        if low < 0 or high >= stride:
+            return None
+    return stride
