@@ -62,6 +62,7 @@ def errors(name: str, dtype: str, run: Callable) -> np.ndarray:
 
 
 def special_errors(name: str, dtype: str) -> np.ndarray:
+    """Errors of a special function, in ulps of mpmath's value."""
     low, high = RANGES[name]
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(low, high, 3000), rng.uniform(low, high, 500) * 1e-3])
@@ -79,20 +80,24 @@ def special_errors(name: str, dtype: str) -> np.ndarray:
 
 
 def row(name: str, cells: list[tuple[float, float | None]]) -> str:
+    """A line of the table: nr's error and NumPy's, for each dtype."""
     shown = [f"{ours:.2f} | {'' if theirs is None else f'{theirs:.2f}'}" for ours, theirs in cells]
     return f"| {name} | {' | '.join(shown)} |"
 
 
 def worst(error: np.ndarray) -> float:
+    """The largest error."""
     return float(error.max())
 
 
 def numpy_function(name: str) -> Callable | None:
+    """NumPy's function of that name, if it has one."""
     function = (UNARY | BINARY)[name]
     return function if isinstance(function, np.ufunc) else None
 
 
 def tables() -> str:
+    """The tables as Markdown, measured now."""
     lines = [
         f"Measured on {platform.machine()} ({llvm.host().cpu}), NumPy {np.__version__}.",
         "",
@@ -116,6 +121,7 @@ def tables() -> str:
 
 
 def main() -> None:
+    """Put the tables into docs/accuracy.md."""
     page = ROOT / "docs" / "accuracy.md"
     text = page.read_text()
     before, rest = text.split(START)

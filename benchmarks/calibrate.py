@@ -50,6 +50,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str) -> Calibration:
+        """What this file prints, run as a program."""
         data = json.loads(text)
         rates = {k: {int(s): r for s, r in data[k].items()} for k in ("read", "copy")}
         return cls(data["flops"], **rates)
@@ -179,6 +180,7 @@ def _arithmetic(threads: int, n: int = 2048) -> float:
 
 
 def main() -> None:
+    """Print the machine's rates for a number of threads, as JSON."""
     threads = int(sys.argv[1])
     loops, engine = _compile()
     read = {size: _bandwidth(loops["read"], 1, size, threads) for size in SIZES}

@@ -57,6 +57,7 @@ class Line:
     floor: tuple[float, str] | None
 
     def seconds(self, library: str) -> float | None:
+        """A library's time; None if it failed, or if the results differ."""
         result = self.best.get(library)
         if result is None or result.error or self.unlike:
             return None
@@ -69,6 +70,7 @@ class Line:
         return min(peers) / ours if ours and peers else None
 
     def over_floor(self) -> float | None:
+        """nr's time over the least that the machine's rates allow."""
         ours = self.seconds("nr")
         return ours / self.floor[0] if ours and self.floor else None
 

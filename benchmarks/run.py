@@ -119,6 +119,7 @@ class Worker:
         return self.answer()
 
     def stop(self) -> None:
+        """End the process."""
         self._process.kill()
         self._process.wait()
         self._reader.join()
@@ -258,6 +259,7 @@ def _best(rounds: Any) -> list[Result]:
 
 # ---------------------------------------------------------------- the command
 def calibrate(threads: int) -> Calibration:
+    """The machine's rates, measured in a process of their own."""
     with tempfile.TemporaryDirectory() as scratch:
         done = subprocess.run(
             [sys.executable, str(HERE / "calibrate.py"), str(threads)],

@@ -111,6 +111,7 @@ def _report(**values: Any) -> None:
 
 
 def main() -> None:
+    """Time a row for one library: rounds of a budget read from standard input."""
     name, library, variant, threads, path = sys.argv[1:]
     row = ROWS[name]
     call = _call(row, library, variant, int(threads))

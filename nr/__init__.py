@@ -70,13 +70,13 @@ if TYPE_CHECKING:
         vjp,
     )
     from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr
-    from nr.transforms.plan import plan
     from nr.transforms.names import (
         disable_jit,
         ensure_compile_time_eval,
         named_call,
         named_scope,
     )
+    from nr.transforms.plan import plan
     from nr.transforms.vmap import vmap
 
 __version__ = "0.1.0"

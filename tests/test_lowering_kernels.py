@@ -334,3 +334,44 @@ def test_indices_that_count_are_rows(function, batching):
     found = with_counted_rows(simplify(nr.make_jaxpr(function)(x, i)))
     (gather,) = [q for q in found.eqns if q.primitive.name == "gather"]
     assert gather.params["dimension_numbers"].operand_batching_dims == batching
+
+
+# ------------------------------------------------------------------------------ convolutions
+# shapes of images and kernels, layouts, and parameters
+CONVOLUTIONS = {
+    "plain": ((2, 3, 9, 11), (5, 3, 3, 2), ("NCHW", "OIHW", "NCHW"), {}),
+    "features last": ((2, 9, 11, 3), (3, 2, 3, 37), ("NHWC", "HWIO", "NHWC"), {}),
+    "strided": ((2, 3, 9, 11), (5, 3, 3, 2), None, {"window_strides": (2, 3)}),
+    "padded": ((2, 3, 9, 11), (5, 3, 3, 2), None, {"padding": [(2, 1), (-1, 3)]}),
+    "dilated": ((2, 3, 9, 11), (5, 3, 3, 2), None, {"rhs_dilation": (2, 1)}),
+    "transposed": ((2, 3, 4, 5), (5, 3, 3, 2), None,
+                   {"lhs_dilation": (2, 3), "padding": [(3, 1), (-1, 2)]}),
+    "groups": ((2, 6, 9, 11), (9, 2, 3, 2), None, {"feature_group_count": 3}),
+    "depthwise": ((2, 9, 11, 35), (3, 3, 1, 35), ("NHWC", "HWIO", "NHWC"),
+                  {"feature_group_count": 35}),
+    "batch groups": ((6, 2, 9, 11), (9, 2, 3, 2), None, {"batch_group_count": 3}),
+    "1d": ((2, 3, 70), (4, 3, 5), None, {}),
+    "long window": ((1, 1, 200), (1, 1, 150), None, {}),
+    "no space": ((5, 7), (3, 7), None, {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "complex64", "int32"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution(name, dtype):
+    image, kernel, layouts, options = CONVOLUTIONS[name]
+    rank = len(image) - 2
+    options = {"window_strides": (1,) * rank, "padding": [(0, 0)] * rank, **options}
+
+    def convolve(x, k):
+        return lax.conv_general_dilated(x, k, dimension_numbers=layouts, **options)
+
+    # Whole numbers: their sums and products are exact in every dtype, up to 256 in bfloat16.
+    x, k = [
+        np.round(some(s, "float32", i)).astype(some((1,), dtype).dtype)
+        for i, s in enumerate((image, kernel))
+    ]
+    check(convolve, x, k)
+    if dtype == "float32":
+        check(nr.grad(lambda x, k: (convolve(x, k) ** 2).sum(), 0), x, k)
+        check(nr.grad(lambda x, k: (convolve(x, k) ** 2).sum(), 1), x, k)

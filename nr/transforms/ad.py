@@ -67,6 +67,7 @@ class JVPTrace(Trace):
         self.alive = True
 
     def split(self, x: Any) -> tuple[Any, Any]:
+        """A value's primal and tangent, zero for what does not depend on the inputs."""
         if isinstance(x, JVPTracer) and x._trace is self:
             return x.primal, x.tangent
         return x, Zero(typeof(x).to_tangent())
@@ -76,6 +77,7 @@ class JVPTrace(Trace):
         return x.primal if isinstance(x, JVPTracer) and x._trace is self else x
 
     def join(self, primal: Any, tangent: Any) -> Any:
+        """A value with a tangent."""
         return primal if type(tangent) is Zero else JVPTracer(self, primal, tangent)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:

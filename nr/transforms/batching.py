@@ -56,11 +56,13 @@ class BatchTrace(Trace):
         self.name = name
 
     def split(self, x: Any) -> tuple[Any, int | None]:
+        """A value of all lanes and its batch dimension, None if it is the same in all."""
         if isinstance(x, BatchTracer) and x._trace is self:
             return x.val, x.dim
         return x, None
 
     def join(self, val: Any, dim: int | None) -> Any:
+        """A value of all lanes as one lane's."""
         return val if dim is None else BatchTracer(self, val, dim)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:

@@ -121,7 +121,7 @@ def scan(
     if not callable(f):
         raise TypeError(f"scan: a function was expected; got {f!r}.")
     carry, carry_tree = tree_flatten(init)
-    flat_xs, xs_tree = tree_flatten(xs)
+    flat_xs, _ = tree_flatten(xs)
     check_leaves("scan", carry, init, "init")
     check_leaves("scan", flat_xs, xs, "xs")
     flat_xs = [operand("scan", x) for x in flat_xs]

@@ -72,6 +72,7 @@ def bad_leaf(op: str, requirement: str, tree: Any, name: str = "") -> TypeError:
 
 
 def check_leaves(op: str, leaves: Sequence[Any], tree: Any, name: str = "argument ") -> None:
+    """Raise TypeError where a leaf of a tree is no array."""
     for x in leaves:
         if not is_array_like(x):
             raise bad_leaf(op, "arguments must be arrays, numbers or pytrees of them", tree, name)

@@ -29,10 +29,12 @@ class ShapeDtypeStruct:
 
     @property
     def ndim(self) -> int:
+        """How many dimensions it has."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """How many elements it has."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __len__(self) -> int:

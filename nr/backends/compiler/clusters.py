@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 from nr.backends.compiler.expr import Complex, Expr, const
 from nr.backends.compiler.index import Index, Loop, flatten, index_of, strides_of, unflatten
@@ -52,6 +52,7 @@ _SCALAR_COST = 100.0
 _RESHAPES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
 
 
+@final
 @dataclass(slots=True, eq=False)
 class Call:
     """An eqn that is not loops: a library call, a loop, a branch, a row of the table."""
@@ -59,6 +60,7 @@ class Call:
     eqn: JaxprEqn
 
 
+@final
 @dataclass(slots=True, eq=False)
 class Cluster:
     """Eqns that become one kernel.
@@ -150,10 +152,9 @@ class Graph:
     def _find_aliases(self) -> None:
         """Values that are others with another shape share their memory."""
         for eqn in self.jaxpr.eqns:
-            if eqn.primitive.name in _RESHAPES:
-                (out,), operand = eqn.outvars, eqn.invars[0]
-                if type(operand) is Var and operand.aval.size == out.aval.size:
-                    self.alias[out] = operand
+            operand = reshaped(eqn)
+            if operand is not None:
+                self.alias[eqn.outvars[0]] = operand
 
     def _find_anchors(self) -> None:
         self.needed.update([self.root(a) for a in self.jaxpr.outvars if type(a) is Var])
@@ -219,7 +220,7 @@ class Graph:
     def filling(self, eqn: JaxprEqn, k: int) -> Literal | None:
         """The one number that an operand is full of, where kernels of its own take that instead."""
         name, operand = eqn.primitive.name, eqn.invars[k]
-        if name not in KERNELS or k not in KERNELS[name].fillings or type(operand) is Literal:
+        if name not in KERNELS or k not in KERNELS[name].fillings or isinstance(operand, Literal):
             return None
         maker = self.producer.get(operand)
         if maker is None or maker.primitive.name != "broadcast_in_dim":
@@ -574,6 +575,15 @@ class _Reader(Reads):
         return self.element(var, index)
 
 
+def reshaped(eqn: JaxprEqn | None) -> Var | None:
+    """The operand of an eqn that only gives it another shape; None for other eqns."""
+    if eqn is None or eqn.primitive.name not in _RESHAPES:
+        return None
+    operand = eqn.invars[0]
+    whole = operand.aval.size == eqn.outvars[0].aval.size
+    return operand if whole and type(operand) is Var else None
+
+
 def _written_out(eqn: JaxprEqn) -> bool:
     return _reduced_size(eqn) <= _WRITTEN_OUT
 
@@ -598,6 +608,8 @@ def _spread(eqn: JaxprEqn, operand: Var) -> float:
     name = eqn.primitive.name
     if name in ("concatenate", "pad", "dynamic_update_slice"):
         return 1.0
+    if name == "gather" and operand is not eqn.invars[0]:
+        return 1.0  # an index serves a whole slice
     if name in REDUCTION:
         points = math.prod(REDUCTION[name].domain(eqn)[0])
     else:
@@ -605,9 +617,7 @@ def _spread(eqn: JaxprEqn, operand: Var) -> float:
     return points / max(operand.aval.size, 1)
 
 
-def _agreed(
-    cluster: Cluster, shape: Sequence[int], reduced: Sequence[bool]
-) -> list[bool] | None:
+def _agreed(cluster: Cluster, shape: Sequence[int], reduced: Sequence[bool]) -> list[bool] | None:
     """Which of a cluster's loops a reduction in it reduces: None if the cluster's other values
     do not allow that."""
     flags = _project(shape, reduced, cluster.shape)

@@ -89,9 +89,8 @@ class _Search:
         if name == "broadcast_in_dim":
             operand, places = eqn.invars[0], p["broadcast_dimensions"]
             moved = {places[d]: d for d in self.counted(operand)}
-            return {
-                d for d, k in moved.items() if operand.aval.shape[k] == atom.aval.shape[d]
-            }  # fmt: skip
+            old, new = operand.aval.shape, atom.aval.shape
+            return {d for d, k in moved.items() if old[k] == new[d]}
         if name in ("reshape", "squeeze"):
             return self._of_reshaped(eqn)
         if name == "convert_element_type":
@@ -100,12 +99,17 @@ class _Search:
             return found if all(fits) else set()
         if name in ("copy", "stop_gradient"):
             return self.counted(eqn.invars[0])
-        if name == "select_n":  # negative indices count from the end; there are none
-            test = self.producer.get(eqn.invars[0])
-            below = test is not None and test.primitive.name == "lt" and _is_zero(test.invars[1])
-            if below and self.counted(test.invars[0]):
-                return self.counted(eqn.invars[1])
+        # Negative indices count from the end: there are none.
+        if name == "select_n" and self._is_below_zero(eqn.invars[0]):
+            return self.counted(eqn.invars[1])
         return set()
+
+    def _is_below_zero(self, atom: Any) -> bool:
+        """Whether a value says where one that counts is negative."""
+        test = self.producer.get(atom)
+        if test is None or test.primitive.name != "lt":
+            return False
+        return _is_zero(test.invars[1]) and bool(self.counted(test.invars[0]))
 
     def _of_constant(self, var: Var) -> set[int]:
         value = self.constants[var]

@@ -9,6 +9,7 @@ is kept works on a vector of columns at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -222,6 +223,27 @@ def accesses(kernel: Kernel) -> Iterator[tuple[Buffer, Index]]:
             yield expr.param[0], expr.param[1]
     for store in kernel.stores():
         yield store.buffer, store.index
+
+
+def replaces(kernel: Kernel, old: Buffer, new: Buffer) -> bool:
+    """Whether a kernel may write one buffer over another: each element is read, for the last
+    time, where its successor is written."""
+    points = math.prod([loop.extent for loop in (*kernel.kept, *kernel.reduced)])
+    if old.nbytes != new.nbytes or old.size != new.size or points != old.size:
+        return False
+    places = {index for of, index in accesses(kernel) if of is old or of is new}
+    if len(places) != 1:
+        return False
+    written = False
+    for p in kernel.passes:
+        roots = [v for r in p.reducers for v in r.values]
+        roots += [e for store in (*p.stores, *p.after) for e in store.exprs()]
+        if written and any([e.op == "load" and e.param[0] is old for e in walk(roots)]):
+            return False
+        if p.recurrences or any([store.buffer is new for store in p.after]):
+            return False
+        written = written or any([store.buffer is new for store in p.stores])
+    return written
 
 
 # ------------------------------------------------------------------------------ printing

@@ -55,7 +55,7 @@ class Rewriter:
         return self.expr(value)
 
     def reducer(self, reducer: Reducer) -> Reducer:
-        """With its values rebuilt; what reads its results reads those of the new one from then on."""
+        """With its values rebuilt; expressions rebuilt later refer to the new one."""
         values = tuple([self.expr(v) for v in reducer.values])
         new = Reducer(reducer.name, values, reducer.identity, reducer.combine)
         self.reducers[id(reducer)] = new

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.emission import scratch_bytes
-from nr.backends.compiler.loops import FRAME, Buffer
+from nr.backends.compiler.loops import FRAME, Buffer, replaces
 from nr.backends.compiler.plan import (
     Block,
     Branch,
@@ -72,6 +72,14 @@ class Arena:
         offset = self.size
         self.size += size
         return offset
+
+    def rename(self, old: Buffer, new: Buffer) -> None:
+        """Let a buffer take over another's range."""
+        self._live[new] = self._live.pop(old)
+
+    def holds(self, buffer: Buffer) -> bool:
+        """Whether a range is a buffer's own."""
+        return buffer in self._live
 
     def give(self, buffer: Buffer) -> None:
         """Free a buffer's range."""
@@ -134,7 +142,8 @@ class Assembler:
     def free(self, buffer: Buffer) -> None:
         place = self.places.pop(buffer)
         assert place.slot == 0
-        self.arena.give(buffer)
+        if self.arena.holds(buffer):  # else another has taken its place
+            self.arena.give(buffer)
 
     def block(self, block: Block) -> None:
         """The steps, with the temporaries that begin in the block given back in it."""
@@ -148,10 +157,33 @@ class Assembler:
             for buffer in step.reads:
                 if not buffer.size:  # nothing has written it
                     self.place(buffer)
+            if type(step) is Region:
+                dying = {b for b in step.reads if last[b] == i and b not in keep}
+                self.reuse(step, dying)
             self.step(step)
             for buffer in {*step.reads, *step.writes}:
                 if last[buffer] == i and buffer not in keep and buffer in self.places:
                     self.free(buffer)
+
+    def reuse(self, region: Region, dying: set[Buffer]) -> None:
+        """Give results the places of operands that they replace element by element."""
+        uses: dict[Buffer, int] = {}
+        for step in region.steps:
+            for buffer in {*step.reads, *step.writes}:
+                uses[buffer] = uses.get(buffer, 0) + 1
+        for step in region.steps:
+            if type(step) is not Launch:
+                continue
+            for new in step.writes:
+                if new in self.places:
+                    continue
+                for old in step.reads:
+                    free = old in dying and uses[old] == 1 and old in self.places
+                    if free and self.places[old].slot == 0 and replaces(step.kernel, old, new):
+                        self.places[new] = self.places[old]
+                        self.arena.rename(old, new)
+                        dying.remove(old)
+                        break
 
     # ------------------------------------------------------------------ steps
     def step(self, step: Any) -> None:

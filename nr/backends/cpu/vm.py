@@ -64,13 +64,16 @@ def vm_ir() -> str:
     ]  # fmt: skip
     targets = " ".join([f"i64 {i}, label %{name}" for i, name in enumerate(names)])
 
-    def word(name: str, k: int) -> str:
-        return (
-            f"  %{name}.at = getelementptr i64, ptr %op.at, i64 {k}\n"
-            f"  %{name} = load i64, ptr %{name}.at\n"
-        )
+    def words(operation: str, *names: str) -> str:
+        """The words behind an instruction's number, as ``%operation.name``."""
+        return "".join([
+            f"  %{operation}.{name}.at = getelementptr i64, ptr %op.at, i64 {k}\n"
+            f"  %{operation}.{name} = load i64, ptr %{operation}.{name}.at\n"
+            for k, name in enumerate(names, 1)
+        ])  # fmt: skip
 
     def slot(name: str, number: str) -> str:
+        """The address of a slot."""
         return f"  %{name} = getelementptr i64, ptr %slots, i64 {number}\n"
 
     return f"""
@@ -218,9 +221,10 @@ fetch:
 end:
   ret i64 0
 
-; [REGION, length, stages, tasks, work, then a stage: fn, first, n, units, chunk, args, 2 * args words]
+; [REGION, length, stages, tasks, work, then a stage:
+;  fn, first, n, units, chunk, args, 2 * args words]
 region:
-{word("region.length", 1)}{word("region.stages", 2)}{word("region.tasks", 3)}{word("region.work", 4)}
+{words("region", "length", "stages", "tasks", "work")}
   %pc.region = add i64 %pc, %region.length
   %budget = load i64, ptr %budget.at
   %budget.less = sub i64 %budget, %region.work
@@ -308,7 +312,7 @@ region.well:
 
 ; [PYTHON, number]
 python:
-{word("python.number", 1)}
+{words("python", "number")}
   %pc.python = add i64 %pc, 2
   %resume.at = getelementptr i64, ptr %frame, i64 {RESUME}
   store i64 %pc.python, ptr %resume.at
@@ -319,12 +323,12 @@ stop:
 
 ; [JUMP, to]
 jump:
-{word("jump.to", 1)}
+{words("jump", "to")}
   br label %fetch
 
 ; [BACK, to]: a jump back, which looks for signals now and then
 back:
-{word("back.to", 1)}
+{words("back", "to")}
   %back.budget = load i64, ptr %budget.at
   %back.less = sub i64 %back.budget, 20
   store i64 %back.less, ptr %budget.at
@@ -339,7 +343,7 @@ poll:
 
 ; [JUMP_UNLESS, to, slot, offset]: if the byte there is 0
 unless:
-{word("unless.to", 1)}{word("unless.number", 2)}{word("unless.offset", 3)}{slot("unless.slot", "%unless.number")}
+{words("unless", "to", "number", "offset")}{slot("unless.slot", "%unless.number")}
   %unless.base = load ptr, ptr %unless.slot
   %unless.byte.at = getelementptr i8, ptr %unless.base, i64 %unless.offset
   %unless.byte = load i8, ptr %unless.byte.at
@@ -350,7 +354,7 @@ unless:
 
 ; [SWITCH, slot, offset, n, to ...]: by the 32-bit integer there, clamped
 switch:
-{word("switch.number", 1)}{word("switch.offset", 2)}{word("switch.n", 3)}{slot("switch.slot", "%switch.number")}
+{words("switch", "number", "offset", "n")}{slot("switch.slot", "%switch.number")}
   %switch.base = load ptr, ptr %switch.slot
   %switch.int.at = getelementptr i8, ptr %switch.base, i64 %switch.offset
   %switch.int = load i32, ptr %switch.int.at
@@ -365,7 +369,7 @@ switch:
 
 ; [COUNT, to, slot, limit]: leave a loop whose counter has reached its limit
 count:
-{word("count.to", 1)}{word("count.number", 2)}{word("count.limit", 3)}{slot("count.slot", "%count.number")}
+{words("count", "to", "number", "limit")}{slot("count.slot", "%count.number")}
   %count.value = load i64, ptr %count.slot
   %count.done = icmp sge i64 %count.value, %count.limit
   %count.next = add i64 %pc, 4
@@ -374,7 +378,7 @@ count:
 
 ; [ADD, slot, amount]
 add:
-{word("add.number", 1)}{word("add.amount", 2)}{slot("add.slot", "%add.number")}
+{words("add", "number", "amount")}{slot("add.slot", "%add.number")}
   %add.value = load i64, ptr %add.slot
   %add.sum = add i64 %add.value, %add.amount
   store i64 %add.sum, ptr %add.slot
@@ -383,7 +387,7 @@ add:
 
 ; [SET, slot, base, offset]: a slot's address plus an offset; the offset alone if base is -1
 set:
-{word("set.number", 1)}{word("set.base", 2)}{word("set.offset", 3)}{slot("set.slot", "%set.number")}
+{words("set", "number", "base", "offset")}{slot("set.slot", "%set.number")}
   %set.positive = call i64 @llvm.smax.i64(i64 %set.base, i64 0)
 {slot("set.from", "%set.positive")}  %set.value = load i64, ptr %set.from
   %set.none = icmp slt i64 %set.base, 0
@@ -395,7 +399,7 @@ set:
 
 ; [SWAP, slot, slot]
 swap:
-{word("swap.a", 1)}{word("swap.b", 2)}{slot("swap.a.slot", "%swap.a")}{slot("swap.b.slot", "%swap.b")}
+{words("swap", "a", "b")}{slot("swap.a.slot", "%swap.a")}{slot("swap.b.slot", "%swap.b")}
   %swap.a.value = load i64, ptr %swap.a.slot
   %swap.b.value = load i64, ptr %swap.b.slot
   store i64 %swap.b.value, ptr %swap.a.slot
@@ -405,7 +409,8 @@ swap:
 
 ; [COPY, to slot, offset, from slot, offset, bytes]
 copy:
-{word("copy.to", 1)}{word("copy.to.offset", 2)}{word("copy.from", 3)}{word("copy.from.offset", 4)}{word("copy.bytes", 5)}{slot("copy.to.slot", "%copy.to")}{slot("copy.from.slot", "%copy.from")}
+{words("copy", "to", "to.offset", "from", "from.offset", "bytes")}
+{slot("copy.to.slot", "%copy.to")}{slot("copy.from.slot", "%copy.from")}
   %copy.to.base = load ptr, ptr %copy.to.slot
   %copy.from.base = load ptr, ptr %copy.from.slot
   %copy.target = getelementptr i8, ptr %copy.to.base, i64 %copy.to.offset

@@ -108,7 +108,7 @@ def matmul(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
 
 
 def _product(xp: Any, a: Array, b: Array, dimension_numbers: DimensionNumbers) -> Array:
-    (lhs_contract, rhs_contract), (lhs_batch, rhs_batch) = dimension_numbers
+    (lhs_contract, rhs_contract), (lhs_batch, _) = dimension_numbers
     a_rank, b_rank = a.ndim, b.ndim
     if a_rank <= 2 and b_rank <= 2 and not lhs_batch and len(lhs_contract) == 1:
         if a_rank == 2 and lhs_contract[0] == 0:

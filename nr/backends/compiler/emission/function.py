@@ -17,16 +17,21 @@ MEMORY = {**LLVM, "b1": "i8", "bf16": "i16", "f16": "half", "c64": "float", "c12
 BITS = {"f32": "i32", "f64": "i64"}
 SIZE = {t: {"i1": 1, "float": 4, "double": 8}.get(s) or int(s[1:]) // 8 for t, s in LLVM.items()}
 
-FLOAT_BINARY = {"add": "fadd contract", "sub": "fsub contract", "mul": "fmul contract",
-                 "div": "fdiv", "rem": "frem"}  # fmt: skip
-INT_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor",
-               "shl": "shl", "lshr": "lshr"}  # fmt: skip
+FLOAT_BINARY = {
+    "add": "fadd contract", "sub": "fsub contract", "mul": "fmul contract", "div": "fdiv",
+    "rem": "frem",
+}  # fmt: skip
+INT_BINARY = {
+    "add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor",
+    "shl": "shl", "lshr": "lshr",
+}  # fmt: skip
 FLOAT_COMPARE = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
+INTRINSIC = {
+    "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round_even": "rint",
+}  # fmt: skip
 # The word of a program's frame that holds the function that looks for signals (see the machine
 # of the CPU backend).
 POLL_WORD = 3
-INTRINSIC = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
-              "round_even": "rint"}  # fmt: skip
 
 
 def literal(value: Any, dtype: str) -> str:
@@ -72,16 +77,20 @@ class Function:
 
     @property
     def scope(self) -> Scope:
+        """The innermost loop body."""
         return self.scopes[-1]
 
     def name(self, prefix: str = "t") -> str:
+        """A name that is not used yet."""
         self.count += 1
         return f"%{prefix}{self.count}"
 
     def line(self, text: str, scope: Scope | None = None) -> None:
+        """Add a line to a scope, the innermost by default."""
         (scope or self.scopes[-1]).lines.append(text)
 
     def op(self, text: str, scope: Scope | None = None) -> str:
+        """Add an instruction; the name of its result."""
         name = self.name()
         self.line(f"{name} = {text}", scope)
         return name
@@ -92,11 +101,13 @@ class Function:
         return f"@{name}"
 
     def alloca(self, kind: str) -> str:
+        """Room for a value, the same for all iterations."""
         name = self.name("a")
         self.entry.append(f"{name} = alloca {kind}, align 64")
         return name
 
     def buffer(self, buffer: Buffer) -> str:
+        """The address of a buffer, an argument."""
         name = self.buffers.get(buffer)
         if name is None:
             name = self.buffers[buffer] = f"%buffer{len(self.buffers)}"
@@ -118,9 +129,11 @@ def scratch_bytes(buffer: Buffer) -> int:
 
 
 def suffix(dtype: str, width: int) -> str:
+    """What the names of LLVM's intrinsics end with: `v16f32`, or `f32` for width 0."""
     scalar = dtype if dtype in FLOATS else LLVM[dtype]
     return f"v{width}{scalar}" if width else scalar
 
 
 def short(kind: str) -> str:
+    """An LLVM type as the names of intrinsics have it: `f32` for `float`."""
     return {"float": "f32", "double": "f64", "half": "f16"}.get(kind, kind)

@@ -198,6 +198,10 @@ class Emitter(Memory):
                 f.line(f"{further}:")
             for reducer in p.reducers:
                 self._accumulate(reducer)
+            # What is stored may lie over an operand: everything is read before.
+            for store in p.stores:
+                for e in store.exprs():
+                    self.value(e)
             for store in p.stores:
                 self._store(store)
             if self.width == 1:

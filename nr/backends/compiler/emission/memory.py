@@ -78,12 +78,11 @@ class Memory(Values):
         split = self._split_vector(index)
         if split is not None:
             rest, stride = split
-            variable = self.loops[self.vector][1]  # type: ignore[index]
+            variable = self.loops[self.vector][1]
             start = self._offset(rest)
-            scaled = (
-                variable if stride == 1 else f.op(f"mul i64 {variable}, {f.integer(stride)}", scope)
-            )
-            start = f.op(f"add i64 {start}, {scaled}", scope)
+            if stride != 1:
+                variable = f.op(f"mul i64 {variable}, {f.integer(stride)}", scope)
+            start = f.op(f"add i64 {start}, {variable}", scope)
             if kind != "i64":
                 start = f.op(f"trunc i64 {start} to {kind}", scope)
             lanes = self._lanes(kind)
@@ -136,6 +135,7 @@ class Memory(Values):
         return self.f.op(f"getelementptr {kind}, ptr {self._base(buffer)}, i64 {offset}", scope)
 
     def _load(self, expr: Expr, scope: Scope, varying: bool) -> str:
+        """An element, as what is in a register; of a vector by the cheapest way there is."""
         f, w = self.f, self.width
         buffer, index, part = expr.param
         complex_pair = buffer.dtype in ("c64", "c128")
@@ -162,7 +162,7 @@ class Memory(Values):
             return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
         if split is not None and split[1] in (1, -1):
             rest, stride = split
-            variable = self.loops[self.vector][1]  # type: ignore[index]
+            variable = self.loops[self.vector][1]
             if stride == 1:
                 offset = f.op(f"add i64 {self._offset(rest)}, {variable}", scope)
                 at = self._address(buffer, offset, scope)
@@ -194,6 +194,7 @@ class Memory(Values):
         return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
 
     def _contiguous(self, kind: str, at: str, mask: str | None, align: int, scope: Scope) -> str:
+        """Elements that lie one after the other, zeros where a mask does not hold."""
         f, w = self.f, self.width
         if mask is None:
             return f.op(f"load <{w} x {kind}>, ptr {at}, align {align}", scope)
@@ -205,6 +206,7 @@ class Memory(Values):
         )  # fmt: skip
 
     def _gather(self, kind: str, pointers: str, mask: str | None, scope: Scope) -> str:
+        """What a vector of pointers points to, zeros where a mask does not hold."""
         f, w = self.f, self.width
         name = f"llvm.masked.gather.v{w}{short(kind)}.v{w}p0"
         f.declare(name, f"<{w} x {kind}> {{}}(<{w} x ptr>, i32, <{w} x i1>, <{w} x {kind}>)")
@@ -296,7 +298,7 @@ class Memory(Values):
         raws = [self._narrow(buffer.dtype, self._vectorized(v), scope, True) for v in values]
         split = self._split_vector(index)
         if split is not None and split[1] == 1 and len(raws) == 1:
-            variable = self.loops[self.vector][1]  # type: ignore[index]
+            variable = self.loops[self.vector][1]
             offset = f.op(f"add i64 {self._offset(split[0])}, {variable}")
             at = self._address(buffer, offset, scope)
             if mask is None:

@@ -20,7 +20,7 @@ from nr.backends.compiler.emission.function import (
 )
 from nr.backends.compiler.expr import FLOATS, UNSIGNED, Expr, node
 from nr.backends.compiler.index import Index, Loop
-from nr.backends.compiler.loops import Kernel, Pass, operands_of, walk
+from nr.backends.compiler.loops import Buffer, Kernel, Pass, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
 
 
@@ -31,7 +31,7 @@ class Values:
         self.kernel = kernel
         self.f = Function()
         self.width = kernel.width
-        self.vector: Loop | None = kernel.vector
+        self.vector = kernel.vector
         self.loops: dict[Loop, tuple[int, str]] = {}  # the scope's number, and the variable
         self.mask: str | None = None
         self.depends: dict[int, tuple[int, bool]] = {}
@@ -53,6 +53,19 @@ class Values:
         self.depends[id(expr)] = (depth, varying)
         self.f.scopes[depth].values[id(expr)] = name
 
+    # ------------------------------------------------------------------------ see Memory
+    def _load(self, expr: Expr, scope: Scope, varying: bool) -> str:
+        """An element of a buffer."""
+        raise NotImplementedError
+
+    def _index_value(self, expr: Expr, scope: Scope, varying: bool) -> str:
+        """The value of an index, as an integer of the expression's type."""
+        raise NotImplementedError
+
+    def _gather(self, kind: str, pointers: str, mask: str | None, scope: Scope) -> str:
+        """What a vector of pointers points to, in the lanes of a mask."""
+        raise NotImplementedError
+
     # ------------------------------------------------------------------------ values
     def _type(self, dtype: str, varying: bool) -> str:
         scalar = LLVM[dtype]
@@ -69,18 +82,17 @@ class Values:
         elif expr.op in ("load", "index"):
             index = expr.param[1] if expr.op == "load" else expr.param
             depth, varying = self._where_index(index)
-            if (
-                expr.op == "load"
-                and expr.param[0] in self.scratch
-                or expr.op == "load"
-                and any([expr.param[0] is s.buffer for s in self.kernel.stores()])
-            ):
+            if expr.op == "load" and self._is_written(expr.param[0]):
                 depth = max(depth, self.kept_depth)
         for operand in operands_of(expr):
             d, v = self._where(operand)
             depth, varying = max(depth, d), varying or v
         self.depends[id(expr)] = depth, varying
         return depth, varying
+
+    def _is_written(self, buffer: Buffer) -> bool:
+        """Whether the kernel itself stores what is in a buffer."""
+        return buffer in self.scratch or any([buffer is s.buffer for s in self.kernel.stores()])
 
     def _where_index(self, index: Index) -> tuple[int, bool]:
         depth, varying = 0, False
@@ -99,6 +111,7 @@ class Values:
         return self._value(expr)
 
     def vector_value(self, expr: Expr) -> str:
+        """The register of an expression as a vector, in its own scope."""
         self.value(expr)
         return self._vectorized(expr)
 
@@ -193,10 +206,10 @@ class Values:
             which = "lshr" if operand in UNSIGNED else "ashr"
             return f.op(f"{which} {kind} {names[0]}, {names[1]}", scope)
         if op == "neg":
-            text = (
-                f"fneg {kind} {names[0]}" if floating else f"sub {kind} zeroinitializer, {names[0]}"
-            )
-            return f.op(text.replace("zeroinitializer", "0") if not varying else text, scope)
+            if floating:
+                return f.op(f"fneg {kind} {names[0]}", scope)
+            zero = "zeroinitializer" if varying else "0"
+            return f.op(f"sub {kind} {zero}, {names[0]}", scope)
         if op == "not":
             ones = "true" if operand == "b1" else "-1"
             ones = f"splat ({LLVM[operand]} {ones})" if varying else ones
@@ -304,11 +317,9 @@ class Values:
             f.functions[name] = ""
             inner = type(self)(self.kernel)
             inner.width = width
-            inner.f.globals, inner.f.declared, inner.f.functions = (
-                f.globals,
-                f.declared,
-                f.functions,
-            )
+            inner.f.globals = f.globals
+            inner.f.declared = f.declared
+            inner.f.functions = f.functions
             args = [inner._register(a.dtype, f"%x{i}", width > 1) for i, a in enumerate(expr.args)]
             result = FUNCTIONS[expr.op](*args, **dict(expr.param or ()))
             value = inner.vector_value(result) if width > 1 else inner.value(result)

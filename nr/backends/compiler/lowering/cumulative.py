@@ -2,8 +2,9 @@
 
 Along a dimension that is not the last one, a vector of columns goes through the rows at once.
 Along the last one, a few rows are done together, so that one row's additions do not wait for each
-other only; few long rows are cut into parts, which first are summed up, then go on from the sum
-of what is before them. The parts depend on the shape alone, and so do the results.
+other only; or a vector of rows, where that is worth loading elements one by one. Few long rows are
+cut into parts, which first are summed up, then go on from the sum of what is before them. The
+parts depend on the shape alone, and so do the results.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class _Scan:
     identity: Callable
     combine: Callable
     last: Callable
+    costly: bool = False
 
 
 def _plain(identity: Callable, combine: Callable) -> _Scan:
@@ -88,6 +90,7 @@ _SCANS = {
         lambda kind, n: (e.const(float("-inf"), kind), e.const(0, kind)),
         _combine_exponents,
         lambda parts: parts[0] + FUNCTIONS["log"](parts[1]),
+        costly=True,
     ),
 }
 
@@ -172,6 +175,8 @@ class _Scanning:
     # ------------------------------------------------------------------ rows
     def by_rows(self) -> list[Kernel]:
         rows = self.rows * self.columns
+        if self.scan.costly and self.columns == 1:
+            return [self._lanes(1, rows, self._row, self.length)]
         whole = rows // _TOGETHER * _TOGETHER
         result = []
         if whole:
@@ -204,10 +209,31 @@ class _Scanning:
         validate(kernel)
         return kernel
 
+    def _lanes(
+        self, rows: int, together: int, place: Callable, length: int,
+        before: Callable | None = None,
+    ) -> Kernel:  # fmt: skip
+        """Scan rows, a vector of them at a time."""
+        row, lane = Loop("row", rows), Loop("v", together)
+        step = Loop("step", length, reduced=True)
+        number = index_of(row) * together + index_of(lane)
+        at = place(number, index_of(step))
+        reducer = self.reducer(at)
+        total = self.so_far(reducer)
+        if before is not None:
+            total = self.scan.combine(before(number), total)
+        store = Store(self.out, at, self.scan.last(total))
+        width = lanes(self.operand.dtype, together, self.vector_bytes, registers=1)
+        kernel = Kernel([lane, row], [step], lane, [Pass([reducer], [store])], 1, width)
+        validate(kernel)
+        return kernel
+
     # ------------------------------------------------------------------ parts of rows
     def by_parts(self) -> list[Kernel]:
         """Sums of parts; sums of what is before each part; and the parts, from there on."""
-        rows, size = self.rows * self.columns, self.length // _PARTS
+        rows = self.rows * self.columns
+        # An odd number of cache lines, or parts of 2**k elements would meet in few cache sets.
+        size = self.length // _PARTS // 32 * 32 - 16
         whole = size * _PARTS
         kinds = [v.dtype for v in self.identity()]
         sums = [Buffer(f"{self.out}.parts{k}", kind, rows * _PARTS) for k, kind in enumerate(kinds)]
@@ -227,7 +253,9 @@ class _Scanning:
         result = [
             self._sums(sums, part_place, rows * _PARTS, size),
             self._offsets(sums, before, rows),
-            self._rows(0, rows * _PARTS, _TOGETHER, part_place, size, before_part),
+            self._lanes(rows, _PARTS, part_place, size, before_part)
+            if self.scan.costly
+            else self._rows(0, rows * _PARTS, _TOGETHER, part_place, size, before_part),
         ]
         rest = self.length - whole
         if rest:

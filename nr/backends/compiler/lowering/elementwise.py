@@ -228,17 +228,6 @@ def _convert_element_type(eqn: Any, index: tuple[Index, ...], read: Callable) ->
     return value
 
 
-def _same_size(eqn: Any) -> bool:
-    old, new = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
-    halves = [storage(d) in ("bf16", "f16", "b1", "c64", "c128") for d in (old, new)]
-    return np.dtype(old).itemsize == np.dtype(new).itemsize and not any(halves)
-
-
-@element("bitcast_convert_type", cost=0, supports=_same_size)
-def _bitcast_convert_type(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
-    return e.bitcast(read(0, index), register(eqn.outvars[0].aval))
-
-
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import NUMPY, Expr
 from nr.backends.compiler.index import Index, index_of
-from nr.backends.compiler.lowering.rules import element, storage
+from nr.backends.compiler.lowering.rules import element, storage, storage_of
 
 _WORDS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 # The bits of a format's fraction.
@@ -69,7 +69,7 @@ def _has_bits(eqn: Any) -> bool:
 @element("bitcast_convert_type", cost=1, supports=_has_bits)
 def _bitcast_convert_type(eqn: Any, index: tuple[Index, ...], read: Callable) -> Expr:
     source, target = eqn.invars[0].aval, eqn.outvars[0].aval
-    old, new = storage(source.dtype), storage(target.dtype)
+    old, new = storage_of(source), storage_of(target)
     before, after = [np.dtype(a.dtype).itemsize for a in (source, target)]
     if before == after:
         value = read(0, index)
@@ -116,7 +116,7 @@ def _floating(eqn: Any) -> bool:
 
 @element("reduce_precision", cost=6, supports=_floating)
 def _reduce_precision(eqn: Any, index: tuple[Index, ...], read: Callable) -> Expr:
-    p, kind = eqn.params, storage(eqn.invars[0].aval.dtype)
+    p, kind = eqn.params, storage_of(eqn.invars[0].aval)
     x = read(0, index)
     out = _reduced(to_bits(x, kind), kind, p["exponent_bits"], p["mantissa_bits"])
     return e.select(e.ne(x, x), x, from_bits(out, kind))

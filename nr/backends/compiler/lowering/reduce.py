@@ -150,9 +150,10 @@ def _dot_values(eqn: Any, loops: tuple[Index, ...], read: Callable) -> tuple[Exp
     right_free = loops[len(lb) + len(lf) : len(lb) + len(lf) + len(rf)]
     contracted = loops[len(lb) + len(lf) + len(rf) :]
     sides = []
-    for k, (b, f, c, free) in enumerate(((lb, lf, lc, left_free), (rb, rf, rc, right_free))):
+    for k, dims_of in enumerate(((lb, lf, lc), (rb, rf, rc))):
         at: list[Index] = [ZERO] * eqn.invars[k].aval.ndim
-        for dims, places in ((b, batch), (f, free), (c, contracted)):
+        free = (left_free, right_free)[k]
+        for dims, places in zip(dims_of, (batch, free, contracted), strict=True):
             for d, place in zip(dims, places, strict=True):
                 at[d] = place
         value = read(k, tuple(at))

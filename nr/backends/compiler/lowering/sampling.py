@@ -16,7 +16,7 @@ import numpy as np
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.index import Index
-from nr.backends.compiler.lowering.rules import element, round_to, storage
+from nr.backends.compiler.lowering.rules import element, round_to, storage, storage_of
 from nr.backends.table.sampling import (
     _LOG,
     _LOG_2_HIGH,
@@ -81,7 +81,7 @@ def _sampler(name: str, function: Callable, scale: float, cost: float) -> None:
     @element(name, cost=cost, supports=_single)
     def rule(eqn: Any, index: tuple[Index, ...], read: Callable) -> Expr:
         dtype = eqn.outvars[0].aval.dtype
-        kind = storage(dtype)
+        kind = storage_of(eqn.outvars[0].aval)
         value = function(read(0, index))
         if kind != "f32":
             value = round_to(value, kind)

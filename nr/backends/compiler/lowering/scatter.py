@@ -29,20 +29,21 @@ from nr.backends.compiler.lowering.rules import (
 from nr.backends.compiler.lowering.shape import _start as clamped_start
 from nr.backends.compiler.lowering.strided import Axis, copy, every, lanes, merged, place, size_of
 
-# At most so many updates of an element are written out in an element rule.
-_FEW = 4
+# At most so many updates of an element are written out in an element rule: single elements, whose
+# places are compared only, or windows, of which something is loaded.
+_FEW, _FEW_WINDOWS = 4, 1
 # Tasks run over other loops than the vector loop from this many on.
 _MANY_TASKS = 16
 _OUT, _PLACES, _UPDATES = range(3)
 
 
-def _multiply(a: Value, b: Value) -> Value:
+def _multiply(a: Any, b: Any) -> Value:
     if type(a) is Complex:
         return Complex(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re)
     return a * b
 
 
-def _add(a: Value, b: Value) -> Value:
+def _add(a: Any, b: Any) -> Value:
     if type(a) is Complex:
         return Complex(a.re + b.re, a.im + b.im)
     if a.op == "const" and a.param == 0:
@@ -50,7 +51,7 @@ def _add(a: Value, b: Value) -> Value:
     return a + b
 
 
-_COMBINE: dict[str, Callable[[Value, Value], Value]] = {
+_COMBINE: dict[str, Callable[[Any, Any], Value]] = {
     "scatter": lambda old, new: new,
     "scatter_add": _add,
     "scatter_mul": _multiply,
@@ -118,7 +119,7 @@ class _Layout:
     def drops(self) -> bool:
         return self.eqn.params["mode"] in ("fill", "drop")
 
-    def starts(self, components: Sequence[Expr]) -> tuple[dict[int, Index], Expr | None]:
+    def starts(self, components: Sequence[Any]) -> tuple[dict[int, Index], Expr | None]:
         """Where a window starts, by dimension, and the condition of its being written."""
         starts, inside = {}, []
         for d, value in zip(self.dims.scatter_dims_to_operand_dims, components, strict=True):
@@ -142,7 +143,10 @@ def _supported(eqn: Any) -> bool:
 
 def _is_few(eqn: Any) -> bool:
     """Whether a place has so few updates that each element can look at all of them."""
-    return _supported(eqn) and _Layout(eqn).meeting <= _FEW and eqn.outvars[0].aval.size > 0
+    if not _supported(eqn) or eqn.outvars[0].aval.size == 0:
+        return False
+    layout = _Layout(eqn)
+    return layout.meeting <= (_FEW_WINDOWS if layout.windowed else _FEW)
 
 
 # ------------------------------------------------------------------------------ element rule
@@ -160,8 +164,8 @@ def _scatter_element(eqn: Any, index: tuple[Index, ...], read: Callable) -> Valu
         count = layout.shapes[_PLACES][-1]
         starts, valid = layout.starts([read(1, (*batch, index_of(c))) for c in range(count)])
         at: list[Index] = [ZERO] * len(layout.shapes[_UPDATES])
-        for u, b in zip(layout.batch, batch, strict=True):
-            at[u] = b
+        for u, index_of_row in zip(layout.batch, batch, strict=True):
+            at[u] = index_of_row
         inside = [valid]
         for d in layout.dims.inserted_window_dims:
             inside.append(in_range(index[d] - starts.get(d, ZERO), 0, 1))
@@ -199,7 +203,10 @@ def _axes(layout: _Layout) -> tuple[list[Axis], list[Axis], list[Axis]]:
     """The loops along which places are apart, those along which updates may meet, and those
     within windows that may overlap."""
     steps = [strides_of(shape) for shape in layout.shapes]
-    apart, serial, moving, free = [], [], [], []
+    apart: list[Axis] = []
+    serial: list[Axis] = []
+    moving: list[Axis] = []
+    free: list[Axis] = []
     for b, u in enumerate(layout.batch):
         d = layout.batching.get(b)
         moved = 0 if d is None else steps[_OUT][d]

@@ -13,7 +13,6 @@ from nr.backends.compiler.lowering.rules import (
     Value,
     choose,
     constant,
-    constant,
     element,
     from_index,
     in_range,

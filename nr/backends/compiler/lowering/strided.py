@@ -66,7 +66,8 @@ def copy(source: Buffer, target: Buffer, vector_bytes: int) -> Kernel:
     loop = Loop("i", target.size)
     element = load(source, index_of(loop) if source.size == target.size else ZERO)
     width = lanes(target.dtype, target.size, vector_bytes)
-    return Kernel([loop], [], loop, [Pass(stores=[Store(target, index_of(loop), element)])], 1, width)
+    stores = [Store(target, index_of(loop), element)]
+    return Kernel([loop], [], loop, [Pass(stores=stores)], 1, width)
 
 
 def size_of(loops: Sequence[Loop]) -> int:

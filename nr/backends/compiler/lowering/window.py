@@ -133,7 +133,8 @@ def _chosen(
     number = from_index(flatten(taps, window), "i32")
     if guard is not None:
         number = e.select(guard, number, -1)
-    values = [load(operand, flat, guard), number, *[load(b, flat, guard) for b in others]]
+    values: list[Any] = [load(operand, flat, guard), number]
+    values += [load(b, flat, guard) for b in others]
     identity = [e.const(-1 if v is number else 0, v.dtype) for v in values]
     reducer = Reducer(
         "best", tuple(values), tuple(identity), _displaces(eqn.params["select_prim"])
@@ -230,6 +231,7 @@ def _spread_back(
         guard = every(inside)
         place = flatten(at, windows)
         number = load(chosen, place, guard)
+        assert isinstance(number, Expr)
         hit = e.eq(number, from_index(flatten(taps, sizes), "i32"))
         value = choose(hit if guard is None else hit & guard, load(source, place, guard), zero)
     reducer = Reducer("total", parts_of(value), parts_of(zero), _add)

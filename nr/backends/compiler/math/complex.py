@@ -389,6 +389,7 @@ def _log_modulus(z: Complex) -> Expr:
 
 
 def log(z: Complex) -> Complex:
+    """log(|z|) + i atan2(im, re)."""
     return Complex(_log_modulus(z), _call("atan2", z.im, z.re))
 
 
