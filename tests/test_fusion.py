@@ -672,7 +672,7 @@ def scatter(b: Builder) -> None:
         error = k.error + times * update.error + b.rounded(k.dtype, total, times + 1)
 
     def function(cast: Callable, x: Any, p: Any, y: Any) -> Any:
-        return getattr(x.at[p % x.shape[0]], name)(y)
+        return getattr(jnp.asarray(x).at[p % x.shape[0]], name)(y)
 
     b.add(f"at.{name}", function, [i, j, u], error, k.dtype)
 

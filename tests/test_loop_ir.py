@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,11 @@ from nr import lax
 from nr.backends.compiler.expr import Expr, compiling, const, convert
 from nr.backends.compiler.index import Index, Loop, index_of
 from nr.backends.compiler.loops import Buffer, Kernel, Pass, Reducer, Store, load, validate
+from nr.backends.compiler.plan import Launch, Planner, Target
+from nr.backends.compiler.simplify import simplify
+from nr.backends.cpu import vm
+from nr.backends.cpu.assembly import Assembler
+from tests.interpreted import interpreting
 from tests.loop_ir import GOLDENS, loop_ir
 
 f32 = np.float32
@@ -319,3 +325,49 @@ def test_equal_expressions_are_one() -> None:
         assert load(x, index_of(i)) + 1.0 is load(x, index_of(i)) + 1.0
         assert const(0.0, "f32") is not const(-0.0, "f32")
         assert const(float("nan"), "f32") is const(float("nan"), "f32")
+
+
+# ---------------------------------------------------------------- tasks
+def task_sizes(f: Callable, *args: Any) -> list[tuple[int, int, int]]:
+    """(units, units of a task, width of the vector loop if tasks are ranges of it) of kernels."""
+    found: list[tuple[int, int, int]] = []
+    grains: list[int] = []
+    original = Assembler._kernel
+
+    def kernel(self: Assembler, step: Any) -> tuple:
+        result = original(self, step)
+        grains.append(result[3] if type(step) is Launch else 1)
+        return result
+
+    planner = Planner(simplify(nr.jit(f).lower(*args).jaxpr), Target(64))
+    with mock.patch.object(Assembler, "_kernel", kernel):
+        words = Assembler(planner).words
+    at = 0
+    while at < len(words) and words[at] == vm.REGION:
+        stages, at = words[at + 2], at + 5
+        for _ in range(stages):
+            units, chunk, arguments = words[at + 3], words[at + 4], words[at + 5]
+            found.append((units, chunk, grains[len(found)]))
+            at += 6 + 2 * arguments
+    assert len(found) == len(grains), "not all steps are regions"
+    return found
+
+
+@pytest.mark.parametrize("shape", [(8, 1000, 2), (64, 250, 6), (40, 700, 3), (500, 90, 2)])
+def test_tasks_are_whole_vectors(shape: tuple[int, ...]) -> None:
+    """Steps that share tasks have other numbers of units each, and loops of whole vectors no end:
+    a task that is not whole vectors would write into the next one's range, and beyond the last."""
+
+    def f(x: Any) -> Any:
+        y = softmax(x)
+        centered = y - jnp.mean(y, axis=1, keepdims=True)
+        variance = jnp.mean(centered * centered, axis=1, keepdims=True)
+        return jnp.transpose(centered * lax.rsqrt(variance + 0.5), (2, 1, 0))
+
+    x = np.random.default_rng(0).normal(size=shape)
+    for units, chunk, width in task_sizes(f, x):
+        assert chunk >= units or chunk % width == 0, f"tasks of {chunk} of {units}, width {width}"
+    with interpreting():
+        want = f(jnp.asarray(x))
+    # f64, sums of at most a thousand terms.
+    np.testing.assert_allclose(np.asarray(nr.jit(f)(x)), np.asarray(want), rtol=1e-11, atol=1e-12)

@@ -1,4 +1,5 @@
-"""Jaxprs as straight-line Python over a backend's table: how `jit` runs until its compiler comes.
+"""Jaxprs as straight-line Python over a backend's table: how `jit` runs on backends without a
+compiler of their own.
 
 One line an eqn, values freed after their last use. Closed-over arrays are referred to, not copied.
 """

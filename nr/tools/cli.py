@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Sequence
 
-_DEPENDENCIES = ("numpy", "numba", "llvmlite", "opt-einsum", "ml_dtypes", "scipy-openblas32")
+_DEPENDENCIES = ("numpy", "llvmlite", "opt-einsum", "ml_dtypes", "scipy-openblas32")
 _OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "matplotlib", "tqdm", "jax", "torch")
 
 

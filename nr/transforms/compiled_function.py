@@ -358,8 +358,9 @@ class Lowered:
 
         Example:
             >>> import nr, nr.numpy as jnp
-            >>> print(nr.jit(lambda x: jnp.sin(x) + 1).lower(jnp.zeros(100)).as_text("loops"))
-            kernel width=32:
+            >>> lowered = nr.jit(lambda x: jnp.sin(x) + 1).lower(jnp.zeros(100))
+            >>> print(lowered.as_text("loops"))  # doctest: +ELLIPSIS
+            kernel width=...:
               for i0 in 100 vector:
                 out0[i0] = add(sin(in0[i0]), 1.0)
         """

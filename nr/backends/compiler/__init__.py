@@ -1,1 +1,1 @@
-"""From jaxprs towards machine code. So far: simplification."""
+"""The compiler: from jaxprs to kernels and a plan, for any target. See docs/architecture.md."""

@@ -236,22 +236,20 @@ class Assembler:
     def _chunk(self, chain: list[tuple[Any, Fraction]], kernels: list[tuple]) -> int:
         """How many units of a chain's first step a task takes."""
         units = kernels[0][2]
+        # A chunk is a whole number of units of every step, and of every step's vectors: a kernel
+        # whose vector loop is shared out has no code for a rest within the loop.
         whole = math.lcm(*[ratio.denominator for _, ratio in chain])
-        products = [
-            Fraction(grain) / ratio
-            for (_, _, _, grain), (step, ratio) in zip(kernels, chain, strict=True)
-            if type(step) is Gemm
-        ]
-        if products:  # BLAS decides, for it is better at large blocks
-            chunk = max(products)
-        else:
+        wanted: Fraction | int = 0
+        for (_, _, _, grain), (step, ratio) in zip(kernels, chain, strict=True):
+            grains = Fraction(grain) / ratio
+            if type(step) is Gemm:  # BLAS decides, for it is better at large blocks
+                wanted = max(wanted, grains)
+            else:
+                whole = math.lcm(whole, grains.numerator)
+        if not wanted:
             work = sum([step.work for step, _ in chain])
-            tasks = max(min(work // _TASK_NS, _MOST_TASKS), 1)
-            chunk = Fraction(units) / int(tasks)
-            for (_, _, _, grain), (_, ratio) in zip(kernels, chain, strict=True):
-                grains = Fraction(grain) / ratio
-                chunk = math.ceil(chunk / grains) * grains
-        return min(math.ceil(chunk / whole) * whole, max(units, 1))
+            wanted = Fraction(units, int(max(min(work // _TASK_NS, _MOST_TASKS), 1)))
+        return min(math.ceil(wanted / whole) * whole, max(units, 1))
 
     def _kernel(self, step: Any) -> tuple[Any, list[tuple[int, int]], int, int]:
         """The function, its arguments, how many units it has, and the least number to share out."""

@@ -12,7 +12,7 @@ from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, walk
 
 
-# A reduced loop is written out up to this many steps, and this many expressions.
+# Reduced loops are written out up to this many steps in all, and this many expressions.
 _MOST_UNROLLED = 16
 _MOST_WRITTEN = 160
 
@@ -221,8 +221,10 @@ class Emitter(Memory):
             if p.recurrences:
                 self._poll(p)
 
+        unrolled = self._unrolled(serial, p)
+
         def nest(loops: list[Loop]) -> None:
-            if loops and self._unrolls(loops[0], p):
+            if loops and loops[0] in unrolled:
                 for k in range(loops[0].extent):
                     f.scopes.append(Scope())
                     self.loops[loops[0]] = (len(f.scopes) - 1, str(k))
@@ -254,13 +256,20 @@ class Emitter(Memory):
                 name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
                 self._know(r.result(k), name, len(f.scopes) - 1, columns)
 
-    def _unrolls(self, loop: Loop, p: Pass) -> bool:
-        """Whether a short loop is written out: then its counter costs nothing."""
-        if loop.extent > _MOST_UNROLLED or p.recurrences or p.condition is not None:
-            return False
+    def _unrolled(self, serial: list[Loop], p: Pass) -> list[Loop]:
+        """The innermost short loops, which are written out: then their counters cost nothing."""
+        if p.recurrences or p.condition is not None:
+            return []
         roots = [v for r in p.reducers for v in r.values]
         roots += [e for store in p.stores for e in store.exprs()]
-        return loop.extent * len(walk(roots)) <= _MOST_WRITTEN
+        most = min(_MOST_UNROLLED, _MOST_WRITTEN // max(len(walk(roots)), 1))
+        found: list[Loop] = []
+        for loop in reversed(serial):
+            most //= max(loop.extent, 1)
+            if most < 1:
+                break
+            found.append(loop)
+        return found
 
     def _begin(self, r: Recurrence, varying: bool) -> None:
         """Put the initial values of a recurrence into slots."""
