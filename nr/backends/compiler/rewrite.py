@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from nr.backends.compiler.expr import Complex, Expr, const, node
+from nr.backends.compiler.expr import FLOATS, Complex, Expr, const, fma, node, select, unary
 from nr.backends.compiler.index import Index, Loop
-from nr.backends.compiler.loops import Kernel, Pass, Recurrence, Reducer, Store, walk
+from nr.backends.compiler.loops import Kernel, Pass, Recurrence, Reducer, Store, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
 
 
@@ -75,21 +76,63 @@ class Rewriter:
 
 
 class _Expander(Rewriter):
-    """Replaces functions, such as `exp`, by the arithmetic they are made of."""
+    """Replaces functions, such as `exp`, by the arithmetic they are made of, and divisions by what
+    is the same in all lanes by multiplications."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__({})
+        self.vector = kernel.vector
+        self.columns = kernel.vector in kernel.kept
+        self.varies: dict[int, bool] = {}
 
     def _one(self, e: Expr) -> Expr:
+        self.varies[id(e)] = varies = self._varies(e)
+        if e.op == "div" and e.dtype in FLOATS and varies and not self.varies[id(e.args[1])]:
+            a, b = [self.done[id(x)] for x in e.args]
+            if b.op != "const" or b.param != 1:
+                return _divide(a, b)
         function = FUNCTIONS.get(e.op)
         if function is None:
             return super()._one(e)
         args = [self.done[id(a)] for a in e.args]
         return function(*args, **dict(e.param or ()))
 
+    def _varies(self, e: Expr) -> bool:
+        """Whether an expression differs between lanes."""
+        if e.op in ("acc", "current", "running"):
+            return self.columns
+        index = e.param[1] if e.op == "load" else e.param if e.op == "index" else None
+        if index is not None and self.vector in index.loops():
+            return True
+        return any([self.varies.get(id(o), True) for o in operands_of(e)])
+
+
+def _divide(a: Expr, b: Expr) -> Expr:
+    """a / b by the reciprocal of b, which is computed once for all lanes.
+
+    The quotient is corrected by its remainder and then correctly rounded (Markstein, "Computation
+    of elementary functions on the IBM RISC System/6000 processor", 1990), where no intermediate
+    result over- or underflows: for divisors far from 1 it is an ordinary division.
+    """
+    reciprocal = 1.0 / b
+    quotient = fma(a, reciprocal, -0.0)
+    remainder = fma(-quotient, b, a)
+    corrected = fma(remainder, reciprocal, quotient)
+    # An exact quotient may be -0, an infinite one has no remainder.
+    inexact = (unary("abs", remainder) > 0.0) & (unary("abs", quotient) < math.inf)
+    usual = select(inexact, corrected, quotient)
+    size = unary("abs", b)
+    far = ~((size >= 2.0**-90) & (size <= 2.0**90))
+    return node("rarely", (far, a / b, usual), a.dtype)
+
 
 def expand(kernel: Kernel) -> Kernel:
-    """A kernel without functions: what is emitted. In scalar kernels they remain calls."""
-    if kernel.width == 1 or not any([e.op in FUNCTIONS for e in walk(list(kernel.roots()))]):
+    """A kernel of the operations that are emitted; in scalar kernels functions remain calls."""
+    if kernel.width == 1 or not any(
+        [e.op in FUNCTIONS or e.op == "div" for e in walk(list(kernel.roots()))]
+    ):
         return kernel
-    rewrite = _Expander({})
+    rewrite = _Expander(kernel)
     passes = []
     for p in kernel.passes:
         recurrences = [rewrite.recurrence(r) for r in p.recurrences]

@@ -290,7 +290,7 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "load", "index", "acc")]
     count = sum([12 if e.op in FUNCTIONS else 1 for e in nodes])
     lanes = vector_bytes // max(_lane_bytes(kernel), 1 if count < 10 else 2)
-    lanes *= 4 if count <= 12 else 2 if count <= 60 else 1
+    lanes *= 4 if count <= 40 else 2 if count <= 120 else 1
     lanes = min(lanes, 64)
     extent = kernel.vector.extent
     while lanes // 2 >= extent and lanes > 1:

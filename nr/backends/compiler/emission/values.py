@@ -362,7 +362,9 @@ class Values:
         slot = f.alloca(kind)
         f.line(f"store {kind} {name}, ptr {slot}", scope)
         any_lane = test
-        if varying:
+        if varying and not self._where(condition)[1]:
+            any_lane = self._value(condition)
+        elif varying:
             suffix = f"v{self.width}i1"
             f.declare(f"llvm.vector.reduce.or.{suffix}", f"i1 {{}}(<{self.width} x i1>)")
             call = f"call i1 @llvm.vector.reduce.or.{suffix}(<{self.width} x i1> {test})"
