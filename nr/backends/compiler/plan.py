@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.compiler.clusters import Call, Cluster, Graph
+from nr.backends.compiler.clusters import ALIASES, Call, Cluster, Graph
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
@@ -132,7 +132,7 @@ class Loop:
 
     body: Block
     carries: list[tuple[Buffer, Buffer]]
-    results: list[Buffer | None]
+    results: list[Buffer]
     initial: list[Any]
     moved: list[tuple[Buffer, Buffer, int]]
     length: int | None = None
@@ -149,7 +149,7 @@ class Loop:
 
     @property
     def writes(self) -> list[Buffer]:
-        return [b for b in self.results if b is not None]
+        return self.results
 
 
 @dataclass(slots=True, eq=False)
@@ -401,12 +401,18 @@ def _with_own_outputs(jaxpr: Body) -> Body:
     """A body each of whose outputs is computed by an eqn, and for itself."""
     copy = Primitive.all["copy"]
     produced = {v: q for q in jaxpr.eqns for v in q.outvars}
+
+    def alias(atom: Any) -> bool:
+        """Whether a value shares the memory of its eqn's operand."""
+        eqn = produced.get(atom)
+        if eqn is None or eqn.primitive.name not in ALIASES:
+            return False
+        return type(eqn.invars[0]) is Var and eqn.invars[0].aval.size == atom.aval.size
+
     eqns, outvars, taken = list(jaxpr.eqns), [], set()
     for atom in jaxpr.outvars:
         root = atom
-        while root in produced and produced[root].primitive.name in (
-            "reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put"
-        ) and type(produced[root].invars[0]) is Var and produced[root].invars[0].aval.size == root.aval.size:  # fmt: skip
+        while alias(root):
             root = produced[root].invars[0]
         if type(atom) is Literal or root not in produced or root in taken:
             fresh = Var(atom.aval)

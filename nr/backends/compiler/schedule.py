@@ -425,11 +425,11 @@ def _split_reduction(draft: _Draft) -> list[_Draft]:
     partial_place = flatten([index_of(k) for k in outer], [k.extent for k in outer])
     reducers, results = [], {}
     for old, new in zip(draft.reducers, first.reducers, strict=True):
-        values = []
+        values: list[Expr] = []
         for k, value in enumerate(new.values):
             buffer = Buffer(f"{old}.{k}.parts", value.dtype, parts * size)
             first.after.append(Store(buffer, index_of(part) * size + place, new.result(k)))
-            values.append(load(buffer, index_of(over) * size + partial_place))
+            values += parts_of(load(buffer, index_of(over) * size + partial_place))
         reducer = Reducer(old.name, tuple(values), old.identity, old.combine)
         reducers.append(reducer)
         results[id(old)] = reducer

@@ -108,7 +108,7 @@ class Assembler:
         self.words: list[Any] = []
         self.places: dict[Buffer, Place] = {}
         self.arena = Arena()
-        # Steps in Python: what they are, where their operands are (or constants), and their results.
+        # Steps in Python: what, where the operands are (or constants), and the results.
         self.calls: list[tuple[TableCall, list[Any], list[Place]]] = []
         self.kernels: dict[str, None] = {}
         self.room = 0
@@ -274,9 +274,8 @@ class Assembler:
         for (now, following), start in zip(loop.carries, loop.initial, strict=True):
             slots = self._slot(), self._slot()
             for slot, buffer in zip(slots, (now, following), strict=True):
-                at = self.arena.take(buffer)
                 both.append(buffer)
-                self.words += [vm.SET, slot, 0, at]
+                self.words += [vm.SET, slot, 0, self.arena.take(buffer)]
                 self.places[buffer] = Place(slot)
             self.copy(start, now)
         counter = None
@@ -312,8 +311,7 @@ class Assembler:
         self.words[leave] = len(self.words)
         self._times = times
         for (now, following), result in zip(loop.carries, loop.results, strict=True):
-            if result is not None:
-                self.copy(now, result)
+            self.copy(now, result)
             del self.places[now], self.places[following]
         for piece, _, _ in loop.moved:
             del self.places[piece]

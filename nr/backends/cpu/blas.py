@@ -53,7 +53,8 @@ def _ir(name: str, kind: str) -> str:
         for x in "abc"
     ])  # fmt: skip
     return f"""
-declare void @cblas_{name}(i32, i32, i32, i32, i32, i32, {kind}, ptr, i32, ptr, i32, {kind}, ptr, i32)
+declare void @cblas_{name}(i32, i32, i32, i32, i32, i32,
+  {kind}, ptr, i32, ptr, i32, {kind}, ptr, i32)
 declare i64 @llvm.smin.i64(i64, i64)
 define void @nr_{name}(ptr %args, i64 %low, i64 %high, ptr %scratch) {{
 entry:

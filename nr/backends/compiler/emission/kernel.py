@@ -11,7 +11,6 @@ from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, walk
 
-
 # Reduced loops are written out up to this many steps in all, and this many expressions.
 _MOST_UNROLLED = 16
 _MOST_WRITTEN = 160
@@ -42,8 +41,9 @@ class Emitter(Memory):
             offset += scratch_bytes(buffer)
         lines = [*[f"  {line}" for line in entry], "  br label %start", "start:"]
         lines += [line if line.endswith(":") else f"  {line}" for line in body]
+        tables = [f"{n} = private unnamed_addr constant {v}" for n, v in f.globals.items()]
         text = "\n".join([
-            *[f"{name} = private unnamed_addr constant {value}" for name, value in f.globals.items()],
+            *tables,
             "define void @kernel(ptr %args, i64 %low, i64 %high, ptr %scratch) {",
             "entry:", *lines, "  ret void", "}",
             *f.functions.values(),
@@ -170,7 +170,7 @@ class Emitter(Memory):
         over_reduced = kernel.vector in kernel.reduced
         varying = over_reduced or kernel.vector in kernel.kept
         for reducer in p.reducers:
-            slots = []
+            slots: list[str] = []
             for value in reducer.identity:
                 kind = self._type(value.dtype, varying)
                 slot = f.alloca(kind)
@@ -211,12 +211,12 @@ class Emitter(Memory):
                 for value in r.following:
                     self.value(value)
                 names += [self._vectorized(v) if columns else self._value(v) for v in r.following]
-            slots = [
+            carried = [
                 (s, v)
                 for r in p.recurrences
                 for s, v in zip(self.accumulators[id(r), 0], r.following, strict=True)
             ]
-            for (slot, value), name in zip(slots, names, strict=True):
+            for (slot, value), name in zip(carried, names, strict=True):
                 f.line(f"store {self._type(value.dtype, columns)} {name}, ptr {slot}")
             if p.recurrences:
                 self._poll(p)
@@ -241,9 +241,9 @@ class Emitter(Memory):
 
         nest(serial)
         for reducer in p.reducers:
-            slots = self.accumulators[id(reducer), 0]
             values = []
-            for slot, value in zip(slots, reducer.identity, strict=True):
+            slots_of = self.accumulators[id(reducer), 0]
+            for slot, value in zip(slots_of, reducer.identity, strict=True):
                 values.append(f.op(f"load {self._type(value.dtype, varying)}, ptr {slot}"))
             if over_reduced:
                 values = self._horizontal(reducer, values)
