@@ -49,7 +49,7 @@ _SPLIT_COLUMNS = 1 << 14
 # A scalar is computed once a kernel, so it may cost more before it is stored.
 _SCALAR_COST = 100.0
 # What gives the same elements another shape: results lie where the operands do.
-ALIASES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
+_ALIASES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
 
 
 @final
@@ -577,7 +577,7 @@ class _Reader(Reads):
 
 def reshaped(eqn: JaxprEqn | None) -> Var | None:
     """The operand of an eqn that only gives it another shape; None for other eqns."""
-    if eqn is None or eqn.primitive.name not in ALIASES:
+    if eqn is None or eqn.primitive.name not in _ALIASES:
         return None
     operand = eqn.invars[0]
     whole = operand.aval.size == eqn.outvars[0].aval.size

@@ -86,8 +86,8 @@ def is_product(eqn: JaxprEqn) -> bool:
     kinds = {storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)}
     if kinds not in ({"f32"}, {"f64"}) or any([type(a) is not Var for a in eqn.invars]):
         return False
-    _, m, n, k = sizes(eqn)
-    return m * n * k >= _SMALLEST and min(m, n) >= 4 and k >= 4
+    batch, m, n, k = sizes(eqn)
+    return batch > 0 and m * n * k >= _SMALLEST and min(m, n) >= 4 and k >= 4
 
 
 def layout(eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]) -> Layout | None:

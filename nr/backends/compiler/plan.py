@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.compiler.clusters import ALIASES, Call, Cluster, Graph
+from nr.backends.compiler.clusters import Call, Cluster, Graph, reshaped
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
@@ -322,9 +322,7 @@ class Planner:
             [*[c for _, c in carries], *out_pieces],
         )  # fmt: skip
         body.outside = consts
-        loop = Loop(body, carries, results[:ncarry], initial, moved, length, p["reverse"])
-        loop.results = [*results[:ncarry]]
-        return [loop]
+        return [Loop(body, carries, results[:ncarry], initial, moved, length, p["reverse"])]
 
     def carries(self, avals: Sequence[Any]) -> list[tuple[Buffer, Buffer]]:
         return [(buffer_for("carry", a), buffer_for("next", a)) for a in avals]
@@ -401,19 +399,11 @@ def _with_own_outputs(jaxpr: Body) -> Body:
     """A body each of whose outputs is computed by an eqn, and for itself."""
     copy = Primitive.all["copy"]
     produced = {v: q for q in jaxpr.eqns for v in q.outvars}
-
-    def alias(atom: Any) -> bool:
-        """Whether a value shares the memory of its eqn's operand."""
-        eqn = produced.get(atom)
-        if eqn is None or eqn.primitive.name not in ALIASES:
-            return False
-        return type(eqn.invars[0]) is Var and eqn.invars[0].aval.size == atom.aval.size
-
     eqns, outvars, taken = list(jaxpr.eqns), [], set()
     for atom in jaxpr.outvars:
         root = atom
-        while alias(root):
-            root = produced[root].invars[0]
+        while (before := reshaped(produced.get(root))) is not None:
+            root = before
         if type(atom) is Literal or root not in produced or root in taken:
             fresh = Var(atom.aval)
             eqns.append(JaxprEqn(copy, [atom], [fresh], {}, None))

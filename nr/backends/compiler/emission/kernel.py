@@ -60,7 +60,7 @@ class Emitter(Memory):
         elif not tasks:
             self._nest(rest)
         else:
-            variable, end = self._open("%low", "%high", "1")
+            variable, end = self._open("%low", "%high")
             flat = variable
             for i in range(len(tasks) - 1, -1, -1):
                 loop = tasks[i]
@@ -87,7 +87,7 @@ class Emitter(Memory):
             self._serial(loops[0], lambda: self._nest(loops[1:]))
 
     def _serial(self, loop: Loop, body: Any) -> None:
-        variable, end = self._open("0", self.f.integer(loop.extent), "1")
+        variable, end = self._open("0", self.f.integer(loop.extent))
         self.loops[loop] = (len(self.f.scopes) - 1, variable)
         self.leave.append(end[-1])
         body()
@@ -113,7 +113,7 @@ class Emitter(Memory):
         self, loop: Loop, low: str, high: str, step: str, body: Any, bound: str | None = None
     ) -> None:
         f = self.f
-        variable, end = self._open(low, high, step)
+        variable, end = self._open(low, high)
         self.loops[loop] = (len(f.scopes) - 1, variable)
         if bound is not None:
             left = f.op(f"sub i64 {bound}, {variable}")
@@ -128,7 +128,7 @@ class Emitter(Memory):
         self.mask = None
         self._close(variable, end, step)
 
-    def _open(self, low: str, high: str, step: str) -> tuple[str, tuple[str, ...]]:
+    def _open(self, low: str, high: str) -> tuple[str, tuple[str, ...]]:
         """Begin a loop: a new scope, whose text goes into the outer one when it ends."""
         f = self.f
         counter = f.alloca("i64")
