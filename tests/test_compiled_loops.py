@@ -227,7 +227,7 @@ _EXAMPLES = int(os.environ.get("NR_LOOP_EXAMPLES", "0"))
 
 
 @settings(
-    max_examples=_EXAMPLES or 40,
+    max_examples=_EXAMPLES or 100,
     deadline=None,
     derandomize=not _EXAMPLES,
     database=None,

@@ -190,6 +190,23 @@ def test_reductions_in_two_steps(shape: tuple[int, ...]) -> None:
         agrees(f, x, close=close)
 
 
+# ---------------------------------------------------------------- divisions
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_divisions_by_one_number_are_correctly_rounded(dtype: Any) -> None:
+    """They are multiplications by a reciprocal, corrected."""
+    info = np.finfo(dtype)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, info.max, -info.max]
+    x = np.concatenate([normal((5000,), 1), 10.0 ** normal((5000,), 2), special]).astype(dtype)
+    divide = nr.jit(lambda x, y: x / y)
+    divisors = [1, -1, 3, 768, 0.1, 0.0, -0.0, np.inf, np.nan, 1e30, 1e-30, info.max, info.tiny]
+    for y in [*np.array(divisors, dtype), *normal((20,), 3).astype(dtype)]:
+        with np.errstate(all="ignore"):
+            want = x / y
+        got = np.asarray(divide(x, np.array(y)))
+        np.testing.assert_array_equal(got, want, f"divided by {y}")
+        np.testing.assert_array_equal(np.signbit(got)[want == 0], np.signbit(want)[want == 0])
+
+
 # ---------------------------------------------------------------- moves
 def test_transposes_in_every_order() -> None:
     for shape in [(3, 17), (65, 129), (2, 3, 5), (4, 16, 8), (5, 33, 2), (2, 3, 4, 5), (0, 3, 2)]:
@@ -277,6 +294,7 @@ def _forms() -> list[tuple[tuple, tuple, Any]]:
         ((1, 300), (300, 70), (((1,), (0,)), ((), ()))),
         ((70, 300), (300, 1), (((1,), (0,)), ((), ()))),
     ]
+    forms += [((0, 65, 40), (0, 40, 50), (((2,), (1,)), ((0,), (0,))))]
     # Batches of matrices as large as what BLAS is given.
     forms += [((4, 33, 40), (4, 40, 35), (((2,), (1,)), ((0,), (0,))))]
     forms += [((33, 4, 40), (35, 4, 40), (((2,), (2,)), ((1,), (1,))))]

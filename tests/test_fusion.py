@@ -772,7 +772,7 @@ def check_gradient(b: Builder) -> None:
 # NR_FUSION_EXAMPLES=1000 draws that many programs, others each time.
 _EXAMPLES = int(os.environ.get("NR_FUSION_EXAMPLES", "0"))
 drawn = settings(
-    max_examples=_EXAMPLES or 60,
+    max_examples=_EXAMPLES or 250,
     deadline=None,
     derandomize=not _EXAMPLES,
     database=None,
@@ -789,7 +789,7 @@ def test_compiled_programs_give_what_eager_ones_give(seed: int) -> None:
     check(b)
 
 
-@settings(drawn, max_examples=_EXAMPLES or 40)
+@settings(drawn, max_examples=_EXAMPLES or 100)
 @given(st.integers(0, 2**48))
 def test_compiled_gradients_give_what_interpreted_ones_give(seed: int) -> None:
     b = program(seed)

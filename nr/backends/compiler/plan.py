@@ -19,6 +19,7 @@ from nr.backends.compiler.clusters import Call, Cluster, Graph, reshaped
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
+from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, walk
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
@@ -200,7 +201,7 @@ class Planner:
     # ------------------------------------------------------------------ blocks
     def block(self, jaxpr: Jaxpr, inputs: Sequence[Any], outputs: Sequence[Buffer]) -> Block:
         """The steps that compute a jaxpr from buffers (or constants) into buffers."""
-        jaxpr = with_counted_rows(simplify(jaxpr))
+        jaxpr = with_counted_rows(hoist_invariants(simplify(jaxpr)))
         jaxpr, groups = inline_checkpoints(jaxpr)
         body = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
         graph = Graph(body, is_call, groups)

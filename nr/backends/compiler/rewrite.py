@@ -112,7 +112,8 @@ def _divide(a: Expr, b: Expr) -> Expr:
 
     The quotient is corrected by its remainder and then correctly rounded (Markstein, "Computation
     of elementary functions on the IBM RISC System/6000 processor", 1990), where no intermediate
-    result over- or underflows: for divisors far from 1 it is an ordinary division.
+    result over- or underflows: for divisors far from 1 it is an ordinary division; for dividends
+    near underflow the result may be an ulp off, for the remainder is then rounded.
     """
     reciprocal = 1.0 / b
     quotient = fma(a, reciprocal, -0.0)
