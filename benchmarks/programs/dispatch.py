@@ -116,5 +116,6 @@ ROWS = [
         torch={"eager": _mlp_grad_torch},
         grad=True,
         block=False,
+        why="Eager differentiation traces in Python; PyTorch records in C++. Under jit it is free.",
     ),
 ]

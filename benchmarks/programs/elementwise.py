@@ -17,7 +17,13 @@ def _normal(*shapes: tuple[int, ...]) -> tuple:
     return tuple(rng.standard_normal(shape, np.float32) for shape in shapes)
 
 
-def _row(name: str, program: Callable[[Any], Callable], torch: Callable, arguments: int = 1) -> Row:
+def _row(
+    name: str,
+    program: Callable[[Any], Callable],
+    torch: Callable,
+    arguments: int = 1,
+    why: str = "",
+) -> Row:
     return Row(
         name,
         "elementwise",
@@ -28,6 +34,7 @@ def _row(name: str, program: Callable[[Any], Callable], torch: Callable, argumen
         written=BYTES,
         tolerance=1e-6,  # some ulp of the largest result
         floor_factor=1.3,
+        why=why,
     )
 
 
@@ -61,7 +68,12 @@ ROWS = [
     _row("tanh", lambda lib: lib.numpy.tanh, lambda x: x.tanh),
     _row("erf", lambda lib: lib.lax.erf, lambda x: x.erf),
     _row("sin", lambda lib: lib.numpy.sin, lambda x: x.sin),
-    _row("softplus", lambda lib: lib.nn.softplus, _softplus),
+    _row(
+        "softplus",
+        lambda lib: lib.nn.softplus,
+        _softplus,
+        why="An exp and a log1p an element take longer than memory does.",
+    ),
     Row(
         "gelu(x + bias) + residual",
         "elementwise",

@@ -17,7 +17,7 @@ def _product(lib: Any) -> Any:
     return lambda a, b: a @ b
 
 
-def _row(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> Row:
+def _row(name: str, left: tuple[int, ...], right: tuple[int, ...], why: str = "") -> Row:
     out = np.broadcast_shapes(left[:-2], right[:-2]) + left[-2:-1] + right[len(left) - 1 :]
     return Row(
         name,
@@ -29,11 +29,18 @@ def _row(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> Row:
         read=4.0 * (np.prod(left) + np.prod(right)),
         written=4.0 * np.prod(out),
         tolerance=1e-5,  # sums of up to 4096 rounded products, in another order
+        why=why,
     )
 
 
+_LOADING = "The first call loads OpenBLAS (15-30 ms)."
+_LARGE = "OpenBLAS's kernels are slower than MKL's, which PyTorch calls. " + _LOADING
+_SMALL = "A jitted call takes 2 us, and OpenBLAS packs operands that MKL does not. " + _LOADING
+_BATCHED = "Each step of the inner loop loads as much as it computes: no tiles of several rows yet."
+
 ROWS = [
-    *(_row(f"matmul {n}x{n}", (n, n), (n, n)) for n in (64, 128, 256, 512, 1024, 2048)),
-    _row("1024 batched 16x16", (1024, 16, 16), (1024, 16, 16)),
+    *(_row(f"matmul {n}x{n}", (n, n), (n, n), _SMALL) for n in (64, 128, 256)),
+    *(_row(f"matmul {n}x{n}", (n, n), (n, n), _LARGE) for n in (512, 1024, 2048)),
+    _row("1024 batched 16x16", (1024, 16, 16), (1024, 16, 16), _BATCHED),
     _row("matrix-vector 4096x4096", (4096, 4096), (4096,)),
 ]

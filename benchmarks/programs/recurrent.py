@@ -150,6 +150,8 @@ ROWS = [
         flops=_lstm_flops(),
         grad=True,
         tolerance=3e-5,  # 64 steps, each of float32 products, and back
+        why="nn.LSTM multiplies all inputs at once, and sums weight gradients in one product; the "
+        "scan does both in every step.",
     ),
     Row(
         "scan of 60 scalars, 1,000 steps",

@@ -292,6 +292,9 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     lanes = vector_bytes // max(_lane_bytes(kernel), 1 if count < 10 else 2)
     lanes *= 4 if count <= 40 else 2 if count <= 120 else 1
     lanes = min(lanes, 64)
+    if kernel.reduced and not kernel.vector.reduced and count <= 3:
+        # Sums of columns wait for memory: the longer the pieces of rows, the better.
+        lanes *= vector_bytes // 16
     extent = kernel.vector.extent
     while lanes // 2 >= extent and lanes > 1:
         lanes //= 2

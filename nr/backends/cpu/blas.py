@@ -1,14 +1,13 @@
 """Matrix products: single-threaded OpenBLAS on blocks of rows, as stages of a region.
 
 OpenBLAS comes from the scipy-openblas32 wheel, through C pointers; it is told to use one thread,
-for the threads are the pool's. Blocks depend on shapes only, so results do not depend on how many
-threads there are.
+for the threads are the pool's. Blocks depend on shapes and on the machine's processors only, so
+results do not depend on how many threads a program uses.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
 from functools import cache
 from typing import Any
 
@@ -16,13 +15,13 @@ from nr.backends.compiler.loops import ITEMSIZE, Buffer
 from nr.backends.compiler.matmul import Layout
 from nr.backends.compiler.plan import Gemm, Place
 from nr.backends.cpu import llvm
+from nr.backends.cpu.limits import processors
 
 _ROW, _NO, _YES = 101, 111, 112
-# Floating-point operations a block should have at least.
-_BLOCK_FLOPS = 4_000_000
-# … and has where there is enough to do for several threads.
-_LARGE_BLOCK = 128_000_000
-_MOST_BLOCKS = 16
+# Floating-point operations a task should have at least, and from how many on a processor gets
+# several tasks.
+_BLOCK_FLOPS = 250_000
+_LARGE = 2e9
 
 
 _ARGS = (
@@ -117,21 +116,17 @@ def library() -> ctypes.CDLL:
     return lib
 
 
+_NAMES = {"f32": ("sgemm", "float"), "f64": ("dgemm", "double")}
+
+
 @cache
-def _functions() -> tuple[Any, dict[str, int]]:
-    lib = library()
-    imports = {
-        f"cblas_{name}": ctypes.cast(getattr(lib, f"scipy_cblas_{name}"), ctypes.c_void_p).value
-        or 0
-        for name in ("sgemm", "dgemm")
-    }
-    texts = [_ir("sgemm", "float"), _ir("dgemm", "double")]
-    code = llvm.compile_many(texts)
-    kept = [
-        llvm.load(obj, imports=imports, exports=(name,))
-        for obj, name in zip(code, ("nr_sgemm", "nr_dgemm"), strict=True)
-    ]
-    return kept, {"f32": kept[0].address("nr_sgemm"), "f64": kept[1].address("nr_dgemm")}
+def _function(dtype: str) -> tuple[int, Any]:
+    """The address of the stage's function for a type, and what keeps it in place."""
+    name, kind = _NAMES[dtype]
+    symbol = ctypes.cast(getattr(library(), f"scipy_cblas_{name}"), ctypes.c_void_p).value or 0
+    code = llvm.compile_many([_ir(name, kind)])[0]
+    loaded = llvm.load(code, imports={f"cblas_{name}": symbol}, exports=(f"nr_{name}",))
+    return loaded.address(f"nr_{name}"), loaded
 
 
 def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int, int]], int, int]:
@@ -159,18 +154,23 @@ def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int,
     ]
     numbers += [d[side] for side in (1, 2, 3) for d in batch]
     args += [(-1, x) for x in numbers]
-    return _functions()[1][step.dtype], args, one.lines, _lines(one)
+    return _function(step.dtype)[0], args, one.lines, _lines(one)
 
 
 def _lines(one: Layout) -> int:
-    """How many lines a task takes: few large blocks, for each call packs its operands anew."""
+    """How many lines a task takes: few large blocks, for each call packs its operands anew.
+
+    It depends on shapes and on the machine, not on how many threads are used.
+    """
     extent, matrices = one.lines // one.matrices, one.matrices
     flops = 2.0 * one.m * one.n * one.k
     if flops * matrices < 2 * _BLOCK_FLOPS:
         return extent * matrices
-    if matrices >= _MOST_BLOCKS or flops < 2 * _BLOCK_FLOPS:
-        return extent * max(-(-matrices // _MOST_BLOCKS), int(_BLOCK_FLOPS // flops), 1)
-    wanted = min(2 ** round(math.log2(max(flops / _LARGE_BLOCK, 1))), _MOST_BLOCKS // matrices)
-    blocks = max(min(wanted, extent // 128), min(2, extent // 32), 1)
+    tasks = processors() * (2 if flops * matrices > processors() * _LARGE else 1)
+    if matrices >= 2 * tasks or flops < 2 * _BLOCK_FLOPS:
+        together = max(-(-matrices // (4 * tasks)), int(_BLOCK_FLOPS // flops), 1)
+        return extent * together
+    wanted = min(-(-tasks // matrices), int(flops // _BLOCK_FLOPS))
+    blocks = max(min(wanted, extent // 32), 1)
     lines = -(-extent // blocks)
     return min(-(-lines // 16) * 16, extent)

@@ -73,6 +73,7 @@ class _Frame:
         self.address = self.words.ctypes.data
         self.words[vm.ROOM] = self.address + 8 * slots
         self.words[vm.BUDGET] = vm.BUDGET_NS
+        self.words[vm.CODE] = program.code_address
         self.words[vm.FIRST_SLOT + assembler.frame_slot] = self.address
         for slot, array in program.constants:
             self.words[vm.FIRST_SLOT + slot] = array.ctypes.data
@@ -122,7 +123,7 @@ class CompiledProgram:
     def _entry(self) -> Program:
         """The function that is called, written out for its number of inputs and outputs."""
         scope: dict[str, Any] = {
-            "run": self.run, "code": self.code_address, "take": self.frames.pop,
+            "run": self.run, "take": self.frames.pop,
             "give": self.frames.append, "new": lambda: _Frame(self), "finish": self._finish,
             "prepare": self._prepare, "release": self._release, "empty": np.empty,
             "pooled": memory.empty, "ndarray": np.ndarray, "convert": self._as_array,
@@ -149,7 +150,7 @@ class CompiledProgram:
         elif self.arena_bytes:
             lines.append(" if frame.arena is None: prepare(frame, None)")
         lines.append(" try:")
-        lines.append(f"  status = run(code, frame.address, id(arrays), {len(names)}, 0)")
+        lines.append(f"  status = run(frame.address, id(arrays), {len(names)})")
         lines.append("  if status: finish(frame, arrays, status)")
         lines.append(" except BaseException:")
         lines.append("  if frame.arena is not None: release(frame)")
@@ -183,12 +184,11 @@ class CompiledProgram:
         if status < 0:
             inputs = [self._as_array(i, a) for i, a in enumerate(arrays[: len(self.inputs)])]
             arrays = (*inputs, *arrays[len(inputs) :])
-            status = self.run(self.code_address, frame.address, id(arrays), len(arrays), 0)
+            status = self.run(frame.address, id(arrays), len(arrays))
             assert status >= 0, "an array that NumPy calls contiguous is not"
         while status:
             self._call_table(status - 1, frame)
-            resume = int(frame.words[vm.RESUME])
-            status = self.run(self.code_address, frame.address, 0, 0, resume)
+            status = self.run(frame.address, 0, 0)
 
     def _as_array(self, i: int, value: Any) -> np.ndarray:
         """An input as a contiguous, aligned array of its dtype."""

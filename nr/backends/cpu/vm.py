@@ -23,8 +23,9 @@ from nr.backends.cpu import llvm, pool
 
 # The words at the head of a frame; the slots follow.
 (
-    POOL, SCRATCH, SCRATCH_STRIDE, POLL, BUDGET, ROOM, STOPPED, RESUME, THREAD, OWNER, FIRST_SLOT,
-) = range(11)  # fmt: skip
+    POOL, SCRATCH, SCRATCH_STRIDE, POLL, BUDGET, ROOM, STOPPED, RESUME, THREAD, OWNER, CODE,
+    FIRST_SLOT,
+) = range(12)  # fmt: skip
 
 # Instructions: [operation, words ...].
 END, REGION, PYTHON, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK = range(12)
@@ -51,10 +52,10 @@ def _object_layout() -> tuple[int, int]:
 def vm_ir() -> str:
     """The machine's functions, as LLVM IR.
 
-    ``i64 nr_run(ptr code, ptr frame, ptr arrays, i64 n, i64 pc)`` takes the addresses of n arrays
-    from a tuple object into the first slots, then runs from pc on. It gives 0 at the end, -k-1 if
-    array k is not contiguous, 1+k for step k in Python (then the word RESUME says where to go on),
-    and anything if it was stopped: then a Python exception is set. The caller holds the GIL, which
+    ``i64 nr_run(ptr frame, ptr arrays, i64 n)`` takes the addresses of n arrays from a tuple object
+    into the first slots, then runs from where the word RESUME says. It gives 0 at the end, -k-1 if
+    array k is not contiguous, 1+k for step k in Python (another call goes on after it), and
+    anything if it was stopped: then a Python exception is set. The caller holds the GIL, which
     `nr_run_released` releases meanwhile.
     """
     data, flags = _object_layout()
@@ -166,18 +167,22 @@ leave:
   ret i64 %stopped
 }}
 
-define i64 @nr_run_released(ptr %code, ptr %frame, ptr %arrays, i64 %n, i64 %pc) {{
+define i64 @nr_run_released(ptr %frame, ptr %arrays, i64 %n) {{
   %thread.at = getelementptr i64, ptr %frame, i64 {THREAD}
   %thread = call ptr @PyEval_SaveThread()
   store ptr %thread, ptr %thread.at
-  %status = call i64 @nr_run(ptr %code, ptr %frame, ptr %arrays, i64 %n, i64 %pc)
+  %status = call i64 @nr_run(ptr %frame, ptr %arrays, i64 %n)
   %now = load ptr, ptr %thread.at
   call void @PyEval_RestoreThread(ptr %now)
   ret i64 %status
 }}
 
-define i64 @nr_run(ptr %code, ptr %frame, ptr %arrays, i64 %n, i64 %start) {{
+define i64 @nr_run(ptr %frame, ptr %arrays, i64 %n) {{
 entry:
+  %code.at = getelementptr i64, ptr %frame, i64 {CODE}
+  %code = load ptr, ptr %code.at
+  %resume.at = getelementptr i64, ptr %frame, i64 {RESUME}
+  %start = load i64, ptr %resume.at
   %poll.at = getelementptr i64, ptr %frame, i64 {POLL}
   store ptr @nr_poll, ptr %poll.at
   %owner.at = getelementptr i64, ptr %frame, i64 {OWNER}
@@ -219,6 +224,7 @@ fetch:
   %op = load i64, ptr %op.at
   switch i64 %op, label %end [ {targets} ]
 end:
+  store i64 0, ptr %resume.at
   ret i64 0
 
 ; [REGION, length, stages, tasks, work, then a stage:
@@ -314,7 +320,6 @@ region.well:
 python:
 {words("python", "number")}
   %pc.python = add i64 %pc, 2
-  %resume.at = getelementptr i64, ptr %frame, i64 {RESUME}
   store i64 %pc.python, ptr %resume.at
   %python.status = add i64 %python.number, 1
   ret i64 %python.status
@@ -422,7 +427,7 @@ copy:
 """
 
 
-_RUN = [ctypes.c_int64] * 6
+_RUN = [ctypes.c_int64] * 4
 _PYTHON = ("PyErr_CheckSignals", "PyEval_SaveThread", "PyEval_RestoreThread")
 
 
