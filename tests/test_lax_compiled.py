@@ -1,0 +1,53 @@
+"""Without this, a batched or differentiated operation could be compiled wrongly."""
+
+import numpy as np
+import pytest
+
+import nr
+from tests.cases import ALL_CASES
+from tests.util import LANES, arrays, assert_close, grad_dtype, leaves, tolerance
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=f"{case.name}-{case.dtypes[0]}") for case in ALL_CASES if case.batch],
+)
+def test_vmap(case):
+    samples = case.samples(case.dtypes[0], LANES)
+    lanes = arrays([np.stack(xs) for xs in zip(*samples, strict=True)])
+    eager = leaves(nr.vmap(case.fun)(*lanes))
+    compiled = leaves(nr.jit(nr.vmap(case.fun))(*lanes))
+    for i, (got, want) in enumerate(zip(compiled, eager, strict=True)):
+        assert_close(got, want, tolerance(case, want.dtype), f"output {i}")
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype"),
+    [
+        pytest.param(case, dtype, id=f"{case.name}-{dtype}")
+        for case in ALL_CASES
+        if (dtype := grad_dtype(case)) is not None
+    ],
+)
+def test_vjp(case, dtype):
+    (args,) = case.samples(dtype, 1)
+    chosen = range(len(args)) if case.grad is True else case.grad
+    chosen = [i for i in chosen if args[i].dtype.kind in "fc"]
+    args = arrays(args)
+
+    def pulled_back(*xs):
+        def of_chosen(*xs):
+            full = list(args)
+            for i, x in zip(chosen, xs, strict=True):
+                full[i] = x
+            return case.fun(*full)
+
+        out, pull = nr.vjp(of_chosen, *xs)
+        return pull(nr.tree.map(nr.numpy.ones_like, out))
+
+    xs = [args[i] for i in chosen]
+    eager, compiled = leaves(pulled_back(*xs)), leaves(nr.jit(pulled_back)(*xs))
+    for i, (got, want) in enumerate(zip(compiled, eager, strict=True)):
+        # Derivatives of these cases amplify rounding by about as much as they are large.
+        scale = max(1.0, np.abs(want).max(initial=0.0, where=np.isfinite(want)))
+        assert_close(got, want, 100 * tolerance(case, want.dtype) * scale, f"gradient {i}")
