@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 from nr.backends.compiler.expr import FLOATS, Complex, Expr, const, fma, node, select, unary
@@ -75,6 +76,10 @@ class Rewriter:
         return Store(store.buffer, self.index(store.index), self.value(store.value), guard)
 
 
+# How often a function is written out in a vector kernel.
+_MOST_WRITTEN_OUT = 8
+
+
 class _Expander(Rewriter):
     """Replaces functions, such as `exp`, by the arithmetic they are made of, and divisions by what
     is the same in all lanes by multiplications."""
@@ -83,6 +88,11 @@ class _Expander(Rewriter):
         super().__init__({})
         self.vector = kernel.vector
         self.columns = kernel.vector in kernel.kept
+        # Functions that occur very often remain calls, or the kernel would take long to compile.
+        uses = Counter(
+            [(e.op, e.dtype, e.param) for e in walk(list(kernel.roots())) if e.op in FUNCTIONS]
+        )
+        self.called = {key for key, n in uses.items() if n > _MOST_WRITTEN_OUT}
         self.varies: dict[int, bool] = {}
 
     def _one(self, e: Expr) -> Expr:
@@ -92,7 +102,7 @@ class _Expander(Rewriter):
             if b.op != "const" or b.param != 1:
                 return _divide(a, b)
         function = FUNCTIONS.get(e.op)
-        if function is None:
+        if function is None or (e.op, e.dtype, e.param) in self.called:
             return super()._one(e)
         args = [self.done[id(a)] for a in e.args]
         return function(*args, **dict(e.param or ()))

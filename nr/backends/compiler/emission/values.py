@@ -164,6 +164,9 @@ class Values:
             return self._rarely(expr, scope, varying)
         if expr.op == "table":
             return self._table(expr, scope, varying)
+        if expr.op in FUNCTIONS and varying:
+            values = [self._vectorized(a) for a in expr.args]
+            return self._function(expr, values, self.width, scope)
         if expr.op in FUNCTIONS:
             return self._call(expr, scope)
         names = [self._operand(a, varying) for a in expr.args]
