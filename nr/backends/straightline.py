@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from nr.backends.base import Backend, Program
 from nr.backends.compiler.simplify import simplify
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 
 # CPython compiles very long functions slowly: cut programs into functions of this many lines.
@@ -45,8 +43,7 @@ class _Writer:
 
     def atom(self, a: Any) -> str:
         if type(a) is Literal:
-            value = a.val.host() if type(a.val) is ArrayImpl else a.val
-            return self.bound("c", np.asarray(value).astype(a.aval.dtype)[()])
+            return self.bound("c", as_host(a.val).astype(a.aval.dtype)[()])
         return self.name(a)
 
     def eqn(self, eqn: JaxprEqn) -> str:

@@ -384,3 +384,8 @@ def _printable(data: np.ndarray) -> np.ndarray:
 
 def _unpickle(data: np.ndarray, weak: bool) -> ArrayImpl:
     return ArrayImpl(data, None, weak)
+
+
+def as_host(value: Any) -> np.ndarray:
+    """A concrete array of nr, or what NumPy takes for an array, as a NumPy array."""
+    return value.host() if type(value) is ArrayImpl else np.asarray(value)

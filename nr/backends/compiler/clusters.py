@@ -30,7 +30,7 @@ from nr.backends.compiler.lowering.rules import (
     storage,
 )
 from nr.backends.compiler.matmul import Body, Layout, is_product, layout
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.jaxprs import JaxprEqn, Literal, Var
 
 # An anchor is made of what costs more than this many operations and is read more than once.
@@ -459,8 +459,7 @@ class Reads:
 
     def literal(self, atom: Literal) -> Value:
         """A constant of the program."""
-        value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
-        return constant(value, atom.aval)
+        return constant(as_host(atom.val), atom.aval)
 
     def operands(self, eqn: JaxprEqn) -> Any:
         """The function by which an eqn's rule reads its operands."""

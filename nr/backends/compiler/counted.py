@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.simplify import eliminate_dead_code
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
 
@@ -112,8 +112,7 @@ class _Search:
         return _is_zero(test.invars[1]) and bool(self.counted(test.invars[0]))
 
     def _of_constant(self, var: Var) -> set[int]:
-        value = self.constants[var]
-        value = np.asarray(value.host() if type(value) is ArrayImpl else value)
+        value = as_host(self.constants[var])
         if not 0 < value.size <= _MOST_CONSTANT:
             return set()
         found = set()
@@ -135,10 +134,7 @@ class _Search:
 
 
 def _is_zero(atom: Any) -> bool:
-    if type(atom) is not Literal:
-        return False
-    value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
-    return bool(np.asarray(value) == 0)
+    return type(atom) is Literal and bool(as_host(atom.val) == 0)
 
 
 def _first_counted(eqn: JaxprEqn, search: _Search) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.hoist import hoist_invariants
-from nr.backends.compiler.loops import FRAME, Buffer, Kernel, walk
+from nr.backends.compiler.loops import FRAME, Buffer, Kernel, validate, walk
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
@@ -29,11 +29,10 @@ from nr.backends.compiler.regions import form_regions
 from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, simplify
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
 
-_ALIGN = 64
 CONTROL = ("scan", "while", "cond")
 
 
@@ -108,22 +107,6 @@ class TableCall:
 
 
 @dataclass(slots=True, eq=False)
-class Copy:
-    """Bytes from one buffer to another."""
-
-    source: Buffer
-    target: Buffer
-
-    @property
-    def reads(self) -> list[Buffer]:
-        return [self.source]
-
-    @property
-    def writes(self) -> list[Buffer]:
-        return [self.target]
-
-
-@dataclass(slots=True, eq=False)
 class Loop:
     """A scan (`length` is known) or a while loop (`test` gives the condition's buffer).
 
@@ -192,7 +175,6 @@ class Planner:
     def __init__(self, jaxpr: Jaxpr, target: Target) -> None:
         self.target = target
         self.constants: list[tuple[Buffer, Any]] = []
-        self.simplified = jaxpr
         with compiling():
             self.inputs = [buffer_for(f"in{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
             self.outputs = [buffer_for(f"out{i}", a.aval) for i, a in enumerate(jaxpr.outvars)]
@@ -238,6 +220,7 @@ class Planner:
         """Launches of kernels; of those that have nothing to do, none."""
         result = []
         for kernel in kernels:
+            validate(kernel)
             emitted = emit_kernel(expand(kernel))
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
@@ -250,8 +233,7 @@ class Planner:
     def operand(self, graph: Graph, atom: Any) -> Any:
         """A call's operand: a buffer, or for literals a NumPy scalar."""
         if type(atom) is Literal:
-            value = atom.val.host() if type(atom.val) is ArrayImpl else atom.val
-            return np.asarray(value).astype(atom.aval.dtype)
+            return as_host(atom.val).astype(atom.aval.dtype)
         return graph.buffer(atom)
 
     def buffer_of(self, graph: Graph, atom: Any) -> Buffer:

@@ -26,7 +26,6 @@ from nr.backends.compiler.loops import (
     load,
     operands_of,
     parts_of,
-    validate,
     walk,
 )
 from nr.backends.compiler.lowering.rules import in_range
@@ -177,7 +176,6 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     kernel.tasks = _tasks(kernel, depends)
     if len(passes) > 1 and vector.reduced:
         _keep_between_passes(kernel, depends)
-    validate(kernel)
     return kernel
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import numpy as np
-
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var, eqn_effectful
 
 # Calls that are inlined. `checkpoint` is not: merging its body with the forward pass would undo it.
@@ -25,40 +23,59 @@ def _substitute(atom: Any, env: dict[Var, Any]) -> Any:
 
 def inline_calls(jaxpr: Jaxpr) -> Jaxpr:
     """The jaxpr with the bodies of jitted calls in place of the calls."""
-    if not any(eqn.primitive.name in _INLINED for eqn in jaxpr.eqns):
-        return jaxpr
+    return _inline(jaxpr, _INLINED, lambda body: body)[0]
+
+
+def inline_checkpoints(jaxpr: Jaxpr) -> tuple[Jaxpr, dict[int, Any]]:
+    """The jaxpr with the bodies of checkpoints in place, and the checkpoint each eqn is from.
+
+    What belongs to different checkpoints must be kept apart from then on, or the values that are
+    to be recomputed would be stored after all.
+    """
+    return _inline(jaxpr, ("checkpoint",), simplify)
+
+
+def _inline(
+    jaxpr: Jaxpr, names: Sequence[str], prepared: Callable[[Jaxpr], Jaxpr]
+) -> tuple[Jaxpr, dict[int, Any]]:
+    """The jaxpr with bodies, prepared, in place of calls, and the innermost call of each eqn."""
+    calls: dict[int, Any] = {}
+    if not any([eqn.primitive.name in names for eqn in jaxpr.eqns]):
+        return jaxpr, calls
     constvars, consts = list(jaxpr.constvars), list(jaxpr.consts)
     eqns: list[JaxprEqn] = []
 
-    def splice(inner: Jaxpr, operands: Sequence[Any]) -> list[Any]:
+    def splice(call: JaxprEqn, operands: Sequence[Any]) -> list[Any]:
+        p = call.params
+        inner = prepared(p["jaxpr"] if "jaxpr" in p else p["fun"].jaxpr)
         env: dict[Var, Any] = {}
         for var, value in zip(inner.constvars, inner.consts, strict=True):
             env[var] = fresh = Var(var.aval)
             constvars.append(fresh)
             consts.append(value)
         env.update(zip(inner.invars, operands, strict=True))
-        add(inner.eqns, env)
+        add(inner.eqns, env, call)
         return [_substitute(a, env) for a in inner.outvars]
 
-    def add(body: Sequence[JaxprEqn], env: dict[Var, Any]) -> None:
+    def add(body: Sequence[JaxprEqn], env: dict[Var, Any], call: JaxprEqn | None) -> None:
         for eqn in body:
             invars = [_substitute(a, env) for a in eqn.invars]
-            if eqn.primitive.name in _INLINED:
-                inner = eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["fun"].jaxpr
-                env.update(zip(eqn.outvars, splice(inner, invars), strict=True))
+            if eqn.primitive.name in names:
+                env.update(zip(eqn.outvars, splice(eqn, invars), strict=True))
             else:
                 outvars = [Var(v.aval) for v in eqn.outvars]
                 env.update(zip(eqn.outvars, outvars, strict=True))
                 eqns.append(eqn.replace(invars=invars, outvars=outvars))
+                calls[id(eqns[-1])] = call
 
     env: dict[Var, Any] = {}
-    add(jaxpr.eqns, env)
+    add(jaxpr.eqns, env, None)
     outvars = [_substitute(a, env) for a in jaxpr.outvars]
-    return Jaxpr(constvars, consts, jaxpr.invars, eqns, outvars)
+    return Jaxpr(constvars, consts, jaxpr.invars, eqns, outvars), calls
 
 
 def _literal_key(value: Any) -> Hashable:
-    value = np.asarray(value.host() if type(value) is ArrayImpl else value)
+    value = as_host(value)
     return value.dtype, value.tobytes()  # bytes: 0.0 and -0.0 differ, NaN equals itself
 
 
@@ -106,40 +123,3 @@ def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
     return jaxpr.replace(
         eqns=eqns[::-1], constvars=[v for v, _ in constants], consts=[c for _, c in constants]
     )
-
-
-def inline_checkpoints(jaxpr: Jaxpr) -> tuple[Jaxpr, dict[int, Any]]:
-    """The jaxpr with the bodies of checkpoints in place, and the checkpoint each eqn is from.
-
-    What belongs to different checkpoints must be kept apart from then on, or the values that are
-    to be recomputed would be stored after all.
-    """
-    groups: dict[int, Any] = {}
-    if not any(eqn.primitive.name == "checkpoint" for eqn in jaxpr.eqns):
-        return jaxpr, groups
-    constvars, consts = list(jaxpr.constvars), list(jaxpr.consts)
-    eqns: list[JaxprEqn] = []
-
-    def add(body: Sequence[JaxprEqn], env: dict[Var, Any], group: Any) -> None:
-        for eqn in body:
-            invars = [_substitute(a, env) for a in eqn.invars]
-            if eqn.primitive.name == "checkpoint":
-                inner = simplify(eqn.params["jaxpr"])
-                inside: dict[Var, Any] = dict(zip(inner.invars, invars, strict=True))
-                for var, value in zip(inner.constvars, inner.consts, strict=True):
-                    inside[var] = fresh = Var(var.aval)
-                    constvars.append(fresh)
-                    consts.append(value)
-                add(inner.eqns, inside, eqn)
-                outs = [_substitute(a, inside) for a in inner.outvars]
-                env.update(zip(eqn.outvars, outs, strict=True))
-            else:
-                outvars = [Var(v.aval) for v in eqn.outvars]
-                env.update(zip(eqn.outvars, outvars, strict=True))
-                eqns.append(eqn.replace(invars=invars, outvars=outvars))
-                groups[id(eqns[-1])] = group
-
-    env: dict[Var, Any] = {}
-    add(jaxpr.eqns, env, None)
-    outvars = [_substitute(a, env) for a in jaxpr.outvars]
-    return Jaxpr(constvars, consts, jaxpr.invars, eqns, outvars), groups

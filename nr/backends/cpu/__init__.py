@@ -9,7 +9,7 @@ import numpy as np
 from nr.backends.base import Backend, Program, ProgramPlan
 from nr.backends.control import control_rows
 from nr.backends.table import kernel_table
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.devices import Device
 from nr.core.jaxprs import Jaxpr
 
@@ -51,7 +51,7 @@ class CpuBackend(Backend):
         return np.asarray(x)
 
     def raw(self, x: Any) -> Any:
-        return x.host() if type(x) is ArrayImpl else np.asarray(x)
+        return as_host(x)
 
     def put(self, x: Any, device: Device) -> Any:
         return np.array(x if isinstance(x, (np.ndarray, np.generic)) else x.get())

@@ -18,7 +18,6 @@ from nr.backends.compiler.loops import FRAME, Buffer, replaces
 from nr.backends.compiler.plan import (
     Block,
     Branch,
-    Copy,
     Gemm,
     Launch,
     Loop,
@@ -104,7 +103,6 @@ class Assembler:
     """Writes the code of one plan."""
 
     def __init__(self, plan: Planner) -> None:
-        self.plan = plan
         self.words: list[Any] = []
         self.places: dict[Buffer, Place] = {}
         self.arena = Arena()
@@ -196,8 +194,6 @@ class Assembler:
             self.words += [vm.PYTHON, len(self.calls)]
             places = [self.places[b] if type(b) is Buffer else b for b in step.operands]
             self.calls.append((step, places, [self.places[b] for b in step.writes]))
-        elif kind is Copy:
-            self.copy(step.source, step.target)
         elif kind is Loop:
             self.loop(step)
         else:

@@ -16,7 +16,7 @@ from nr.backends.compiler.plan import Planner, TableCall, Target
 from nr.backends.compiler.simplify import simplify
 from nr.backends.cpu import llvm, memory, threads, vm
 from nr.backends.cpu.assembly import Assembler
-from nr.core.array import ArrayImpl
+from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr
 from nr.core.quiet import hush, unhush
 
@@ -106,8 +106,7 @@ class CompiledProgram:
         self.code = self.assembler.code(_kernels)
         lap("compile")
         self.constants = [
-            (slot, np.ascontiguousarray(v.host() if type(v) is ArrayImpl else v))
-            for slot, v in self.assembler.constants
+            (slot, np.ascontiguousarray(as_host(v))) for slot, v in self.assembler.constants
         ]
         self.frames: list[_Frame] = []  # free ones
         self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]

@@ -14,7 +14,6 @@ LLVM = {
     "i64": "i64", "u64": "i64", "f32": "float", "f64": "double",
 }  # fmt: skip
 MEMORY = {**LLVM, "b1": "i8", "bf16": "i16", "f16": "half", "c64": "float", "c128": "double"}
-BITS = {"f32": "i32", "f64": "i64"}
 SIZE = {t: {"i1": 1, "float": 4, "double": 8}.get(s) or int(s[1:]) // 8 for t, s in LLVM.items()}
 
 FLOAT_BINARY = {

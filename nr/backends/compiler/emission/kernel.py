@@ -176,7 +176,7 @@ class Emitter(Memory):
                 slot = f.alloca(kind)
                 self._constant_store(value, varying, slot)
                 slots.append(slot)
-            self.accumulators[id(reducer), 0] = tuple(slots)
+            self.accumulators[id(reducer)] = tuple(slots)
         serial = [loop for loop in kernel.reduced if loop is not kernel.vector]
         for r in p.recurrences:
             self._begin(r, self.columns)
@@ -185,7 +185,7 @@ class Emitter(Memory):
         def body() -> None:
             for r in p.recurrences:
                 for k, (slot, value) in enumerate(
-                    zip(self.accumulators[id(r), 0], r.initial, strict=True)
+                    zip(self.accumulators[id(r)], r.initial, strict=True)
                 ):
                     name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
                     self._know(r.current(k), name, len(f.scopes) - 1, columns)
@@ -214,7 +214,7 @@ class Emitter(Memory):
             carried = [
                 (s, v)
                 for r in p.recurrences
-                for s, v in zip(self.accumulators[id(r), 0], r.following, strict=True)
+                for s, v in zip(self.accumulators[id(r)], r.following, strict=True)
             ]
             for (slot, value), name in zip(carried, names, strict=True):
                 f.line(f"store {self._type(value.dtype, columns)} {name}, ptr {slot}")
@@ -242,7 +242,7 @@ class Emitter(Memory):
         nest(serial)
         for reducer in p.reducers:
             values = []
-            slots_of = self.accumulators[id(reducer), 0]
+            slots_of = self.accumulators[id(reducer)]
             for slot, value in zip(slots_of, reducer.identity, strict=True):
                 values.append(f.op(f"load {self._type(value.dtype, varying)}, ptr {slot}"))
             if over_reduced:
@@ -251,7 +251,7 @@ class Emitter(Memory):
                 self._know(reducer.result(k), name, len(f.scopes) - 1, not over_reduced)
         for r in p.recurrences:
             for k, (slot, value) in enumerate(
-                zip(self.accumulators[id(r), 0], r.initial, strict=True)
+                zip(self.accumulators[id(r)], r.initial, strict=True)
             ):
                 name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
                 self._know(r.result(k), name, len(f.scopes) - 1, columns)
@@ -279,7 +279,7 @@ class Emitter(Memory):
             self.value(value)
             self._constant_store(value, varying, slot)
             slots.append(slot)
-        self.accumulators[id(r), 0] = tuple(slots)
+        self.accumulators[id(r)] = tuple(slots)
 
     def _poll(self, p: Pass) -> None:
         """Every so many steps, look for signals; a handler that raises ends the loop."""
@@ -310,7 +310,7 @@ class Emitter(Memory):
 
     def _accumulate(self, reducer: Reducer) -> None:
         f = self.f
-        slots = self.accumulators[id(reducer), 0]
+        slots = self.accumulators[id(reducer)]
         for value in reducer.values:
             self.value(value)
         old, new = [], []

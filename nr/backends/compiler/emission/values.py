@@ -35,7 +35,7 @@ class Values:
         self.loops: dict[Loop, tuple[int, str]] = {}  # the scope's number, and the variable
         self.mask: str | None = None
         self.depends: dict[int, tuple[int, bool]] = {}
-        self.accumulators: dict[tuple[int, int], tuple[Any, ...]] = {}
+        self.accumulators: dict[int, tuple[Any, ...]] = {}
         self.scratch = {b: f"%scratch{i}" for i, b in enumerate(kernel.scratch)}
         self.kept_depth = 0
         # Whether what depends on the kept loops differs between lanes.

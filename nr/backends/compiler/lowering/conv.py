@@ -13,7 +13,7 @@ from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import Complex, Expr
 from nr.backends.compiler.index import Index
 from nr.backends.compiler.loops import REGISTER, parts_of
-from nr.backends.compiler.lowering.reduce import _add, _repeated
+from nr.backends.compiler.lowering.reduce import add, repeated
 from nr.backends.compiler.lowering.rules import (
     REDUCTION,
     ReductionRule,
@@ -115,5 +115,5 @@ def _product(a: Value, b: Value) -> Value:
 
 
 REDUCTION["conv_general_dilated"] = ReductionRule(
-    _domain, _values, _repeated(0), _add, supports=_supported
+    _domain, _values, repeated(0), add, supports=_supported
 )

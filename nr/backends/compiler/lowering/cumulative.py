@@ -26,9 +26,8 @@ from nr.backends.compiler.loops import (
     Store,
     load,
     parts_of,
-    validate,
 )
-from nr.backends.compiler.lowering.reduce import _add, _extreme_value, _multiply
+from nr.backends.compiler.lowering.reduce import add, extreme_value, multiply
 from nr.backends.compiler.lowering.rules import kernels, storage
 from nr.backends.compiler.lowering.strided import lanes
 from nr.backends.compiler.math import FUNCTIONS
@@ -77,14 +76,12 @@ def _combine_exponents(a: tuple, b: tuple) -> tuple:
 
 
 _SCANS = {
-    "cumsum": _plain(lambda kind: 0, _add),
-    "cumprod": _plain(lambda kind: 1, _multiply),
+    "cumsum": _plain(lambda kind: 0, add),
+    "cumprod": _plain(lambda kind: 1, multiply),
     "cummax": _plain(
-        lambda kind: _extreme_value(kind, False), lambda a, b: (e.maximum(a[0], b[0]),)
+        lambda kind: extreme_value(kind, False), lambda a, b: (e.maximum(a[0], b[0]),)
     ),
-    "cummin": _plain(
-        lambda kind: _extreme_value(kind, True), lambda a, b: (e.minimum(a[0], b[0]),)
-    ),
+    "cummin": _plain(lambda kind: extreme_value(kind, True), lambda a, b: (e.minimum(a[0], b[0]),)),
     "cumlogsumexp": _Scan(
         _exponents,
         lambda kind, n: (e.const(float("-inf"), kind), e.const(0, kind)),
@@ -169,7 +166,6 @@ class _Scanning:
         if self.rows < 64 and self.columns >= 2 * width:
             kept = [column, row]
         kernel = Kernel(kept, [step], column, [Pass([reducer], [store])], tasks, width)
-        validate(kernel)
         return kernel
 
     # ------------------------------------------------------------------ rows
@@ -206,7 +202,6 @@ class _Scanning:
             reducers.append(reducer)
             stores.append(Store(self.out, at, self.scan.last(total)))
         kernel = Kernel([block, lane], [step], lane, [Pass(reducers, stores)], 1, 1)
-        validate(kernel)
         return kernel
 
     def _lanes(
@@ -225,7 +220,6 @@ class _Scanning:
         store = Store(self.out, at, self.scan.last(total))
         width = lanes(self.operand.dtype, together, self.vector_bytes, registers=1)
         kernel = Kernel([lane, row], [step], lane, [Pass([reducer], [store])], 1, width)
-        validate(kernel)
         return kernel
 
     # ------------------------------------------------------------------ parts of rows
@@ -277,7 +271,6 @@ class _Scanning:
         after = [Store(b, index_of(part), reducer.result(k)) for k, b in enumerate(sums)]
         width = lanes(self.operand.dtype, size, self.vector_bytes)
         kernel = Kernel([part], [step], step, [Pass([reducer], [], after)], 1, width)
-        validate(kernel)
         return kernel
 
     def _offsets(self, sums: list[Buffer], before: list[Buffer], rows: int) -> Kernel:
@@ -299,5 +292,4 @@ class _Scanning:
             ),
         ]
         kernel = Kernel([row, lane], [step], lane, passes, 1, 1)
-        validate(kernel)
         return kernel

@@ -30,7 +30,7 @@ def _operand(eqn: Any, loops: tuple[Index, ...], read: Callable) -> tuple[Expr, 
     return parts_of(read(0, loops))
 
 
-def _extreme_value(dtype: str, largest: bool) -> Any:
+def extreme_value(dtype: str, largest: bool) -> Any:
     if dtype in FLOATS:
         return np.inf if largest else -np.inf
     if dtype == "b1":
@@ -39,17 +39,17 @@ def _extreme_value(dtype: str, largest: bool) -> Any:
     return info.max if largest else info.min
 
 
-def _add(a: tuple, b: tuple) -> tuple:
+def add(a: tuple, b: tuple) -> tuple:
     return tuple([x + y for x, y in zip(a, b, strict=True)])
 
 
-def _multiply(a: tuple, b: tuple) -> tuple:
+def multiply(a: tuple, b: tuple) -> tuple:
     if len(a) == 1:
         return (a[0] * b[0],)
     return (a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0])
 
 
-def _repeated(value: Any) -> Callable:
+def repeated(value: Any) -> Callable:
     def identity(eqn: Any) -> tuple[Expr, ...]:
         aval = eqn.outvars[0].aval
         kind = register(aval)
@@ -62,22 +62,22 @@ def _repeated(value: Any) -> Callable:
 
 
 def _reduction(name: str, identity: Any, combine: Callable, **options: Any) -> None:
-    REDUCTION[name] = ReductionRule(_axes_domain, _operand, _repeated(identity), combine, **options)
+    REDUCTION[name] = ReductionRule(_axes_domain, _operand, repeated(identity), combine, **options)
 
 
-def _real(eqn: Any) -> bool:
+def real(eqn: Any) -> bool:
     return storage(eqn.invars[0].aval.dtype) not in ("c64", "c128")
 
 
-_reduction("reduce_sum", 0, _add)
-_reduction("reduce_prod", 1, _multiply)
+_reduction("reduce_sum", 0, add)
+_reduction("reduce_prod", 1, multiply)
 _reduction(
-    "reduce_max", lambda t: _extreme_value(t, False), lambda a, b: (e.maximum(a[0], b[0]),),
-    supports=_real,
+    "reduce_max", lambda t: extreme_value(t, False), lambda a, b: (e.maximum(a[0], b[0]),),
+    supports=real,
 )  # fmt: skip
 _reduction(
-    "reduce_min", lambda t: _extreme_value(t, True), lambda a, b: (e.minimum(a[0], b[0]),),
-    supports=_real,
+    "reduce_min", lambda t: extreme_value(t, True), lambda a, b: (e.minimum(a[0], b[0]),),
+    supports=real,
 )  # fmt: skip
 _reduction("reduce_and", -1, lambda a, b: (a[0] & b[0],))  # -1: all bits, True
 _reduction("reduce_or", 0, lambda a, b: (a[0] | b[0],))
@@ -113,7 +113,7 @@ def _arg_identity(largest: bool) -> Callable:
         kind = register(eqn.invars[0].aval)
         kind = "u8" if kind == "b1" else kind
         index = register(eqn.outvars[0].aval)
-        return e.const(_extreme_value(kind, largest), kind), e.const(
+        return e.const(extreme_value(kind, largest), kind), e.const(
             np.iinfo(NUMPY[index]).max, index
         )
 
@@ -122,7 +122,7 @@ def _arg_identity(largest: bool) -> Callable:
 
 for _name, _better, _largest in (("argmax", e.Expr.__gt__, False), ("argmin", e.Expr.__lt__, True)):
     REDUCTION[_name] = ReductionRule(
-        _axes_domain, _arg_values, _arg_identity(_largest), _arg_combine(_better), supports=_real
+        _axes_domain, _arg_values, _arg_identity(_largest), _arg_combine(_better), supports=real
     )
 
 
@@ -174,7 +174,7 @@ def _dot_values(eqn: Any, loops: tuple[Index, ...], read: Callable) -> tuple[Exp
 
 
 def _dot_combine(a: tuple, b: tuple) -> tuple:
-    return (a[0] | b[0],) if a[0].dtype == "b1" else _add(a, b)
+    return (a[0] | b[0],) if a[0].dtype == "b1" else add(a, b)
 
 
-REDUCTION["dot_general"] = ReductionRule(_dot_domain, _dot_values, _repeated(0), _dot_combine)
+REDUCTION["dot_general"] = ReductionRule(_dot_domain, _dot_values, repeated(0), _dot_combine)

@@ -15,7 +15,7 @@ from typing import Any
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import Complex, Expr
 from nr.backends.compiler.index import ZERO, Index, Loop, index_of, strides_of, unflatten
-from nr.backends.compiler.loops import Buffer, Kernel, Pass, Store, load, validate
+from nr.backends.compiler.loops import Buffer, Kernel, Pass, Store, load
 from nr.backends.compiler.lowering.rules import (
     Value,
     choose,
@@ -269,5 +269,4 @@ def _updating(
     kernel = Kernel(
         kept, [], vector, [Pass(stores=[Store(target, at, update, guard)])], count, width
     )  # fmt: skip
-    validate(kernel)
     return kernel

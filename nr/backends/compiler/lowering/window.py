@@ -21,9 +21,8 @@ from nr.backends.compiler.loops import (
     Store,
     load,
     parts_of,
-    validate,
 )
-from nr.backends.compiler.lowering.reduce import _add, _extreme_value, _real, _repeated
+from nr.backends.compiler.lowering.reduce import add, extreme_value, real, repeated
 from nr.backends.compiler.lowering.rules import (
     REDUCTION,
     ReductionRule,
@@ -82,14 +81,14 @@ def _window_values(identity: Callable) -> Callable:
 
 
 for _name, _first, _combine in (
-    ("reduce_window_sum", lambda kind: 0, _add),
-    ("reduce_window_max", lambda kind: _extreme_value(kind, False),
+    ("reduce_window_sum", lambda kind: 0, add),
+    ("reduce_window_max", lambda kind: extreme_value(kind, False),
      lambda a, b: (e.maximum(a[0], b[0]),)),
-    ("reduce_window_min", lambda kind: _extreme_value(kind, True),
+    ("reduce_window_min", lambda kind: extreme_value(kind, True),
      lambda a, b: (e.minimum(a[0], b[0]),)),
 ):  # fmt: skip
-    _identity = _repeated(_first)
-    _supports = {} if _name == "reduce_window_sum" else {"supports": _real}
+    _identity = repeated(_first)
+    _supports = {} if _name == "reduce_window_sum" else {"supports": real}
     REDUCTION[_name] = ReductionRule(
         _domain, _window_values(_identity), _identity, _combine, **_supports
     )
@@ -151,7 +150,6 @@ def _kernel(
     vector = kept[-1]
     width = lanes(like.dtype, vector.extent, vector_bytes, registers=2)
     kernel = Kernel(kept, reduced, vector, [only], max(len(kept) - 1, 1), width)
-    validate(kernel)
     return kernel
 
 
@@ -234,7 +232,7 @@ def _spread_back(
         assert isinstance(number, Expr)
         hit = e.eq(number, from_index(flatten(taps, sizes), "i32"))
         value = choose(hit if guard is None else hit & guard, load(source, place, guard), zero)
-    reducer = Reducer("total", parts_of(value), parts_of(zero), _add)
+    reducer = Reducer("total", parts_of(value), parts_of(zero), add)
     store = Store(result, flatten(element, shape), reducer.result(), every(exists))
     kept = [*outer[:-1], *inner, *outer[-1:]] or [Loop("v", 1)]
     return _kernel(kept, reduced, Pass([reducer], [], [store]), result, vector_bytes)
