@@ -170,7 +170,7 @@ class Target:
 
 
 class Planner:
-    """Makes the plan of one program."""
+    """Makes the plan of one program, from a simplified jaxpr."""
 
     def __init__(self, jaxpr: Jaxpr, target: Target) -> None:
         self.target = target
@@ -182,8 +182,8 @@ class Planner:
 
     # ------------------------------------------------------------------ blocks
     def block(self, jaxpr: Jaxpr, inputs: Sequence[Any], outputs: Sequence[Buffer]) -> Block:
-        """The steps that compute a jaxpr from buffers (or constants) into buffers."""
-        jaxpr = with_counted_rows(hoist_invariants(simplify(jaxpr)))
+        """The steps that compute a simplified jaxpr from buffers (or constants) into buffers."""
+        jaxpr = with_counted_rows(hoist_invariants(jaxpr))
         jaxpr, groups = inline_checkpoints(jaxpr)
         body = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
         graph = Graph(body, is_call, groups)
@@ -275,13 +275,13 @@ class Planner:
     # ------------------------------------------------------------------ loops and branches
     def scan(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         p = eqn.params
-        jaxpr, length = p["jaxpr"], p["length"]
+        jaxpr, length = simplify(p["jaxpr"]), p["length"]
         nconsts, ncarry = p["num_consts"], p["num_carry"]
         operands = [self.buffer_of(graph, a) for a in eqn.invars]
         results = [graph.buffer(v) for v in eqn.outvars]
         consts, initial = operands[:nconsts], operands[nconsts : nconsts + ncarry]
         kernel = scan_kernel(
-            simplify(jaxpr), consts, initial, operands[nconsts + ncarry :], results, length,
+            jaxpr, consts, initial, operands[nconsts + ncarry :], results, length,
             p["reverse"], self.target.vector_bytes,
         )  # fmt: skip
         if kernel is not None:
@@ -312,6 +312,7 @@ class Planner:
 
     def while_loop(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         p = eqn.params
+        test_jaxpr, body_jaxpr = simplify(p["cond_jaxpr"]), simplify(p["body_jaxpr"])
         nc, nb = p["cond_nconsts"], p["body_nconsts"]
         operands = [self.buffer_of(graph, a) for a in eqn.invars]
         cond_consts, body_consts, initial = (
@@ -321,24 +322,24 @@ class Planner:
         )
         results = [graph.buffer(v) for v in eqn.outvars]
         kernel = while_kernel(
-            simplify(p["cond_jaxpr"]), simplify(p["body_jaxpr"]), cond_consts, body_consts,
-            initial, results, self.target.vector_bytes,
+            test_jaxpr, body_jaxpr, cond_consts, body_consts, initial, results,
+            self.target.vector_bytes,
         )  # fmt: skip
         if kernel is not None:
             return list(self.kernels([kernel], eqn.source))
-        carries = self.carries(p["body_jaxpr"].out_avals)
+        carries = self.carries(body_jaxpr.out_avals)
         now = [c for c, _ in carries]
-        condition = buffer_for("condition", p["cond_jaxpr"].out_avals[0])
-        test = self.block(p["cond_jaxpr"], [*cond_consts, *now], [condition])
+        condition = buffer_for("condition", test_jaxpr.out_avals[0])
+        test = self.block(test_jaxpr, [*cond_consts, *now], [condition])
         test.outside = cond_consts
-        body = self.block(p["body_jaxpr"], [*body_consts, *now], [c for _, c in carries])
+        body = self.block(body_jaxpr, [*body_consts, *now], [c for _, c in carries])
         body.outside = body_consts
         return [Loop(body, carries, results, initial, [], test=test, condition=condition)]
 
     def cond(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         index, *operands = [self.buffer_of(graph, a) for a in eqn.invars]
         results = [graph.buffer(v) for v in eqn.outvars]
-        blocks = [self.block(b, operands, results) for b in eqn.params["branches"]]
+        blocks = [self.block(simplify(b), operands, results) for b in eqn.params["branches"]]
         return [Branch(index, blocks, results)]
 
 

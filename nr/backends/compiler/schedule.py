@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nr.backends.compiler.clusters import Cluster, Graph
-from nr.backends.compiler.expr import NUMPY, Complex, Expr, node, select
+from nr.backends.compiler.expr import NUMPY, Expr, node, select
 from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
 from nr.backends.compiler.loops import (
     REGISTER,
@@ -442,32 +442,29 @@ def _split_reduction(draft: _Draft) -> list[_Draft]:
 
 
 def _guarded(draft: _Draft, inside: Expr) -> _Draft:
-    """With nothing read or counted where the condition does not hold."""
-    done: dict[int, Expr] = {}
-    roots = [v for r in draft.reducers for v in r.values]
-    for store in draft.stores:
-        roots += store.exprs()
-    keep = walk(roots)
-    for e in keep:
-        args = tuple([done[id(a)] for a in e.args])
-        if e.op == "load":
-            buffer, index, part = e.param
-            index = index.substitute({}, lambda x: done[id(x)])
-            guard = inside if not args else args[0] & inside
-            done[id(e)] = node("load", (guard,), e.dtype, (buffer, index, part))
-        elif e.op in ("index", "acc", "const"):
-            done[id(e)] = e
-        else:
-            done[id(e)] = node(e.op, args, e.dtype, e.param)
+    """With nothing read, counted or written where the condition does not hold."""
+    rewrite = _Guard(inside)
     reducers = []
     for r in draft.reducers:
-        values = tuple(
-            [select(inside, done[id(v)], i) for v, i in zip(r.values, r.identity, strict=True)]
-        )
-        reducers.append(Reducer(r.name, values, r.identity, r.combine))
-    stores = []
-    for s in draft.stores:
-        real = [done[id(v)] for v in parts_of(s.value)]
-        index = s.index.substitute({}, lambda x: done[id(x)])
-        stores.append(Store(s.buffer, index, Complex(*real) if len(real) > 1 else real[0], inside))
+        values = [rewrite.expr(v) for v in r.values]
+        kept = [select(inside, v, i) for v, i in zip(values, r.identity, strict=True)]
+        reducers.append(Reducer(r.name, tuple(kept), r.identity, r.combine))
+    stores = [rewrite.store(s) for s in draft.stores]
+    for store in stores:
+        store.guard = inside
     return _Draft(draft.loops, reducers, stores, draft.after)
+
+
+class _Guard(Rewriter):
+    """Lets loads happen only where a condition holds."""
+
+    def __init__(self, inside: Expr) -> None:
+        super().__init__({})
+        self.inside = inside
+
+    def _one(self, e: Expr) -> Expr:
+        rebuilt = super()._one(e)
+        if e.op != "load":
+            return rebuilt
+        guard = rebuilt.args[0] & self.inside if rebuilt.args else self.inside
+        return node("load", (guard,), e.dtype, rebuilt.param)
