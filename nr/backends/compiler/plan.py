@@ -27,6 +27,7 @@ from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.regions import form_regions
 from nr.backends.compiler.rewrite import expand
+from nr.backends.compiler.routine import Routine
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, simplify
 from nr.core.array import as_host
@@ -209,17 +210,23 @@ class Planner:
         self.constants.append((buffer, value))
         return buffer
 
-    def launches(self, graph: Graph, cluster: Cluster) -> list[Launch]:
+    def launches(self, graph: Graph, cluster: Cluster) -> list[Launch | Routine]:
         if not cluster.stored:
             return []
         source = next((graph.producer[v].source for v in cluster.stored), None)
         kernels = schedule(graph, cluster, self.target.vector_bytes)
         return self.kernels(kernels, source)
 
-    def kernels(self, kernels: Sequence[Kernel], source: Any) -> list[Launch]:
-        """Launches of kernels; of those that have nothing to do, none."""
-        result = []
+    def kernels(self, kernels: Sequence[Kernel | Routine], source: Any) -> list[Launch | Routine]:
+        """Launches of kernels, and routines; of those that have nothing to do, none."""
+        result: list[Launch | Routine] = []
         for kernel in kernels:
+            if type(kernel) is Routine:
+                if kernel.units:
+                    kernel.source = source
+                    result.append(kernel)
+                continue
+            assert type(kernel) is Kernel
             validate(kernel)
             emitted = emit_kernel(expand(kernel))
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nr.backends.compiler.index import Loop, strides_of
 from nr.backends.compiler.loops import Buffer, Kernel, accesses
+from nr.backends.compiler.routine import Routine
 
 if TYPE_CHECKING:
     from nr.backends.compiler.plan import Gemm, Launch
@@ -27,10 +28,10 @@ class Region:
     """Chains of steps. Each step comes with how many of its units make one of the chain's first
     step."""
 
-    chains: list[list[tuple[Launch | Gemm, Fraction]]]
+    chains: list[list[tuple[Launch | Gemm | Routine, Fraction]]]
 
     @property
-    def steps(self) -> list[Launch | Gemm]:
+    def steps(self) -> list[Launch | Gemm | Routine]:
         return [step for chain in self.chains for step, _ in chain]
 
     @property
@@ -55,7 +56,7 @@ def form_regions(steps: list[Any]) -> list[Any]:
     return result
 
 
-def _join(region: Region, step: Launch | Gemm) -> bool:
+def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
     """Put a step into a region if it is independent of all chains, or can follow one of them."""
     if len(region.steps) >= _MOST_STEPS:
         return False
@@ -100,6 +101,8 @@ def _stride(step: Any, buffer: Buffer) -> int | None:
     """The elements of a buffer that belong to one unit of a step, if units do not meet in it."""
     if hasattr(step, "kernel"):
         return _kernel_stride(step.kernel, buffer)
+    if type(step) is Routine:
+        return None
     one = step.layout
     if one.by_columns or buffer is step.b:
         return None

@@ -26,6 +26,7 @@ from nr.backends.compiler.plan import (
     TableCall,
 )
 from nr.backends.compiler.regions import Region
+from nr.backends.compiler.routine import Routine
 from nr.backends.cpu import blas, vm
 
 _ALIGN = 64
@@ -251,6 +252,14 @@ class Assembler:
         """The function, its arguments, how many units it has, and the least number to share out."""
         if type(step) is Gemm:
             return blas.stage(step, self.places)
+        if type(step) is Routine:
+            self.kernels[step.text] = None
+            self.scratch = max(self.scratch, step.scratch)
+            args = [
+                (self.places[b].slot, self.places[b].offset) for b in (*step.reads, *step.writes)
+            ]
+            args += [(-1, n) for n in step.integers]
+            return _Symbol(step.text), args, step.units, 1
         assert type(step) is Launch
         kernel, emitted = step.kernel, step.emitted
         self.kernels[emitted.text] = None

@@ -10,6 +10,7 @@ from nr.backends.base import ArrayPlan, ProgramPlan
 from nr.backends.compiler.loops import Buffer, Kernel, walk
 from nr.backends.compiler.plan import Block, Branch, Gemm, Launch, Loop, TableCall
 from nr.backends.compiler.regions import Region
+from nr.backends.compiler.routine import Routine
 from nr.backends.cpu import llvm
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ def _step_lines(step: Any, indent: str) -> Iterator[str]:
         one = step.layout
         batch = "".join([f"{d[0]}x" for d in one.batch])
         yield f"{indent}{step.c} = {step.a} @ {step.b}  ({batch}{one.m}x{one.k}x{one.n}, BLAS)"
+    elif type(step) is Routine:
+        outs, args = [", ".join(map(str, buffers)) for buffers in (step.writes, step.reads)]
+        yield f"{indent}{outs} = {step.name}({args})  (native, {step.units} units)"
     elif type(step) is TableCall:
         outs = ", ".join(map(str, step.writes))
         args = ", ".join([str(b) if type(b) is Buffer else "constant" for b in step.operands])
@@ -151,6 +155,9 @@ def _report(program: CompiledProgram) -> str:
         f"kernels: {len(launches)} launches of {len(program.assembler.kernels)} different ones, "
         f"{program.compiled} of them new to this process"
     )
+    routines = [s.name for s in steps if type(s) is Routine]
+    if routines:
+        lines.append(f"native routines: {', '.join(routines)}")
     lines.append(f"BLAS calls: {len([s for s in steps if type(s) is Gemm])}")
     calls = [s for s in steps if type(s) is TableCall]
     if calls:

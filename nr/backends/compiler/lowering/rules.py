@@ -90,8 +90,8 @@ class ReductionRule:
 @dataclass(frozen=True, slots=True)
 class KernelRule:
     """A primitive that is kernels of its own: ``build(eqn, operands, results, vector_bytes)``
-    gives them, in order, over the buffers of its operands and results. An operand of `fillings`
-    that is full of one number is given as a buffer of one element."""
+    gives them, or routines, in order, over the buffers of its operands and results. An operand of
+    `fillings` that is full of one number is given as a buffer of one element."""
 
     build: Callable
     supports: Callable = lambda eqn: True
