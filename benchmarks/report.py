@@ -15,8 +15,9 @@ from pathlib import Path
 from calibrate import Calibration
 from row import GROUPS, Row
 
-PEERS = ("jax", "torch")
-NAMES = {"nr": "nr", "jax": "JAX", "torch": "PyTorch", "numpy": "NumPy"}
+COLUMNS = ("nr", "jax", "torch")
+NOTED = {"onnxruntime": "ONNX Runtime", "numpy": "NumPy"}  # below the table
+NAMES = {"nr": "nr", "jax": "JAX", "torch": "PyTorch", **NOTED}
 MEAN_TARGET, ROW_TARGET = 1.5, 0.9
 
 
@@ -64,9 +65,9 @@ class Line:
         return result.first if self.row.metric == "first" else result.steady
 
     def ratio(self) -> float | None:
-        """The better peer's time over nr's."""
+        """The best peer's time over nr's."""
         ours = self.seconds("nr")
-        peers = [s for s in map(self.seconds, PEERS) if s]
+        peers = [s for s in map(self.seconds, self.row.peers) if s]
         return min(peers) / ours if ours and peers else None
 
     def over_floor(self) -> float | None:
@@ -116,7 +117,7 @@ def _factor(value: float | None) -> str:
 
 def _each(line: Line, value: Callable[[Result], str]) -> str:
     """nr's, JAX's and PyTorch's value, in one cell."""
-    cells = [value(line.best[n]) if n in line.best else "-" for n in ("nr", *PEERS)]
+    cells = [value(line.best[n]) if n in line.best else "-" for n in COLUMNS]
     return " / ".join(cells)
 
 
@@ -148,7 +149,7 @@ def _table(lines: list[Line]) -> list[str]:
         floor = f"{duration(line.floor[0])} ({line.floor[1]})" if line.floor else "-"
         cells = [
             line.row.name,
-            *(_time(line, library) for library in ("nr", *PEERS)),
+            *(_time(line, library) for library in COLUMNS),
             _factor(line.ratio()),
             floor,
             _factor(line.over_floor()),
@@ -156,22 +157,27 @@ def _table(lines: list[Line]) -> list[str]:
             _each(line, lambda r: _bytes(r.memory)),
         ]
         text.append(f"| {' | '.join(cells)} |")
-    notes = [
-        f"NumPy, {line.row.name}: {_time(line, 'numpy')}." for line in lines if "numpy" in line.best
-    ]
-    return [*text, "", *([" ".join(notes), ""] if notes else [])]
+    return [*text, "", *_notes(lines)]
+
+
+def _notes(lines: list[Line]) -> list[str]:
+    """The times of the libraries that run few of the rows."""
+    text = []
+    for library, name in NOTED.items():
+        times = [
+            f"{line.row.name}: {_time(line, library)}" for line in lines if library in line.best
+        ]
+        text += [f"{name}: {'; '.join(times)}.", ""] if times else []
+    return text
 
 
 def _first_table(lines: list[Line]) -> list[str]:
     """Of rows where the first call is all that counts."""
     text = ["| row | nr | JAX | PyTorch | better peer / nr |", "|---|---|---|---|---|"]
     for line in lines:
-        times = (_time(line, library) for library in ("nr", *PEERS))
+        times = (_time(line, library) for library in COLUMNS)
         text.append(f"| {line.row.name} | {' | '.join(times)} | {_factor(line.ratio())} |")
-    notes = [
-        f"NumPy, {line.row.name}: {_time(line, 'numpy')}." for line in lines if "numpy" in line.best
-    ]
-    return [*text, "", *([" ".join(notes), ""] if notes else [])]
+    return [*text, "", *_notes(lines)]
 
 
 def _listed(title: str, items: list[str]) -> list[str]:
@@ -258,7 +264,8 @@ def page(
         f"Each library runs each row in its own process, in {rounds} alternating rounds "
         "(processes that wait are stopped). A time is "
         "the best round's; a round's is the median over batches of calls. nr and JAX run the same "
-        "source, jitted; of PyTorch's variants, named in parentheses, the fastest counts. The "
+        "source, jitted; of PyTorch's variants, named in parentheses, the fastest counts. Where "
+        "ONNX Runtime, or NumPy for sorts, is a further peer, its times stand below the table. The "
         "first call is that of a process that has imported the library and run one tiny program; "
         "no cache of programs holds anything. MB is the peak of resident memory in steady calls "
         "above that before the first one, inputs not counted, what compilation leaves behind "
@@ -310,7 +317,7 @@ def _commit() -> str:
 
 def machine(threads: int) -> list[str]:
     """Lines about the machine, the versions and the time."""
-    packages = ("numpy", "llvmlite", "scipy-openblas32", "jax", "jaxlib", "torch")
+    packages = ("numpy", "llvmlite", "scipy-openblas32", "jax", "jaxlib", "torch", "onnxruntime")
     now = datetime.datetime.now(datetime.UTC)
     return [
         f"{_processor()}, {os.cpu_count()} processors, {threads} threads for every library; "

@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-LIBRARIES = ("nr", "jax", "torch", "numpy")
+LIBRARIES = ("nr", "jax", "torch", "onnxruntime", "numpy")
 GROUPS = {
     "training": "Training and inference of models",
+    "convolution": "Convolutional networks",
+    "transformer": "Vision transformer and encoder",
+    "attention": "Causal attention, float32, heads of 64",
     "recurrent": "Recurrent networks and scans",
     "simulation": "Simulation",
     "transforms": "Composed transforms",
     "elementwise": "Elementwise, float32[1024, 3072]",
     "rows": "Reductions and row kernels, float32[4096, 1024]",
+    "ordering": "Sorts, selections and cumulative sums, float32[4096, 1024]",
+    "sampling": "Random numbers, dropout, embedding",
+    "linalg": "Linear algebra and Fourier transforms",
     "matmul": "Matrix products, float32",
+    "bfloat16": "bfloat16",
     "dispatch": "Dispatch: the cost of a call",
     "compile": "Compilation: the first call in a new process",
     "import": "Import, in a new process",
@@ -36,7 +43,9 @@ class Row:
         seen: the part of the results, a tree, that is compared between libraries.
         torch: PyTorch's programs by the name of the variant: from the arguments, as tensors, to
             a function of none that returns a tree like ``seen``. The fastest one counts.
-        numpy: NumPy's program, likewise, for orientation: NumPy is no peer.
+        onnx: ONNX Runtime's program, likewise.
+        numpy: NumPy's program, likewise, of NumPy arrays.
+        peers: the libraries that nr is compared with; NumPy mostly runs for orientation.
         scripts: in place of programs: by library a Python script, whose run time is measured
             from its first line to its last in a new process.
         flops: arithmetic floor: multiplications and additions of the matrix products.
@@ -44,6 +53,8 @@ class Row:
         grad: PyTorch records gradients.
         block: wait for results in every call.
         metric: the number that counts: seconds of a steady call, or of the first one.
+        own_draws: PyTorch and NumPy draw random numbers of their own: of their results only the
+            means and deviations are compared.
         tolerance: the largest difference between libraries, relative to the largest magnitude
             of the array; 0 for exact results.
         floor_factor: how often the floor the time may be by the project's targets.
@@ -59,13 +70,16 @@ class Row:
     jit: bool = True
     seen: Callable[[Any], Any] = field(default=lambda out: out)
     torch: Mapping[str, Callable] = field(default_factory=dict)
+    onnx: Callable | None = None
     numpy: Callable | None = None
+    peers: tuple[str, ...] = ("jax", "torch", "onnxruntime")
     scripts: Mapping[str, str] = field(default_factory=dict)
     flops: float = 0
     read: float = 0
     written: float = 0
     grad: bool = False
     block: bool = True
+    own_draws: bool = False
     metric: Literal["steady", "first"] = "steady"
     tolerance: float = 1e-5
     floor_factor: float | None = None
@@ -77,6 +91,7 @@ class Row:
             return [(library, "") for library in self.scripts]
         pairs = [("nr", ""), ("jax", "")] if self.program else []
         pairs += [("torch", variant) for variant in self.torch]
+        pairs += [("onnxruntime", "")] if self.onnx else []
         return pairs + ([("numpy", "")] if self.numpy else [])
 
 

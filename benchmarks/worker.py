@@ -66,26 +66,33 @@ def _jax_like(row: Row, library: str) -> Callable[[], Any]:
     return call
 
 
-def _torch(row: Row, variant: str, threads: int) -> Callable[[], Any]:
+def _torch(row: Row, build: Callable, threads: int) -> Callable[[], Any]:
+    """A call of a program that is built from tensors: PyTorch's, or one that it exports."""
     import torch
 
     torch.set_num_threads(threads)
     torch.set_grad_enabled(row.grad)
     torch.ones(3) + 1
     args = tree_map(lambda x: torch.from_numpy(np.array(x)), row.inputs())
-    return row.torch[variant](*args)
+    return build(*args)
 
 
 def _call(row: Row, library: str, variant: str, threads: int) -> Callable[[], Any]:
     if library == "torch":
-        return _torch(row, variant, threads)
+        return _torch(row, row.torch[variant], threads)
+    if library == "onnxruntime":
+        return _torch(row, row.onnx, threads)
     if library == "numpy":
         return row.numpy(*row.inputs())
     return _jax_like(row, library)
 
 
 def _array(leaf: Any) -> np.ndarray:
-    return np.array(leaf.detach() if hasattr(leaf, "detach") else leaf)
+    if hasattr(leaf, "detach"):  # a tensor
+        leaf = leaf.detach()
+        return (leaf.float() if str(leaf.dtype) == "torch.bfloat16" else leaf).numpy()
+    array = np.array(leaf)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 # ---------------------------------------------------------------- timing

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from nr.backends.compiler.expr import FLOATS, NUMPY, UNSIGNED, Expr
+from nr.backends.compiler.expr import FLOATS, NUMPY, UNSIGNED, Expr, node
 
 _WIDE = np.longdouble
 
@@ -70,6 +70,8 @@ def _operation(expr: Expr, args: list[np.ndarray]) -> np.ndarray:
         return _convert(args[0], expr.dtype)
     if op == "fma":
         return _fma(*args)
+    if op == "iterate":
+        return _iterate(expr, args)
     if op in ("select", "rarely"):
         return np.where(*args)
     if op in ("div", "rem") and expr.dtype not in FLOATS:
@@ -77,6 +79,23 @@ def _operation(expr: Expr, args: list[np.ndarray]) -> np.ndarray:
     if op in _OPERATIONS:
         return _OPERATIONS[op](*args)
     raise NotImplementedError(f"{op}: a leaf without a value, or an unknown operation")
+
+
+def _iterate(expr: Expr, args: list[np.ndarray]) -> np.ndarray:
+    step, count, limit = expr.param
+    going, *values = np.broadcast_arrays(*args)
+    names = [node("register", (), a.dtype, f"#{k}") for k, a in enumerate(expr.args[1:])]
+    counter = node("register", (), "f64", "#step")
+    following, further = step(counter, *names)
+    k = 0
+    while going.any() and k < limit:
+        k += 1
+        leaves = {counter: np.float64(k), **dict(zip(names, values, strict=True))}
+        *states, go = evaluate_all([*following, further], leaves)
+        states[0] = np.where(going, states[0], values[0])
+        values[:count] = states
+        going = going & go
+    return values[0]
 
 
 def _fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

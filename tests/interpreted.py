@@ -12,7 +12,7 @@ from nr.backends.cpu import CpuBackend
 from nr.core.jaxprs import Jaxpr, Literal
 
 
-def interpret(backend: CpuBackend, jaxpr: Jaxpr) -> Program:
+def interpret(backend: CpuBackend, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
     """A jaxpr as a Python function that runs a row of the table for each of its eqns."""
 
     def run(*args: Any) -> list[Any]:

@@ -10,14 +10,17 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 import nr
 import nr.numpy as jnp
 from nr import lax
+from nr.backends.compiler import plan, updates
 from tests.interpreted import interpreting
 
 SHAPES = ((), (), (3,), (2, 5), (17,), (40,), (70, 9))
@@ -43,6 +46,18 @@ def fit(x: Any, kind: Type) -> Any:
     if shape and x.size >= np.prod(shape):
         return jnp.reshape(x, (-1,))[: int(np.prod(shape))].reshape(shape)
     return jnp.broadcast_to(jnp.reshape(x, (-1,))[-1], shape)
+
+
+def written(x: Any, y: Any, at: Any) -> Any:
+    """An array with elements of another, or its own, written into it, or added."""
+    if not x.shape:
+        return y
+    flat, n = x.reshape(-1), x.size
+    moved = lax.dynamic_update_slice(flat, y.reshape(-1)[: n // 4], (at,))
+    other = moved.at[(at + 1) % n].set(flat[n // 2])
+    if x.dtype == np.float64:
+        other = other.at[jnp.array([0, n - 1, 0])].add(moved[-1] / 2)
+    return other.reshape(x.shape)
 
 
 class Programs:
@@ -73,6 +88,7 @@ class Programs:
             lambda v: jnp.flip(get(v, a)) if shape else get(v, a),
             lambda v: jnp.roll(get(v, a), 1),
             lambda v: get([*v, jnp.ones(shape, dtype)], a),
+            lambda v: written(get(v, a), get(v, b), fit(v[c % len(v)], ((), "int32"))),
         ]
         own: dict[str, list[Callable]] = {
             "float64": [
@@ -210,9 +226,10 @@ def check(seed: int) -> str:
     what = f"{form} of {p.text}"
     with interpreting():
         want = f(*map(jnp.asarray, args))
-    compiled = nr.jit(f)
-    for _ in range(2):
-        for a, b in zip(nr.tree.leaves(compiled(*args)), nr.tree.leaves(want), strict=True):
+    donating = nr.jit(f, donate_argnums=(0, 1))
+    for compiled in (nr.jit(f), donating):
+        got = compiled(*map(jnp.asarray, args))
+        for a, b in zip(nr.tree.leaves(got), nr.tree.leaves(want), strict=True):
             a, b = np.asarray(a), np.asarray(b)
             assert (a.shape, a.dtype) == (b.shape, b.dtype), what
             if a.dtype == np.float64:
@@ -220,6 +237,13 @@ def check(seed: int) -> str:
             else:
                 np.testing.assert_array_equal(a, b, err_msg=what)
     return what
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _as_for_large_arrays():
+    """Small arrays are updated in place, too, so that they stand for large ones."""
+    with mock.patch.object(updates, "_SMALLEST", 0), mock.patch.object(plan, "REUSED", 0):
+        yield
 
 
 # NR_LOOP_EXAMPLES=1000 draws that many programs, others each time.

@@ -296,18 +296,24 @@ def test_reduce_precision(dtype, bits):
     check(lambda x: lax.reduce_precision(x, *bits), x, exact=True)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["normal_from_uniform", "log_of_uniform"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("normal_from_uniform", "float64")]
+    + [
+        (name, dtype)
+        for name in ("normal_from_uniform", "log_of_uniform")
+        for dtype in ("float32", "bfloat16", "float16")
+    ],
+)
 def test_samples_have_the_eager_bits(name, dtype):
     low = -1.0 if name == "normal_from_uniform" else 0.0
     u = np.random.default_rng(0).uniform(low, 1.0, 50_001).astype(np.float32)
     u = jnp.clip(jnp.asarray(u).astype(dtype), low + 0.01, 0.99)
-    tails = jnp.asarray([-0.999, 0.9999, 0.99999], "float32")
-    u = (
-        jnp.concatenate([u, tails if name == "normal_from_uniform" else tails[1:]])
-        if dtype == "float32"
-        else u
-    )
+    if dtype in ("float32", "float64"):
+        tails = [0.9999, 0.99999, 1 - 2e-8]
+        if name == "normal_from_uniform":
+            tails += [-0.999, -1 + 1e-13 if dtype == "float64" else -0.9999, -1, 1, 0, -0.0, np.nan]
+        u = jnp.concatenate([u, jnp.asarray(tails, dtype)])
     same_bits(Primitive.all[name].bind, u)
 
 

@@ -4,13 +4,16 @@ import math
 
 import numpy as np
 import pytest
+import scipy.special
 from mpmath import mp, mpf
 
 from nr.backends.compiler.expr import compiling, const, node
 from nr.backends.compiler.math.bessel import bessel_i0e, bessel_i1e
 from nr.backends.compiler.math.error import erf, erf_inv, erfc
 from nr.backends.compiler.math.gamma import digamma, lgamma
+from nr.backends.compiler.math.incomplete import igamma, igammac, regularized_incomplete_beta
 from nr.backends.compiler.math.zeta import polygamma, zeta
+from nr.core import devices
 from tests import expr_interpreter, native_kernels
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
@@ -26,10 +29,11 @@ EXACT = {
 BITS = 200  # of the exact values
 
 
-def interpreted(function, x):
+def interpreted(function, *arrays):
     with compiling():
-        leaf = node("register", (), {v: k for k, v in DTYPES.items()}[x.dtype.type], "x")
-        return expr_interpreter.evaluate(function(leaf), {leaf: x})
+        kind = {v: k for k, v in DTYPES.items()}[arrays[0].dtype.type]
+        leaves = [node("register", (), kind, f"x{k}") for k in range(len(arrays))]
+        return expr_interpreter.evaluate(function(*leaves), dict(zip(leaves, arrays, strict=True)))
 
 
 def exact(function, x):
@@ -218,3 +222,85 @@ def test_special_values_of_zeta_and_polygamma(dtype):
     np.testing.assert_array_equal(evaluate(polygamma, one * 1.5, x), np.full(6, NAN))
     np.testing.assert_array_equal(evaluate(polygamma, -one, x), np.full(6, NAN))
     np.testing.assert_array_equal(evaluate(polygamma, one * 0, x)[5:], evaluate(digamma, x)[5:])
+
+
+INCOMPLETE = {
+    "igamma": (igamma, lambda a, x: mp.gammainc(a, 0, x, regularized=True)),
+    "igammac": (igammac, lambda a, x: mp.gammainc(a, x, mp.inf, regularized=True)),
+    "betainc": (
+        regularized_incomplete_beta, lambda a, b, x: mp.betainc(a, b, 0, x, regularized=True),
+    ),
+}  # fmt: skip
+RANGES = ((1e-6, 2), (0.5, 5), (3, 40), (20, 500))
+
+
+def incomplete_operands(name, dtype, n):
+    """Around the bulk, where results are neither 0 nor 1, and far from it."""
+    rng = np.random.default_rng(0)
+    operands = []
+    for low, high in RANGES:
+        a, b = np.exp(rng.uniform(np.log(low), np.log(high), (2, n)))
+        away = rng.normal(size=n) * np.where(np.arange(n) % 4, 1, 4)
+        if name == "betainc":
+            x = 1 / (1 + b / a * np.exp(away / np.sqrt(np.minimum(a, b))))
+            operands.append((a, b, np.clip(x, 1e-6, 1 - 1e-6)))
+        else:
+            operands.append((a, a * np.exp(away / np.sqrt(a) / 2).clip(1e-8, 1e8)))
+    return [np.concatenate(x).astype(dtype) for x in zip(*operands, strict=True)]
+
+
+@pytest.mark.parametrize("evaluate", [interpreted, native_kernels.evaluate])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_incomplete_functions(name, dtype, evaluate):
+    """All regions, relative to the result; I_x(a, b) may be 1 less what is close to it."""
+    function, reference = INCOMPLETE[name]
+    operands = incomplete_operands(name, DTYPES[dtype], 12)
+    with mp.workprec(120):
+        expected = [reference(*map(mpf, v)) for v in zip(*[x.tolist() for x in operands])]
+    expected = np.array([float(v) for v in expected])
+    got = evaluate(function, *operands)
+    seen = expected > np.finfo(got.dtype).tiny
+    rounded = 2.0**-50 if name == "betainc" else 0.0
+    error = (np.abs(got[seen] - expected[seen]) - rounded) / expected[seen]
+    assert seen.sum() >= 40
+    assert error.max() <= {"f32": 6e-8, "f64": 5e-14}[dtype]
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_incomplete_functions_of_large_parameters(name):
+    """Temme's expansion, and fractions of thousands of steps."""
+    a = np.array([2.5e5, 1e7, 1e12, 1.9e5, 1e4])
+    spread = np.array([-3.0, -0.5, 0.0, 0.7, 4.0])
+    a, spread = np.repeat(a, 5), np.tile(spread, 5)
+    if name == "betainc":
+        operands = (np.minimum(a, 1e5), 2 * np.minimum(a, 1e5), 1 / 3 + 0.3 * spread / np.sqrt(a))
+        expected = scipy.special.betainc(*operands)
+    else:
+        operands = (a, a + spread * np.sqrt(a))
+        expected = {"igamma": scipy.special.gammainc, "igammac": scipy.special.gammaincc}[name](
+            *operands
+        )
+    got = native_kernels.evaluate(INCOMPLETE[name][0], *operands)
+    np.testing.assert_allclose(got, expected, rtol=2e-11)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_special_values_of_incomplete_functions(name, dtype):
+    """All combinations of them, as eager code has them."""
+    values = np.array([0.0, -0.0, 0.5, 1, -1, 30, INF, -INF, NAN], DTYPES[dtype])
+    count = 3 if name == "betainc" else 2
+    operands = [x.ravel() for x in np.meshgrid(*[values] * count)]
+    table = devices.backend("cpu").table[INCOMPLETE[name][0].__name__]
+    got = native_kernels.evaluate(INCOMPLETE[name][0], *operands)
+    np.testing.assert_allclose(got, table(*operands), rtol=1e-6)
+
+
+def test_a_lane_does_not_depend_on_its_neighbours():
+    """Lanes that have converged wait for the others without changing."""
+    operands = incomplete_operands("igamma", np.float64, 12)
+    together = native_kernels.evaluate(igamma, *operands)
+    order = np.random.default_rng(0).permutation(len(together))
+    shuffled = native_kernels.evaluate(igamma, *[x[order] for x in operands])
+    np.testing.assert_array_equal(shuffled, together[order])

@@ -1,14 +1,21 @@
 """The rows of all benchmarks, one concept a file; nr and JAX run the same source."""
 
 from programs import (
+    attention,
+    bfloat16,
     compilation,
+    convolution,
     dispatch,
     elementwise,
+    linalg,
     matmul,
+    ordering,
     recurrent,
     rows,
+    sampling,
     simulation,
     training,
+    transformer,
     transforms,
 )
 
@@ -16,12 +23,19 @@ ROWS = {
     row.name: row
     for module in (
         training,
+        convolution,
+        transformer,
+        attention,
         recurrent,
         simulation,
         transforms,
         elementwise,
         rows,
+        ordering,
+        sampling,
+        linalg,
         matmul,
+        bfloat16,
         dispatch,
         compilation,
     )

@@ -162,24 +162,33 @@ def sgd_step(lib: Any, loss: Callable) -> Callable:
 
 
 def adam_step(lib: Any, loss: Callable) -> Callable:
-    """A training step (params, state, *batch) -> (params, state, loss).
+    """A training step (params, state, *batch) -> (params, state, loss)."""
+    update = adam_update(lib)
+
+    def step(params: Any, state: Any, *batch: Any) -> tuple:
+        value, grads = lib.value_and_grad(loss)(params, *batch)
+        return *update(params, state, grads), value
+
+    return step
+
+
+def adam_update(lib: Any) -> Callable:
+    """A function (params, state, grads) -> (params, state).
 
     nr's own optimizer, and for JAX the same formula by hand.
     """
     if lib.__name__ == "nr":
         optimizer = lib.optim.adam(RATE)
 
-        def step(params: Any, state: Any, *batch: Any) -> tuple:
-            value, grads = lib.value_and_grad(loss)(params, *batch)
+        def update(params: Any, state: Any, grads: Any) -> tuple:
             updates, state = optimizer.update(grads, state, params)
-            return lib.optim.apply_updates(params, updates), state, value
+            return lib.optim.apply_updates(params, updates), state
 
-        return step
+        return update
 
     np_, tree = lib.numpy, lib.tree
 
-    def step_by_hand(params: Any, state: Any, *batch: Any) -> tuple:
-        value, grads = lib.value_and_grad(loss)(params, *batch)
+    def update_by_hand(params: Any, state: Any, grads: Any) -> tuple:
         count = state["step"] + 1
         b1, b2 = state["b1"], state["b2"]
         mu = tree.map(lambda m, g: b1 * m + (1 - b1) * g, state["mu"], grads)
@@ -188,9 +197,9 @@ def adam_step(lib: Any, loss: Callable) -> Callable:
         size = state["rate"] * root2 / -np_.expm1(count * np_.log(b1))
         eps = state["eps"] * root2
         params = tree.map(lambda p, m, v: p - size * m / (np_.sqrt(v) + eps), params, mu, nu)
-        return params, {**state, "step": count, "mu": mu, "nu": nu}, value
+        return params, {**state, "step": count, "mu": mu, "nu": nu}
 
-    return step_by_hand
+    return update_by_hand
 
 
 def adam_setup(lib: Any, params: Any, *batch: Any) -> tuple:

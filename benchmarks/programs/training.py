@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from row import Row, leaves
+from row import Row
 
 from programs.models import (
     GPT,
-    RATE,
     adam_seen,
     adam_setup,
     adam_step,
@@ -19,6 +18,7 @@ from programs.models import (
     mlp_loss,
     sgd_step,
 )
+from programs.steps import adam_averages, torch_adam, torch_step
 
 MODEL = GPT()
 
@@ -65,51 +65,11 @@ def _torch_gpt_loss(params: Any, tokens: Any) -> Any:
     return cross_entropy(logits.reshape(-1, MODEL.vocabulary), tokens[:, 1:].reshape(-1))
 
 
-def _torch_step(
-    loss: Callable,
-    params: Any,
-    batch: tuple,
-    optimizer: Callable[[list], Any],
-    seen: Callable[[Any, list], Any],
-    compiled: bool,
-) -> Callable[[], Any]:
-    """A training step that returns the loss and what ``seen`` takes from the optimizer."""
-    import torch
-
-    parts = [p.requires_grad_() for p in leaves(params)]
-    if compiled:
-        loss = torch.compile(loss)
-    rule = optimizer(parts)
-
-    def step() -> Any:
-        rule.zero_grad()
-        value = loss(params, *batch)
-        value.backward()
-        rule.step()
-        return [value.detach(), seen(rule, parts)]
-
-    return step
-
-
-def _adam_averages(rule: Any, parts: list) -> list:
-    states = [rule.state[p] for p in parts]
-    return [[s[key] for s in states] for key in ("exp_avg", "exp_avg_sq")]
-
-
-def _torch_adam(fused: bool) -> Callable:
-    def make(parts: list) -> Any:
-        import torch
-
-        return torch.optim.Adam(parts, RATE, fused=fused, foreach=not fused)
-
-    return make
-
-
 def _mlp_sgd_torch(fused: bool = True, compiled: bool = False) -> Callable:
     def build(params: Any, x: Any, labels: Any) -> Callable[[], Any]:
         import torch
 
-        return _torch_step(
+        return torch_step(
             _torch_mlp_loss,
             _linear_layout(params),
             (x, labels.long()),
@@ -124,13 +84,13 @@ def _mlp_sgd_torch(fused: bool = True, compiled: bool = False) -> Callable:
 def _mlp_adam_torch(fused: bool = True, compiled: bool = False) -> Callable:
     def build(params: Any, x: Any, labels: Any) -> Callable[[], Any]:
         def seen(rule: Any, parts: list) -> list:
-            return [[m.t() for m in means] for means in _adam_averages(rule, parts)]
+            return [[m.t() for m in means] for means in adam_averages(rule, parts)]
 
-        return _torch_step(
+        return torch_step(
             _torch_mlp_loss,
             _linear_layout(params),
             (x, labels.long()),
-            _torch_adam(fused),
+            torch_adam(fused),
             seen,
             compiled,
         )
@@ -140,8 +100,8 @@ def _mlp_adam_torch(fused: bool = True, compiled: bool = False) -> Callable:
 
 def _gpt_torch(compiled: bool) -> Callable:
     def build(params: Any, tokens: Any) -> Callable[[], Any]:
-        return _torch_step(
-            _torch_gpt_loss, params, (tokens.long(),), _torch_adam(True), _adam_averages, compiled
+        return torch_step(
+            _torch_gpt_loss, params, (tokens.long(),), torch_adam(True), adam_averages, compiled
         )
 
     return build

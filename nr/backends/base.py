@@ -34,6 +34,7 @@ class ArrayPlan:
 class ProgramPlan:
     """What a call of a compiled program takes: bytes, and arithmetic operations.
 
+    reused_bytes: results that lie in the memory of donated arguments.
     largest: the largest temporary arrays that live at the moment of greatest need.
     """
 
@@ -41,13 +42,15 @@ class ProgramPlan:
     output_bytes: int
     temporary_bytes: int
     constant_bytes: int
+    reused_bytes: int
     flops: float
     largest: tuple[ArrayPlan, ...]
 
     @property
     def peak_bytes(self) -> int:
         """Bytes in use at the peak: arguments, results, closed-over arrays and temporaries."""
-        return self.argument_bytes + self.output_bytes + self.temporary_bytes + self.constant_bytes
+        held = self.argument_bytes + self.output_bytes - self.reused_bytes
+        return held + self.temporary_bytes + self.constant_bytes
 
     def __str__(self) -> str:
         lines = [
@@ -87,15 +90,18 @@ class Backend:
             )
         return row
 
-    def compile(self, jaxpr: Jaxpr) -> Program:
-        """A function of raw arrays that gives the list of the jaxpr's outputs."""
+    def compile(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
+        """A function of raw arrays that gives the list of the jaxpr's outputs.
+
+        It may write over the inputs `donated`, if nobody else refers to them, and return them.
+        """
         raise NotImplementedError
 
-    def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
+    def as_text(self, jaxpr: Jaxpr, stage: str, donated: tuple[int, ...] = ()) -> str:
         """A stage of a jaxpr's compilation, as text."""
         raise NotImplementedError(f"as_text: the {self.platform} backend has no stage {stage!r}.")
 
-    def plan(self, jaxpr: Jaxpr) -> ProgramPlan:
+    def plan(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> ProgramPlan:
         """What a call of a jaxpr's program takes, without running it."""
         raise NotImplementedError(f"plan: the {self.platform} backend does not plan its memory.")
 

@@ -263,12 +263,13 @@ class JitFunction:
         flatten = _make_flatten(self, args, kwargs, leaves, device)
         if flatten is None:
             return
+        donated = self._donated_leaves(args, kwargs)
         plan = _Plan(
             flatten=flatten,
-            program=backend.compile(traced.jaxpr),
+            program=backend.compile(traced.jaxpr, donated),
             rebuild=_make_rebuild(traced, device),
             context=_context(),
-            donated=self._donated_leaves(args, kwargs),
+            donated=donated,
             device=device,
         )
         self._plans.insert(0, plan)
@@ -317,7 +318,8 @@ class JitFunction:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
         traced, _, key = self._trace(args, kwargs, abstract=True)
-        return Lowered(self, traced.jaxpr, traced.out_tree, key)
+        donated = self._donated_leaves(args, kwargs)
+        return Lowered(self, traced.jaxpr, traced.out_tree, key, donated)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The output's shapes and dtypes, without running."""
@@ -329,9 +331,13 @@ class JitFunction:
 class Lowered:
     """A traced program: `jaxpr`, its text, and `compile()`."""
 
-    def __init__(self, function: JitFunction, jaxpr: Jaxpr, out_tree: PyTreeDef, key: Any) -> None:
+    def __init__(
+        self, function: JitFunction, jaxpr: Jaxpr, out_tree: PyTreeDef, key: Any,
+        donated: tuple[int, ...],
+    ) -> None:  # fmt: skip
         self._function = function
         self._key = key
+        self._donated = donated
         self.jaxpr = jaxpr
         self.out_tree = out_tree
         self.in_tree = key[0]
@@ -364,15 +370,16 @@ class Lowered:
               for i0 in 100 vector:
                 out0[i0] = add(sin(in0[i0]), 1.0)
         """
-        return devices.current_default().backend.as_text(self.jaxpr, stage)
+        return devices.current_default().backend.as_text(self.jaxpr, stage, self._donated)
 
     def plan(self) -> ProgramPlan:
         """Bytes and arithmetic operations of a call; see `nr.plan`."""
-        return devices.current_default().backend.plan(self.jaxpr)
+        return devices.current_default().backend.plan(self.jaxpr, self._donated)
 
     def compile(self) -> Compiled:
         """The program, ready to run."""
-        return Compiled(self, devices.current_default().backend.compile(self.jaxpr))
+        backend = devices.current_default().backend
+        return Compiled(self, backend.compile(self.jaxpr, self._donated))
 
 
 class Compiled:
@@ -407,6 +414,8 @@ class Compiled:
                 f"compiled {function.name}: arguments must be those it was lowered for, "
                 f"{', '.join(map(str, self._lowered._key[1]))}; got {', '.join(map(str, avals))}."
             )
+        if self._lowered._donated:
+            return function(*args, **kwargs)
         outs = jit_p.bind(
             *[operand("jit", x) for x in leaves], jaxpr=self._lowered.jaxpr, name=function.name
         )
@@ -418,6 +427,8 @@ def _context() -> tuple:
 
 
 def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
+    if plan.donated:
+        _give_away(plan, values, args, kwargs)
     if plan.device is None:
         outs = plan.program(*values)
     else:
@@ -425,14 +436,15 @@ def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
         with backend.on(plan.device):
             outs = plan.program(*[backend.put(v, plan.device) if type(v) is np.ndarray else v
                                   for v in values])  # fmt: skip
-    if plan.donated:
-        leaves = tree_flatten((args, kwargs))[0]
-        arrays = [x for x in leaves if isinstance(x, Array)]
-        donated = {id(values[i]) for i in plan.donated}
-        for x in arrays:
-            if type(x) is ArrayImpl and id(x.data) in donated:
-                x.delete()
     return plan.rebuild(outs)
+
+
+def _give_away(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> None:
+    """Delete donated arrays: the program may write over what only `values` refers to now."""
+    donated = {id(values[i]) for i in plan.donated}
+    for x in tree_flatten((args, kwargs))[0]:
+        if type(x) is ArrayImpl and id(x.data) in donated:
+            x.delete()
 
 
 def _input_aval(x: Any) -> ShapedArray:
@@ -581,8 +593,9 @@ def jit(
         fun: a pure function of arrays, numbers and pytrees of them.
         static_argnums, static_argnames: arguments that are Python values, part of the signature;
             they must be hashable.
-        donate_argnums, donate_argnames: arguments whose memory is given away; using them
-            afterwards raises RuntimeError.
+        donate_argnums, donate_argnames: arguments whose memory is given away, for results that
+            can take their place; using them afterwards, also after an error or an interrupt of
+            the call, raises RuntimeError. What NumPy arrays share is copied, not written over.
         keep_unused: accepted for compatibility; unused arguments never cost anything here.
         inline: put the program's eqns into an outer program in place of a call.
 

@@ -13,7 +13,7 @@ cluster: the anchors over whole rows, and the row's reductions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -30,8 +30,10 @@ from nr.backends.compiler.lowering.rules import (
     storage,
 )
 from nr.backends.compiler.matmul import Body, Layout, is_product, layout
+from nr.backends.compiler.simplify import reshaped
+from nr.backends.compiler.updates import Updates
 from nr.core.array import as_host
-from nr.core.jaxprs import JaxprEqn, Literal, Var
+from nr.core.jaxprs import Atom, JaxprEqn, Literal, Var
 
 # An anchor is made of what costs more than this many operations and is read more than once.
 _SHARED_COST = 6.0
@@ -48,8 +50,6 @@ _FEW_ROWS = 16
 _SPLIT_COLUMNS = 1 << 14
 # A scalar is computed once a kernel, so it may cost more before it is stored.
 _SCALAR_COST = 100.0
-# What gives the same elements another shape: results lie where the operands do.
-_ALIASES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
 
 
 @final
@@ -119,12 +119,14 @@ class Graph:
     """The eqns of a jaxpr, sorted into clusters and calls."""
 
     def __init__(
-        self, jaxpr: Body, is_call: Callable[[JaxprEqn], bool], groups: dict[int, Any]
-    ) -> None:
+        self, jaxpr: Body, is_call: Callable[[JaxprEqn], bool], groups: dict[int, Any],
+        updates: Updates,
+    ) -> None:  # fmt: skip
         self.jaxpr = jaxpr
+        self.updates = updates
         self.groups = groups
         self.producer: dict[Var, JaxprEqn] = {v: q for q in jaxpr.eqns for v in q.outvars}
-        self.calls = {id(q): Call(q) for q in jaxpr.eqns if is_call(q)}
+        self.calls = {id(q): Call(q) for q in jaxpr.eqns if is_call(q) or id(q) in updates.eqns}
         self.alias: dict[Var, Var] = {}
         self.buffers: dict[Var, Buffer] = {}
         self.anchors: set[Var] = set()
@@ -158,8 +160,12 @@ class Graph:
 
     def _find_anchors(self) -> None:
         self.needed.update([self.root(a) for a in self.jaxpr.outvars if type(a) is Var])
+        self.needed.update([self.root(v) for v in self.updates.kept])
         for call in self.calls.values():
-            self.needed.update(self._call_reads(call.eqn))
+            self.needed.update(self.call_reads(call.eqn))
+        for eqn in self.jaxpr.eqns:
+            if "tiled" in eqn.params:  # its loops read what they read many times
+                self.needed.update([self._stored_below(a) for a in eqn.invars])
         uses, spread = self._uses(), self._spread()
         cost: dict[Var, float] = {}
         for eqn in self.jaxpr.eqns:
@@ -184,6 +190,14 @@ class Graph:
                     cost[out] = total
         self.anchors |= {v for v in self.needed if not self.is_stored(v)}
 
+    def _stored_below(self, var: Var) -> Var:
+        """What a value's elements lie in, once transposes and the like are read through."""
+        root = self.root(var)
+        eqn = self.producer.get(root)
+        if eqn is None or eqn.primitive.name not in _VIEWS or type(eqn.invars[0]) is not Var:
+            return root
+        return self._stored_below(eqn.invars[0])
+
     def _uses(self) -> dict[Var, int]:
         """How many eqns read a value, those excepted that only give it another shape."""
         uses: dict[Var, int] = {}
@@ -207,7 +221,7 @@ class Graph:
                     spread[root] = max(spread.get(root, 1.0), _spread(eqn, a))
         return spread
 
-    def _call_reads(self, eqn: JaxprEqn) -> list[Var]:
+    def call_reads(self, eqn: JaxprEqn) -> list[Var]:
         """The stored values a call reads."""
         if is_product(eqn):
             (a, _), (b, _), _ = self.product_operands(eqn)
@@ -268,8 +282,13 @@ class Graph:
         if call is not None:
             self.units.append(call)
             before: set = set()
-            for var in self._call_reads(eqn):
+            for var in self.call_reads(eqn):
                 self._depend(before, var)
+            if id(eqn) in self.updates.eqns:  # what has read its operand so far comes before
+                operand = self.root(eqn.invars[0])
+                for unit in self._recent(len(self.units)):
+                    if operand in unit.reads:
+                        before |= {unit, *self.before[unit]}
             self.before[call] = before
             for out in eqn.outvars:
                 self.home[out] = call
@@ -424,6 +443,32 @@ class Graph:
         except _Apart:
             return False
 
+    def order_readers(self, replaced: Iterable[tuple[Var, Atom]]) -> None:
+        """Put what reads a value before the unit that overwrites it, where it can come before.
+
+        `replaced` are pairs of a value and its successor, in whose memory the latter should lie.
+        """
+        readers: dict[Var, list[Cluster | Call]] = {}
+        for unit in self.units:
+            for var in set(self.call_reads(unit.eqn) if type(unit) is Call else unit.reads):
+                readers.setdefault(var, []).append(unit)
+        writers: list[tuple[Var, Cluster | Call]] = [
+            (self.root(unit.eqn.invars[0]), unit)
+            for unit in self.units
+            if type(unit) is Call and id(unit.eqn) in self.updates.eqns
+        ]
+        for old, new in replaced:
+            home = self.home.get(self.root(new)) if type(new) is Var else None
+            if home is not None:
+                writers.append((self.root(old), home))
+        for var, writer in writers:
+            for reader in readers.get(var, ()):
+                if reader is not writer and writer not in self.before[reader]:
+                    earlier = {reader, *self.before[reader]}
+                    for unit in self.units:
+                        if unit is writer or writer in self.before[unit]:
+                            self.before[unit] |= earlier
+
     # ------------------------------------------------------------------ what is stored
     def _find_stored(self) -> None:
         wanted = set(self.needed)
@@ -572,15 +617,6 @@ class _Reader(Reads):
                 raise _Apart
             return load(self.graph.buffer(var), flatten(index, var.aval.shape), self.guard)
         return self.element(var, index)
-
-
-def reshaped(eqn: JaxprEqn | None) -> Var | None:
-    """The operand of an eqn that only gives it another shape; None for other eqns."""
-    if eqn is None or eqn.primitive.name not in _ALIASES:
-        return None
-    operand = eqn.invars[0]
-    whole = operand.aval.size == eqn.outvars[0].aval.size
-    return operand if whole and type(operand) is Var else None
 
 
 def _written_out(eqn: JaxprEqn) -> bool:

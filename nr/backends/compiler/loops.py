@@ -142,6 +142,8 @@ class Kernel:
     """A native function. `tasks` kept loops, the outermost, are flattened and run in parallel.
 
     `scratch` are buffers of a thread's own, which live during one point of the kept loops.
+    `tiles` says of kept loops how many of their steps (vectors, of the vector loop) are done at a
+    time, with accumulators of their own: what does not depend on a loop is read once for all.
     """
 
     kept: list[Loop]
@@ -151,6 +153,21 @@ class Kernel:
     tasks: int
     width: int
     scratch: list[Buffer] = field(default_factory=list)
+    tiles: dict[Loop, int] = field(default_factory=dict)
+
+    @property
+    def grain(self) -> int:
+        """Ranges of tasks begin at multiples of this: there is code for a rest at the end only."""
+        if not self.tasks:
+            return 1
+        innermost = self.kept[self.tasks - 1]
+        shared = innermost is self.vector and self.tasks == 1
+        return self.tiles.get(innermost, 1) * (self.width if shared else 1)
+
+    @property
+    def tile(self) -> int:
+        """How many copies of a pass's body are done at a time."""
+        return math.prod(self.tiles.values())
 
     @property
     def units(self) -> int:
@@ -246,6 +263,18 @@ def replaces(kernel: Kernel, old: Buffer, new: Buffer) -> bool:
     return written
 
 
+def is_copy(kernel: Kernel, old: Buffer, new: Buffer) -> bool:
+    """Whether a kernel does nothing but copy one buffer to another, element by element."""
+    stores = list(kernel.stores())
+    if len(stores) != 1 or stores[0].buffer is not new or old.dtype != new.dtype:
+        return False
+    points = math.prod([loop.extent for loop in (*kernel.kept, *kernel.reduced)])
+    return points == new.size == old.size and all([
+        part.op == "load" and part.param == (old, stores[0].index, k) and not part.args
+        for k, part in enumerate(parts_of(stores[0].value))
+    ])  # fmt: skip
+
+
 # ------------------------------------------------------------------------------ printing
 def kernel_text(kernel: Kernel) -> str:
     """The kernel as text: loops, and one line an expression that is used more than once."""
@@ -297,7 +326,8 @@ def kernel_text(kernel: Kernel) -> str:
         return f"{store.buffer}[{place(store.index, indent)}] = {value}{guard}"
 
     def loop_line(loop: Loop, note: str) -> str:
-        return f"for {loop} in {loop.extent}{' vector' if loop is kernel.vector else ''}{note}:"
+        by = f" by {kernel.tiles[loop]}" if loop in kernel.tiles else ""
+        return f"for {loop} in {loop.extent}{' vector' if loop is kernel.vector else ''}{by}{note}:"
 
     depth = ""
     lines.append(f"kernel width={kernel.width}:")
@@ -340,6 +370,8 @@ def validate(kernel: Kernel) -> None:
     assert kernel.vector in loops, f"the vector loop {kernel.vector} is not a loop of the kernel"
     assert len(loops) == len(kernel.kept) + len(kernel.reduced), "a loop occurs twice"
     kept = set(kernel.kept)
+    if kernel.tiles:
+        _check_tiles(kernel)
     done: set[Any] = set()
     for p in kernel.passes:
         done.update([("current", id(r)) for r in p.recurrences])
@@ -370,6 +402,16 @@ def _only_guarded(kernel: Kernel, buffer: Buffer, index: Index) -> bool:
     guarded = [e.args for e in loads if e.param[0] is buffer and e.param[1] == index]
     stores = [s.guard for s in kernel.stores() if s.buffer is buffer and s.index == index]
     return all(guarded) and None not in stores
+
+
+def _check_tiles(kernel: Kernel) -> None:
+    assert not kernel.scratch, "copies of a tile would share scratch"
+    assert not any([p.recurrences for p in kernel.passes]), "a recurrence is not tiled"
+    tasks = kernel.kept[: kernel.tasks]
+    for loop, size in kernel.tiles.items():
+        assert loop in kernel.kept and size >= 1, f"the tile {size} of {loop}"
+        whole = loop.extent % size == 0 and loop is tasks[-1]
+        assert loop not in tasks or len(tasks) == 1 or whole, f"a task would begin within {loop}"
 
 
 def _check_store(

@@ -1,4 +1,8 @@
-"""Matrix products for BLAS: which dot products these are, and the layouts they are called with.
+"""Matrix products: which are tiled loops, which are BLAS's, and the layouts it is called with.
+
+A product is tiled loops where the rows of its right operand are contiguous and that stays in
+cache: then it takes what comes after it into its kernel. Others are BLAS's. Small products of any
+layout are loops of a kernel, as other reductions are.
 
 Operands are views where possible: a transpose, slice or reshape of a stored array is passed as
 strides, and a transpose of the result is written directly. Dimensions of a kind (batch, rows,
@@ -12,6 +16,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from nr.backends.compiler.index import strides_of
 from nr.backends.compiler.lowering.reduce import dot_dimensions
@@ -34,6 +40,13 @@ class Body:
 MOST_BATCH_DIMS = 3
 # Below so many multiplications a product is loops of a kernel, as any other reduction.
 _SMALLEST = 32 * 32 * 32
+# Tiled loops read the right operand again for each few rows: it is at most so many bytes, the part
+# of a cache that is a processor's own; and its rows fill a part of a vector.
+_MOST_CACHED = 1 << 20
+_FEWEST_COLUMNS = 8
+_HALVES = ("bf16", "f16")
+# The types of a product's factors and its result.
+_KINDS = {(t, t) for t in ("f32", "f64", *_HALVES)} | {(t, "f32") for t in _HALVES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +93,19 @@ def sizes(eqn: JaxprEqn) -> tuple[int, int, int, int]:
 
 
 def is_product(eqn: JaxprEqn) -> bool:
-    """Whether a dot product is large enough for BLAS, and of a type BLAS has."""
-    if eqn.primitive.name != "dot_general":
+    """Whether a dot product is large enough for BLAS, of a type BLAS has, and not for tiles."""
+    if eqn.primitive.name != "dot_general" or "tiled" in eqn.params:
         return False
     kinds = {storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)}
-    if kinds not in ({"f32"}, {"f64"}) or any([type(a) is not Var for a in eqn.invars]):
+    return kinds in ({"f32"}, {"f64"}) and _is_large(eqn)
+
+
+def _is_large(eqn: JaxprEqn) -> bool:
+    """Whether a product of floats is worth the call of BLAS, or tiles of stored operands."""
+    if eqn.primitive.name != "dot_general" or any([type(a) is not Var for a in eqn.invars]):
+        return False
+    left, right, out = [storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)]
+    if left != right or (left, out) not in _KINDS:
         return False
     batch, m, n, k = sizes(eqn)
     return batch > 0 and m * n * k >= _SMALLEST and min(m, n) >= 4 and k >= 4
@@ -169,39 +190,126 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
 
 
 def prepare(jaxpr: Jaxpr) -> Body:
-    """The jaxpr as a body whose large dot products BLAS can take.
+    """The jaxpr as a body whose large dot products are ready for tiled loops, or for BLAS.
 
-    Operands are transposed where they must be, and transposes of results made part of products.
+    Transposes of results are made part of products. Where neither way takes the operands as they
+    are, they are transposed. Half floats are widened before, for all that read them.
     """
-    transpose = Primitive.all["transpose"]
-    uses: dict[Any, int] = {}
-    for eqn in jaxpr.eqns:
-        for a in eqn.invars:
-            uses[a] = uses.get(a, 0) + 1
-    for a in jaxpr.outvars:
-        uses[a] = uses.get(a, 0) + 1
-    reader = {a: q for q in jaxpr.eqns for a in q.invars if type(a) is Var}
-    absorbed: set[int] = set()
-    eqns = []
-    for eqn in jaxpr.eqns:
-        if id(eqn) in absorbed:
-            continue
-        if is_product(eqn):
-            out = eqn.outvars[0]
-            after = reader.get(out)
-            if uses.get(out) == 1 and after is not None and after.primitive is transpose:
-                merged = JaxprEqn(
-                    eqn.primitive, eqn.invars, after.outvars,
-                    {**eqn.params, "out_permutation": after.params["permutation"]}, eqn.source,
-                )  # fmt: skip
-                if contiguous(merged) is not None:
-                    absorbed.add(id(after))
-                    eqn = merged
-            if contiguous(eqn) is None:
-                before, eqn = _canonical(eqn)
-                eqns += before
-        eqns.append(eqn)
-    return Body(jaxpr.constvars, jaxpr.consts, jaxpr.invars, eqns, jaxpr.outvars)
+    return _Preparation(jaxpr).body()
+
+
+class _Preparation:
+    """Rewrites the dot products of a jaxpr."""
+
+    def __init__(self, jaxpr: Jaxpr) -> None:
+        self.jaxpr = jaxpr
+        self.producer = {v: q for q in jaxpr.eqns for v in q.outvars}
+        self.uses: dict[Any, int] = {}
+        for atoms in (*[q.invars for q in jaxpr.eqns], jaxpr.outvars):
+            for a in atoms:
+                self.uses[a] = self.uses.get(a, 0) + 1
+        self.reader = {a: q for q in jaxpr.eqns for a in q.invars if type(a) is Var}
+        self.absorbed: set[int] = set()
+        self.widened: dict[Var, Var] = {}
+        self.eqns: list[JaxprEqn] = []
+
+    def body(self) -> Body:
+        """The rewritten jaxpr."""
+        one = self.jaxpr
+        for eqn in one.eqns:
+            if id(eqn) not in self.absorbed:
+                self._add(eqn)
+        return Body(one.constvars, one.consts, one.invars, self.eqns, one.outvars)
+
+    def _add(self, eqn: JaxprEqn) -> None:
+        if not _is_large(eqn):
+            self.eqns.append(eqn)
+            return
+        transpose = Primitive.all["transpose"]
+        permutation = None
+        after = self.reader.get(eqn.outvars[0])
+        if self.uses.get(eqn.outvars[0]) == 1 and after is not None and after.primitive is transpose:
+            permutation = after.params["permutation"]
+        plain, merged = eqn, None
+        if permutation is not None:
+            merged = self._merged(eqn, after, permutation)
+        for one in (merged, plain):
+            if one is not None and self._suits_tiles(one):
+                self._emit(one, after if one is merged else None, tiled=True)
+                return
+        if merged is not None and contiguous(merged) is not None:
+            self._emit(merged, after)
+        else:
+            self._emit(plain, None)
+
+    def _merged(self, eqn: JaxprEqn, after: JaxprEqn, permutation: tuple[int, ...]) -> JaxprEqn:
+        """A dot product and the transpose of its result as one: where that only changes the order
+        of rows and columns, the operands change places."""
+        lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
+        nb, nl, nr = len(lb), len(lf), len(rf)
+        rows, columns = range(nb, nb + nl), range(nb + nl, nb + nl + nr)
+        params = dict(eqn.params)
+        invars = list(eqn.invars)
+        if tuple(permutation) == (*range(nb), *columns, *rows):
+            invars.reverse()
+            params["dimension_numbers"] = ((rc, lc), (rb, lb))
+        else:
+            params["out_permutation"] = permutation
+        return JaxprEqn(eqn.primitive, invars, after.outvars, params, eqn.source)
+
+    def _suits_tiles(self, eqn: JaxprEqn) -> bool:
+        """Whether rows of the right operand and of the result are contiguous, and the former stays
+        in cache."""
+        *_, rf, _, _ = dot_dimensions(eqn)
+        if not rf or "out_permutation" in eqn.params:
+            return False
+        _, m, n, k = sizes(eqn)
+        itemsize = 8 if storage(eqn.invars[1].aval.dtype) == "f64" else 4
+        if m < 4 or n < _FEWEST_COLUMNS or k * n * itemsize > _MOST_CACHED:
+            return False
+        return self._strides(eqn.invars[1])[rf[-1]] == 1
+
+    def _strides(self, atom: Any) -> list[int]:
+        """How far it is between elements of what is stored, if transposes are not."""
+        eqn = self.producer.get(atom)
+        if eqn is None or eqn.primitive is not Primitive.all["transpose"]:
+            return strides_of(atom.aval.shape)
+        before = self._strides(eqn.invars[0])
+        return [before[d] for d in eqn.params["permutation"]]
+
+    def _emit(self, eqn: JaxprEqn, absorbed: JaxprEqn | None, *, tiled: bool = False) -> None:
+        """A product in float32 or float64, with what comes before and after it."""
+        if absorbed is not None:
+            self.absorbed.add(id(absorbed))
+        (out,) = eqn.outvars
+        invars = [self._wide(a, eqn.source) for a in eqn.invars]
+        fresh = out
+        if storage(out.aval.dtype) in _HALVES:
+            fresh = Var(out.aval.update(dtype=np.dtype(np.float32)))
+        product = JaxprEqn(eqn.primitive, invars, [fresh], dict(eqn.params), eqn.source)
+        if tiled:
+            product.params["tiled"] = True
+        elif contiguous(product) is None:
+            before, product = _canonical(product)
+            self.eqns += before
+        self.eqns.append(product)
+        if fresh is not out:
+            self._convert(fresh, out, eqn.source)
+
+    def _wide(self, atom: Any, source: Any) -> Any:
+        """A factor as float32, if it is a half float."""
+        if storage(atom.aval.dtype) not in _HALVES:
+            return atom
+        found = self.widened.get(atom)
+        if found is None:
+            found = self.widened[atom] = Var(atom.aval.update(dtype=np.dtype(np.float32)))
+            self._convert(atom, found, source)
+        return found
+
+    def _convert(self, source: Var, target: Var, where: Any) -> None:
+        params = {"new_dtype": target.aval.dtype, "weak_type": False}
+        convert = Primitive.all["convert_element_type"]
+        self.eqns.append(JaxprEqn(convert, [source], [target], params, where))
 
 
 def _canonical(eqn: JaxprEqn) -> tuple[list[JaxprEqn], JaxprEqn]:

@@ -15,26 +15,31 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.compiler.clusters import Call, Cluster, Graph, reshaped
+from nr.backends.compiler.clusters import Call, Cluster, Graph
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
+from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, validate, walk
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
+from nr.backends.compiler.places import shared_place
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.regions import form_regions
 from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.routine import Routine
 from nr.backends.compiler.schedule import schedule
-from nr.backends.compiler.simplify import inline_checkpoints, simplify
+from nr.backends.compiler.simplify import inline_checkpoints, reshaped, simplify
+from nr.backends.compiler.updates import UPDATES, find_updates
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
 
 CONTROL = ("scan", "while", "cond")
+# Results take the memory of donated arguments of at least so many bytes.
+REUSED = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class Launch:
     writes: list[Buffer]
     work: float
     source: Any = None
+    begins_update: bool = False  # copies an array of which another step writes a part
 
     @property
     def units(self) -> int:
@@ -173,21 +179,47 @@ class Target:
 class Planner:
     """Makes the plan of one program, from a simplified jaxpr."""
 
-    def __init__(self, jaxpr: Jaxpr, target: Target) -> None:
+    def __init__(self, jaxpr: Jaxpr, target: Target, donated: Sequence[int] = ()) -> None:
         self.target = target
         self.constants: list[tuple[Buffer, Any]] = []
         with compiling():
             self.inputs = [buffer_for(f"in{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
             self.outputs = [buffer_for(f"out{i}", a.aval) for i, a in enumerate(jaxpr.outvars)]
-            self.top = self.block(jaxpr, self.inputs, self.outputs)
+            self.top = self.block(jaxpr, self.inputs, self.outputs, overwritable=donated)
+        self.reused = self._reused(donated)
+
+    def _reused(self, donated: Sequence[int]) -> dict[int, tuple[int, list[Buffer]]]:
+        """By number of an output, the donated input whose memory it takes, and the buffers that
+        lie there in between."""
+        fixed = {*self.inputs, *self.outputs, *[b for b, _ in self.constants]}
+        found: dict[int, tuple[int, list[Buffer]]] = {}
+        for i in donated:
+            old = self.inputs[i]
+            for j, new in enumerate(self.outputs):
+                if j in found or (old.dtype, old.nbytes) != (new.dtype, new.nbytes):
+                    continue
+                taken = shared_place(self.top.steps, old, new, fixed)
+                if old.nbytes >= REUSED and taken is not None:
+                    found[j] = i, taken
+                    fixed.update(taken)
+                    break
+        return found
 
     # ------------------------------------------------------------------ blocks
-    def block(self, jaxpr: Jaxpr, inputs: Sequence[Any], outputs: Sequence[Buffer]) -> Block:
-        """The steps that compute a simplified jaxpr from buffers (or constants) into buffers."""
-        jaxpr = with_counted_rows(hoist_invariants(jaxpr))
+    def block(
+        self, jaxpr: Jaxpr, inputs: Sequence[Any], outputs: Sequence[Buffer], *,
+        overwritable: Sequence[int] = (), carried: Sequence[tuple[int, int]] = (),
+    ) -> Block:  # fmt: skip
+        """The steps that compute a simplified jaxpr from buffers (or constants) into buffers.
+
+        The inputs `overwritable` may be written over; `carried` are numbers of inputs and of the
+        outputs that take their place.
+        """
+        jaxpr = with_counted_rows(split_scans(hoist_invariants(jaxpr)))
         jaxpr, groups = inline_checkpoints(jaxpr)
         body = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
-        graph = Graph(body, is_call, groups)
+        free = [body.invars[i] for i in (*overwritable, *[i for i, _ in carried])]
+        graph = Graph(body, is_call, groups, find_updates(body, is_call, free))
         outside = []
         for var, value in zip(body.constvars, body.consts, strict=True):
             graph.buffers[var] = self.constant(value, var.aval)
@@ -197,6 +229,7 @@ class Planner:
         for atom, buffer in zip(body.outvars, outputs, strict=True):
             graph.buffers[graph.root(atom)] = buffer
         graph.form()
+        graph.order_readers([(body.invars[i], body.outvars[k]) for i, k in carried])
         steps: list[Any] = []
         for unit in _ordered(graph):
             if type(unit) is Call:
@@ -263,9 +296,10 @@ class Planner:
             buffers = [self.buffer_of(graph, a) for a in atoms]
             results = [graph.buffer(v) for v in eqn.outvars]
             build = KERNELS[name].build
-            return list(
-                self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source)
-            )
+            steps = self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source)
+            if name in UPDATES and steps and buffers[0] in steps[0].reads:
+                steps[0].begins_update = True
+            return list(steps)
         operands = [self.operand(graph, a) for a in eqn.invars]
         return [TableCall(eqn, operands, [graph.buffer(v) for v in eqn.outvars])]
 
@@ -310,6 +344,7 @@ class Planner:
         body = self.block(
             jaxpr, [*consts, *[c for c, _ in carries], *pieces],
             [*[c for _, c in carries], *out_pieces],
+            carried=[(nconsts + k, k) for k in range(ncarry)],
         )  # fmt: skip
         body.outside = consts
         return [Loop(body, carries, results[:ncarry], initial, moved, length, p["reverse"])]
@@ -339,14 +374,21 @@ class Planner:
         condition = buffer_for("condition", test_jaxpr.out_avals[0])
         test = self.block(test_jaxpr, [*cond_consts, *now], [condition])
         test.outside = cond_consts
-        body = self.block(body_jaxpr, [*body_consts, *now], [c for _, c in carries])
+        body = self.block(
+            body_jaxpr, [*body_consts, *now], [c for _, c in carries],
+            carried=[(nb + k, k) for k in range(len(carries))],
+        )  # fmt: skip
         body.outside = body_consts
         return [Loop(body, carries, results, initial, [], test=test, condition=condition)]
 
     def cond(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         index, *operands = [self.buffer_of(graph, a) for a in eqn.invars]
         results = [graph.buffer(v) for v in eqn.outvars]
-        blocks = [self.block(simplify(b), operands, results) for b in eqn.params["branches"]]
+        every = range(len(operands))
+        blocks = [
+            self.block(simplify(b), operands, results, overwritable=every)
+            for b in eqn.params["branches"]
+        ]
         return [Branch(index, blocks, results)]
 
 
@@ -450,4 +492,4 @@ def _work(kernel: Kernel) -> float:
     points = math.prod([loop.extent for loop in (*kernel.kept, *kernel.reduced)])
     nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "index", "acc")]
     cost = sum([_cost(e) for e in nodes])
-    return points * cost * 0.02 + 50
+    return points * cost * 0.02 / kernel.tile + 50

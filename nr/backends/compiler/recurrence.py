@@ -27,6 +27,7 @@ from nr.backends.compiler.loops import (
     walk,
 )
 from nr.backends.compiler.lowering.rules import ELEMENT, REDUCTION, Value, round_to, storage
+from nr.backends.compiler.matmul import is_product
 from nr.core.jaxprs import Jaxpr, Literal, Var
 
 # Limits of what is written out: elements of carries, of all values, and operations.
@@ -64,7 +65,7 @@ def _admits(jaxpr: Jaxpr, scale: int = 1) -> bool:
         return False
     for eqn in jaxpr.eqns:
         rule = ELEMENT.get(eqn.primitive.name) or REDUCTION.get(eqn.primitive.name)
-        if rule is None or not eqn.outvars or not rule.supports(eqn):
+        if rule is None or not eqn.outvars or not rule.supports(eqn) or is_product(eqn):
             return False
         if any([storage(a.aval.dtype) is None for a in (*eqn.invars, *eqn.outvars)]):
             return False

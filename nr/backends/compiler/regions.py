@@ -57,8 +57,16 @@ def form_regions(steps: list[Any]) -> list[Any]:
 
 
 def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
-    """Put a step into a region if it is independent of all chains, or can follow one of them."""
+    """Put a step into a region if it is independent of all chains, or can follow one of them.
+
+    The copy that an update begins with stays apart from what reads the same, so that it can be
+    left out (see updates.py).
+    """
     if len(region.steps) >= _MOST_STEPS:
+        return False
+    if getattr(step, "begins_update", False) and any(
+        [step.reads[0] in s.reads for s in region.steps]
+    ):
         return False
     met = [chain for chain in region.chains if any([_depends(step, s) for s, _ in chain])]
     if not met:

@@ -92,7 +92,8 @@ class _Expander(Rewriter):
         uses = Counter(
             [(e.op, e.dtype, e.param) for e in walk(list(kernel.roots())) if e.op in FUNCTIONS]
         )
-        self.called = {key for key, n in uses.items() if n > _MOST_WRITTEN_OUT}
+        most = _MOST_WRITTEN_OUT // kernel.tile
+        self.called = {key for key, n in uses.items() if n > most}
         self.varies: dict[int, bool] = {}
 
     def _one(self, e: Expr) -> Expr:
@@ -162,5 +163,5 @@ def expand(kernel: Kernel) -> Kernel:
         )
     return Kernel(
         kernel.kept, kernel.reduced, kernel.vector, passes, kernel.tasks, kernel.width,
-        kernel.scratch,
+        kernel.scratch, kernel.tiles,
     )  # fmt: skip

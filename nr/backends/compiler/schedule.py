@@ -31,6 +31,7 @@ from nr.backends.compiler.loops import (
 from nr.backends.compiler.lowering.rules import in_range
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.rewrite import Rewriter
+from nr.backends.compiler.tiling import fit_tasks, tile
 
 # A value is worth storing between passes from this many operations on.
 _WORTH_KEEPING = 10
@@ -172,8 +173,12 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
         kept.append(vector)
     passes = _passes(draft)
     kernel = Kernel(kept, reduced, vector, passes, 0, 1)
-    kernel.width = _width(kernel, vector_bytes)
+    tiled = tile(kernel, depends, vector_bytes)
+    if not tiled:
+        kernel.width = _width(kernel, vector_bytes)
     kernel.tasks = _tasks(kernel, depends)
+    if tiled:
+        fit_tasks(kernel)
     if len(passes) > 1 and vector.reduced:
         _keep_between_passes(kernel, depends)
     return kernel

@@ -11,6 +11,9 @@ from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var, eqn_effectful
 # Calls that are inlined. `checkpoint` is not: merging its body with the forward pass would undo it.
 _INLINED = ("jit", "custom_jvp_call", "custom_vjp_call")
 
+# What gives the same elements another shape: results lie where the operands do.
+_ALIASES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
+
 
 def simplify(jaxpr: Jaxpr) -> Jaxpr:
     """An equivalent jaxpr with calls inlined, without repeated or dead eqns."""
@@ -123,3 +126,12 @@ def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:
     return jaxpr.replace(
         eqns=eqns[::-1], constvars=[v for v, _ in constants], consts=[c for _, c in constants]
     )
+
+
+def reshaped(eqn: JaxprEqn | None) -> Var | None:
+    """The operand of an eqn that only gives it another shape; None for other eqns."""
+    if eqn is None or eqn.primitive.name not in _ALIASES:
+        return None
+    operand = eqn.invars[0]
+    whole = operand.aval.size == eqn.outvars[0].aval.size
+    return operand if whole and type(operand) is Var else None

@@ -25,26 +25,27 @@ class CpuBackend(Backend):
     def device_count(self) -> int:
         return 1
 
-    def compile(self, jaxpr: Jaxpr) -> Program:
-        return self._compiled(jaxpr).program
+    def compile(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
+        return self._compiled(jaxpr, donated).program
 
-    def as_text(self, jaxpr: Jaxpr, stage: str) -> str:
+    def as_text(self, jaxpr: Jaxpr, stage: str, donated: tuple[int, ...] = ()) -> str:
         from nr.backends.cpu import report
 
-        return report.text(self._compiled(jaxpr), stage)
+        return report.text(self._compiled(jaxpr, donated), stage)
 
-    def plan(self, jaxpr: Jaxpr) -> ProgramPlan:
+    def plan(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> ProgramPlan:
         from nr.backends.cpu import report
 
-        return report.plan(self._compiled(jaxpr))
+        return report.plan(self._compiled(jaxpr, donated))
 
-    def _compiled(self, jaxpr: Jaxpr) -> Any:
-        program = jaxpr.cache.get("cpu program")
+    def _compiled(self, jaxpr: Jaxpr, donated: tuple[int, ...]) -> Any:
+        key = ("cpu program", donated)
+        program = jaxpr.cache.get(key)
         if program is None:
             # Imported late: it brings LLVM along.
             from nr.backends.cpu.program import CompiledProgram
 
-            program = jaxpr.cache["cpu program"] = CompiledProgram(jaxpr, self)
+            program = jaxpr.cache[key] = CompiledProgram(jaxpr, self, donated)
         return program
 
     def array(self, x: Any) -> Any:

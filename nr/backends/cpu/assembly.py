@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.emission import scratch_bytes
-from nr.backends.compiler.loops import FRAME, Buffer, replaces
+from nr.backends.compiler.loops import FRAME, Buffer, is_copy
+from nr.backends.compiler.places import leading_to, shared_place, step_replaces
 from nr.backends.compiler.plan import (
     Block,
     Branch,
@@ -124,6 +125,14 @@ class Assembler:
         for buffer, value in plan.constants:
             place = self.places[buffer] = Place(self._slot())
             self.constants.append((place.slot, value))
+        for j, result in enumerate(plan.outputs):
+            if j in plan.reused:
+                i, between = plan.reused[j]
+                self.places[result] = self.places[plan.inputs[i]]
+            else:
+                between = leading_to(plan.top.steps, result, self.places)
+            for buffer in between:
+                self.places[buffer] = self.places[result]
         self.block(plan.top)
         self.words.append(vm.END)
 
@@ -156,33 +165,25 @@ class Assembler:
             for buffer in step.reads:
                 if not buffer.size:  # nothing has written it
                     self.place(buffer)
-            if type(step) is Region:
-                dying = {b for b in step.reads if last[b] == i and b not in keep}
-                self.reuse(step, dying)
+            self.reuse(step, {b for b in step.reads if last[b] == i and b not in keep})
             self.step(step)
             for buffer in {*step.reads, *step.writes}:
                 if last[buffer] == i and buffer not in keep and buffer in self.places:
                     self.free(buffer)
 
-    def reuse(self, region: Region, dying: set[Buffer]) -> None:
-        """Give results the places of operands that they replace element by element."""
-        uses: dict[Buffer, int] = {}
-        for step in region.steps:
-            for buffer in {*step.reads, *step.writes}:
-                uses[buffer] = uses.get(buffer, 0) + 1
-        for step in region.steps:
-            if type(step) is not Launch:
-                continue
-            for new in step.writes:
-                if new in self.places:
+    def reuse(self, step: Any, dying: set[Buffer]) -> None:
+        """Give results the places of operands that they replace."""
+        for new in step.writes:
+            for old in step.reads if new not in self.places else ():
+                if old not in dying or old not in self.places or self.places[old].slot:
                     continue
-                for old in step.reads:
-                    free = old in dying and uses[old] == 1 and old in self.places
-                    if free and self.places[old].slot == 0 and replaces(step.kernel, old, new):
-                        self.places[new] = self.places[old]
-                        self.arena.rename(old, new)
-                        dying.remove(old)
-                        break
+                taken = step_replaces(step, old, new, self.places)
+                if taken is not None:
+                    for buffer in (*taken, new):
+                        self.places[buffer] = self.places[old]
+                    self.arena.rename(old, new)
+                    dying.remove(old)
+                    break
 
     # ------------------------------------------------------------------ steps
     def step(self, step: Any) -> None:
@@ -203,17 +204,22 @@ class Assembler:
 
     def copy(self, source: Buffer, target: Buffer) -> None:
         a, b = self.place(target), self.places[source]
-        self.words += [vm.COPY, a.slot, a.offset, b.slot, b.offset, source.nbytes]
+        if a != b:
+            self.words += [vm.COPY, a.slot, a.offset, b.slot, b.offset, source.nbytes]
 
     def region(self, region: Region) -> None:
         for step in region.steps:
             for buffer in step.writes:
                 self.place(buffer)
-        total = min(sum([step.work for step in region.steps]), 1e12)
+        chains = [kept for chain in region.chains if (kept := self._without_copies(chain))]
+        steps = [step for chain in chains for step, _ in chain]
+        if not steps:
+            return
+        total = min(sum([step.work for step in steps]), 1e12)
         shared = total > 2 * _TASK_NS  # else it is too short to be shared out: one task does all
         stages: list[Any] = []
         first = words = 0
-        for chain in region.chains:
+        for chain in chains:
             kernels = [self._kernel(step) for step, _ in chain]
             chunk = self._chunk(chain, kernels) if shared else kernels[0][2]
             tasks = max(-(-kernels[0][2] // chunk), 1) if chunk else 1
@@ -227,8 +233,19 @@ class Assembler:
         first = max(first, 1)
         self.work += total * self._times
         self.parallel = self.parallel or first > 1
-        self.room = max(self.room, 3 + 6 * len(region.steps) + words)
-        self.words += [vm.REGION, 5 + len(stages), len(region.steps), first, int(total), *stages]
+        self.room = max(self.room, 3 + 6 * len(steps) + words)
+        self.words += [vm.REGION, 5 + len(stages), len(steps), first, int(total), *stages]
+
+    def _without_copies(self, chain: list[tuple[Any, Fraction]]) -> list[tuple[Any, Fraction]]:
+        """The steps of a chain, without copies of what lies in its place already."""
+        kept = []
+        for step, ratio in chain:
+            if type(step) is Launch and len(step.reads) == len(step.writes) == 1:
+                (old,), (new,) = step.reads, step.writes
+                if self.places[old] == self.places[new] and is_copy(step.kernel, old, new):
+                    continue
+            kept.append((step, ratio))
+        return [(step, ratio / kept[0][1]) for step, ratio in kept]
 
     def _chunk(self, chain: list[tuple[Any, Fraction]], kernels: list[tuple]) -> int:
         """How many units of a chain's first step a task takes."""
@@ -266,8 +283,7 @@ class Assembler:
         self.scratch = max(self.scratch, sum([scratch_bytes(b) for b in kernel.scratch]))
         args = [(self.places[b].slot, self.places[b].offset) for b in emitted.buffers]
         args += [(-1, n) for n in emitted.integers]
-        grain = kernel.width if kernel.kept[: kernel.tasks] == [kernel.vector] else 1
-        return _Symbol(emitted.text), args, kernel.units, grain
+        return _Symbol(emitted.text), args, kernel.units, kernel.grain
 
     # ------------------------------------------------------------------ loops and branches
     def loop(self, loop: Loop) -> None:
@@ -275,13 +291,20 @@ class Assembler:
             self.place(target)
         for _, whole, _ in loop.moved:
             self.place(whole)
-        both = []
-        for (now, following), start in zip(loop.carries, loop.initial, strict=True):
-            slots = self._slot(), self._slot()
-            for slot, buffer in zip(slots, (now, following), strict=True):
-                both.append(buffer)
-                self.words += [vm.SET, slot, 0, self.arena.take(buffer)]
-                self.places[buffer] = Place(slot)
+        swapped: list[tuple[Buffer, Buffer]] = []
+        for (now, following), start, result in zip(
+            loop.carries, loop.initial, loop.results, strict=True
+        ):
+            taken = shared_place(loop.body.steps, now, following, self.places)
+            if taken is not None:  # its memory is that of the result, from the start
+                for buffer in (now, *taken, following):
+                    self.places[buffer] = self.places[result]
+            else:
+                swapped.append((now, following))
+                for buffer in (now, following):
+                    slot = self._slot()
+                    self.words += [vm.SET, slot, 0, self.arena.take(buffer)]
+                    self.places[buffer] = Place(slot)
             self.copy(start, now)
         counter = None
         if loop.length is not None:
@@ -306,7 +329,7 @@ class Assembler:
             leave = len(self.words) + 1
             self.words += [vm.JUMP_UNLESS, 0, at.slot, at.offset]
         self.block(loop.body)
-        for now, following in loop.carries:
+        for now, following in swapped:
             self.words += [vm.SWAP, self.places[now].slot, self.places[following].slot]
         for piece, _, step in loop.moved:
             self.words += [vm.ADD, self.places[piece].slot, -step if loop.reverse else step]
@@ -322,7 +345,7 @@ class Assembler:
             del self.places[piece]
         if loop.condition is not None:
             self.free(loop.condition)
-        for buffer in both:
+        for buffer in [b for pair in swapped for b in pair]:
             self.arena.give(buffer)
 
     def branch(self, branch: Branch) -> None:

@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -95,6 +96,15 @@ class Block:
         return f"Block(address={self.address:#x}, nbytes={self.nbytes})"
 
 
+# The types of what stands at the base of arrays whose memory is a pool's.
+_pooled: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+def is_pooled(array: Any) -> bool:
+    """Whether an array is one of a pool's, and not a view of one."""
+    return type(array) is np.ndarray and type(array.base) in _pooled
+
+
 class _SizeClass:
     """The blocks of one size: `free` has when each was given back and its address, oldest first."""
 
@@ -110,6 +120,7 @@ class _SizeClass:
 
         # What array_memory(address) makes stands at the base of an array, and gives the block back.
         memory: Any = type("PooledMemory", (ctypes.c_char * size,), {"__del__": finalize})
+        _pooled.add(memory)
         self.array_memory = memory.from_address
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 import threading
 import time
 from functools import cache
@@ -14,7 +15,7 @@ import numpy as np
 from nr.backends.base import Backend, Program
 from nr.backends.compiler.plan import Planner, TableCall, Target
 from nr.backends.compiler.simplify import simplify
-from nr.backends.cpu import llvm, memory, threads, vm
+from nr.backends.cpu import lapack, llvm, memory, threads, vm
 from nr.backends.cpu.assembly import Assembler
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr
@@ -36,7 +37,8 @@ def load_kernels(texts: list[str]) -> int:
     if not missing:
         return 0
     objects = llvm.compile_many(missing)
-    loaded = llvm.load_many(objects, imports=_library(), exports=("kernel",))
+    imports = {**_library(), **lapack.imports(missing)}
+    loaded = llvm.load_many(objects, imports=imports, exports=("kernel",))
     with _lock:
         for text, one in zip(missing, loaded, strict=True):
             _kernels[text] = one.address("kernel")
@@ -50,6 +52,13 @@ def _library() -> dict[str, int]:
     process = ctypes.CDLL(None)
     names = ("fmod", "fmodf", "memcpy", "memmove", "memset")
     return {n: ctypes.cast(getattr(process, n), ctypes.c_void_p).value or 0 for n in names}
+
+
+@cache
+def _references() -> int:
+    """How many references to an argument a program counts that nobody holds but its caller."""
+    values = (np.empty(1),)
+    return (lambda a: sys.getrefcount(a))(*values)
 
 
 @cache
@@ -84,7 +93,7 @@ class _Frame:
 class CompiledProgram:
     """A jaxpr as native code: calling `program` of its raw inputs gives the list of its outputs."""
 
-    def __init__(self, jaxpr: Jaxpr, backend: Backend) -> None:
+    def __init__(self, jaxpr: Jaxpr, backend: Backend, donated: tuple[int, ...] = ()) -> None:
         self.backend = backend
         self.seconds: dict[str, float] = {}
         clock = time.perf_counter()
@@ -98,7 +107,7 @@ class CompiledProgram:
         self.jaxpr = jaxpr
         self.simplified = simplify(jaxpr)
         lap("simplify")
-        self.planner = Planner(self.simplified, target())
+        self.planner = Planner(self.simplified, target(), donated)
         lap("plan")
         self.assembler = Assembler(self.planner)
         lap("assemble")
@@ -126,7 +135,7 @@ class CompiledProgram:
             "give": self.frames.append, "new": lambda: _Frame(self), "finish": self._finish,
             "prepare": self._prepare, "release": self._release, "empty": np.empty,
             "pooled": memory.empty, "ndarray": np.ndarray, "convert": self._as_array,
-            "team": threads.team,
+            "team": threads.team, "own": self._own, "references": sys.getrefcount,
         }  # fmt: skip
         names = [f"a{i}" for i in range(len(self.inputs))]
         lines = [f"def program({', '.join(names)}):"]
@@ -134,10 +143,14 @@ class CompiledProgram:
             if not shape:
                 lines.append(f" if type(a{i}) is not ndarray: a{i} = convert({i}, a{i})")
         for i, (shape, dtype) in enumerate(self.outputs):
+            names.append(f"o{i}")
+            if i in self.planner.reused:
+                k, _ = self.planner.reused[i]
+                lines += [f" n = references(a{k})", f" a{k} = o{i} = own({k}, a{k}, n)"]
+                continue
             scope[f"s{i}"], scope[f"d{i}"] = shape, dtype
             small = math.prod(shape) * dtype.itemsize < memory.SMALL
             lines.append(f" o{i} = {'empty' if small else 'pooled'}(s{i}, d{i})")
-            names.append(f"o{i}")
         outs = f"[{', '.join(names[len(self.inputs) :])}]"
         lines.append(f" arrays = ({''.join([f'{n}, ' for n in names])})")
         lines.append(" try: frame = take()")
@@ -188,6 +201,15 @@ class CompiledProgram:
         while status:
             self._call_table(status - 1, frame)
             status = self.run(frame.address, 0, 0)
+
+    def _own(self, i: int, value: Any, references: int) -> np.ndarray:
+        """A donated input, if nobody else refers to it, or else a copy."""
+        if references == _references() and memory.is_pooled(value) and value.flags.c_contiguous:
+            return value
+        shape, dtype = self.inputs[i]
+        own = memory.empty(shape, dtype)
+        own[...] = value
+        return own
 
     def _as_array(self, i: int, value: Any) -> np.ndarray:
         """An input as a contiguous, aligned array of its dtype."""

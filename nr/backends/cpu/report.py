@@ -139,6 +139,7 @@ def plan(program: CompiledProgram) -> ProgramPlan:
         output_bytes=sum([b.nbytes for b in planner.outputs]),
         temporary_bytes=program.arena_bytes,
         constant_bytes=constants,
+        reused_bytes=sum([planner.outputs[j].nbytes for j in planner.reused]),
         flops=flops(program),
         largest=tuple(
             [ArrayPlan(b.nbytes, f"{b.dtype}[{b.size}]", str(b.source or "")) for b in largest]

@@ -43,7 +43,7 @@ class CudaBackend(Backend):
     def device_count(self) -> int:
         return 0 if self.cupy is None else self.cupy.cuda.runtime.getDeviceCount()
 
-    def compile(self, jaxpr: Jaxpr) -> Program:
+    def compile(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
         program = jaxpr.cache.get("cuda program")
         if program is None:
             program = jaxpr.cache["cuda program"] = compile_straightline(jaxpr, self)

@@ -125,7 +125,7 @@ def _column_order(xp: ModuleType, a: Array) -> tuple[Array, Array]:
     order = xp.tile(xp.arange(n, dtype=np.int32), (stack, 1))
     sign = xp.ones(stack, np.int32)
     for j in range(n - 1):
-        largest = _size(xp, a[:, j:, j:]).reshape(stack, -1).argmax(axis=1)
+        largest = _size(xp, a[:, j:, j:]).reshape(stack, (n - j) ** 2).argmax(axis=1)
         p, q = largest // (n - j) + j, largest % (n - j) + j
         for lines, place in ((a, p), (a.swapaxes(1, 2), q), (order, q)):
             chosen = lines[lanes, place]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nr.backends.compiler.emission.function import POLL_WORD, Emitted, Scope, scratch_bytes
-from nr.backends.compiler.emission.memory import Memory
+from nr.backends.compiler.emission.tiles import Tiles
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, walk
@@ -14,9 +14,10 @@ from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer,
 # Reduced loops are written out up to this many steps in all, and this many expressions.
 _MOST_UNROLLED = 16
 _MOST_WRITTEN = 160
+NO_BOUNDS: Mapping[Loop, tuple[str, str]] = {}
 
 
-class Emitter(Memory):
+class Emitter(Tiles):
     """Emits one kernel."""
 
     # ------------------------------------------------------------------------ the function
@@ -55,14 +56,19 @@ class Emitter(Memory):
         """The loop over the range of tasks, around everything else."""
         kernel, f = self.kernel, self.f
         tasks, rest = kernel.kept[: kernel.tasks], kernel.kept[kernel.tasks :]
-        if tasks == [kernel.vector]:
-            self._vector(kernel.vector, "%low", "%high", lambda: self._nest(rest))
-        elif not tasks:
+        if not tasks:
             self._nest(rest)
+        elif len(tasks) == 1:
+            bounds = {tasks[0]: ("%low", "%high")}
+            # All tiles of a task are done for a vector before the next: what is read along it
+            # stays in cache.
+            inside = tasks[0] in kernel.tiles and rest == [kernel.vector]
+            self._nest([*rest, *tasks] if inside else [*tasks, *rest], bounds)
         else:
             variable, end = self._open("%low", "%high")
-            flat = variable
-            for i in range(len(tasks) - 1, -1, -1):
+            flat, last = variable, len(tasks) - 1
+            size = kernel.tiles.get(tasks[last], 1)
+            for i in range(last, -1, -1):
                 loop = tasks[i]
                 extent = f.integer(loop.extent)
                 if i == 0:
@@ -73,21 +79,33 @@ class Emitter(Memory):
                     value = f.op(f"urem i64 {flat}, {extent}")
                     flat = f.op(f"udiv i64 {flat}, {extent}")
                 self.loops[loop] = (len(f.scopes) - 1, value)
+            if size > 1:
+                self._copies(tasks[last], size, len(f.scopes) - 1)
             self._nest(rest)
-            self._close(variable, end, "1")
+            self._close(variable, end, str(size))
 
-    def _nest(self, loops: Sequence[Loop]) -> None:
-        """The other kept loops, outermost first, then the passes."""
+    def _nest(
+        self, loops: Sequence[Loop], bounds: Mapping[Loop, tuple[str, str]] = NO_BOUNDS
+    ) -> None:
+        """Kept loops, outermost first, then the passes. `bounds` are those of the range of tasks."""
         if not loops:
             self._passes()
-        elif loops[0] is self.kernel.vector:
-            bound = self.f.integer(self.kernel.vector.extent)
-            self._vector(self.kernel.vector, "0", bound, lambda: self._nest(loops[1:]))
-        else:
-            self._serial(loops[0], lambda: self._nest(loops[1:]))
+            return
+        loop = loops[0]
+        low, high = bounds.get(loop) or ("0", self.f.integer(loop.extent))
 
-    def _serial(self, loop: Loop, body: Any) -> None:
-        variable, end = self._open("0", self.f.integer(loop.extent))
+        def body() -> None:
+            self._nest(loops[1:], bounds)
+
+        if loop in self.kernel.tiles:
+            self._tiled(loop, low, high, body)
+        elif loop is self.kernel.vector:
+            self._vector(loop, low, high, body)
+        else:
+            self._serial(loop, low, high, body)
+
+    def _serial(self, loop: Loop, low: str, high: str, body: Any) -> None:
+        variable, end = self._open(low, high)
         self.loops[loop] = (len(self.f.scopes) - 1, variable)
         self.leave.append(end[-1])
         body()
@@ -116,14 +134,7 @@ class Emitter(Memory):
         variable, end = self._open(low, high)
         self.loops[loop] = (len(f.scopes) - 1, variable)
         if bound is not None:
-            left = f.op(f"sub i64 {bound}, {variable}")
-            # 32 bits are enough: what is left over is clamped to the width.
-            smaller = f.op(f"icmp slt i64 {left}, {step}")
-            left = f.op(f"select i1 {smaller}, i64 {left}, i64 {step}")
-            left = f.op(f"trunc i64 {left} to i16")
-            lanes = self._lanes("i16")
-            left = self._splat("i16", left, f.scope)
-            self.mask = f.op(f"icmp slt <{self.width} x i16> {lanes}, {left}")
+            self.mask = self._lanes_below(variable, bound)
         body()
         self.mask = None
         self._close(variable, end, step)
@@ -159,7 +170,7 @@ class Emitter(Memory):
         self.kept_depth = len(self.f.scopes) - 1
         # What is computed at this level is not known to another copy of the body.
         self.depends.clear()
-        for p in self.kernel.passes:
+        for p in self._copied_passes():
             if p.stores or p.reducers or p.recurrences:
                 self._pass(p)
             for store in p.after:
@@ -232,7 +243,8 @@ class Emitter(Memory):
                     inner = f.scopes.pop()
                     f.scope.lines += inner.lines
             elif loops:
-                self._serial(loops[0], lambda: nest(loops[1:]))
+                high = f.integer(loops[0].extent)
+                self._serial(loops[0], "0", high, lambda: nest(loops[1:]))
             elif over_reduced:
                 vector = kernel.vector
                 self._vector(vector, "0", f.integer(vector.extent), body)

@@ -66,19 +66,21 @@ class Memory(Values):
         op = "udiv" if type(atom) is Div else "urem"
         return self._cached(f"{op} i64 {inner}, {self.f.integer(atom.divisor)}", scope)
 
-    def _split_vector(self, index: Index) -> tuple[Index, int] | None:
-        """`rest` and `stride` with index = rest + stride * vector variable, if it is so."""
-        stride = index.terms.get(self.vector, 0)
-        rest = Index({a: c for a, c in index.terms.items() if a is not self.vector}, index.offset)
-        return None if self._where_index(rest)[1] else (rest, stride)
+    def _split_vector(self, index: Index) -> tuple[Index, int, str] | None:
+        """`rest`, `stride` and the vector loop's variable with index = rest + stride * variable,
+        if it is so."""
+        vector = next((a for a in index.terms if a in self.lanes), self.vector)
+        rest = Index({a: c for a, c in index.terms.items() if a is not vector}, index.offset)
+        if self._where_index(rest)[1]:
+            return None
+        return rest, index.terms.get(vector, 0), self.loops[vector][1]
 
     def _index_vector(self, index: Index, kind: str, scope: Scope) -> str:
         """An index that differs between lanes, as a vector of integers."""
         f, w = self.f, self.width
         split = self._split_vector(index)
         if split is not None:
-            rest, stride = split
-            variable = self.loops[self.vector][1]
+            rest, stride, variable = split
             start = self._offset(rest)
             if stride != 1:
                 variable = f.op(f"mul i64 {variable}, {f.integer(stride)}", scope)
@@ -161,8 +163,7 @@ class Memory(Values):
             pointers = self._splat("ptr", at, scope)
             return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
         if split is not None and split[1] in (1, -1):
-            rest, stride = split
-            variable = self.loops[self.vector][1]
+            rest, stride, variable = split
             if stride == 1:
                 offset = f.op(f"add i64 {self._offset(rest)}, {variable}", scope)
                 at = self._address(buffer, offset, scope)
@@ -298,8 +299,7 @@ class Memory(Values):
         raws = [self._narrow(buffer.dtype, self._vectorized(v), scope, True) for v in values]
         split = self._split_vector(index)
         if split is not None and split[1] == 1 and len(raws) == 1:
-            variable = self.loops[self.vector][1]
-            offset = f.op(f"add i64 {self._offset(split[0])}, {variable}")
+            offset = f.op(f"add i64 {self._offset(split[0])}, {split[2]}")
             at = self._address(buffer, offset, scope)
             if mask is None:
                 f.line(f"store <{w} x {kind}> {raws[0]}, ptr {at}, align {align}")

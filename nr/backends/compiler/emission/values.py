@@ -18,10 +18,11 @@ from nr.backends.compiler.emission.function import (
     literal,
     suffix,
 )
-from nr.backends.compiler.expr import FLOATS, UNSIGNED, Expr, node
+from nr.backends.compiler.expr import FLOATS, UNSIGNED, Expr, node, select
 from nr.backends.compiler.index import Index, Loop
 from nr.backends.compiler.loops import Buffer, Kernel, Pass, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.math.iteration import Iteration
 
 
 class Values:
@@ -32,6 +33,7 @@ class Values:
         self.f = Function()
         self.width = kernel.width
         self.vector = kernel.vector
+        self.lanes = {kernel.vector}  # the loops whose steps are lanes: copies of the vector loop
         self.loops: dict[Loop, tuple[int, str]] = {}  # the scope's number, and the variable
         self.mask: str | None = None
         self.depends: dict[int, tuple[int, bool]] = {}
@@ -98,7 +100,7 @@ class Values:
         depth, varying = 0, False
         for loop in index.loops():
             depth = max(depth, self.loops[loop][0])
-            varying = varying or loop is self.vector
+            varying = varying or loop in self.lanes
         for expr in index.exprs():
             d, v = self._where(expr)
             depth, varying = max(depth, d), varying or v
@@ -162,6 +164,8 @@ class Values:
             return self._index_value(expr, scope, varying)
         if expr.op == "rarely":
             return self._rarely(expr, scope, varying)
+        if expr.op == "iterate":
+            return self._iterate(expr, scope, varying)
         if expr.op == "table":
             return self._table(expr, scope, varying)
         if expr.op in FUNCTIONS and varying:
@@ -364,14 +368,10 @@ class Values:
         test, name = self._operand(condition, varying), self._operand(usual, varying)
         slot = f.alloca(kind)
         f.line(f"store {kind} {name}, ptr {slot}", scope)
-        any_lane = test
         if varying and not self._where(condition)[1]:
             any_lane = self._value(condition)
-        elif varying:
-            suffix = f"v{self.width}i1"
-            f.declare(f"llvm.vector.reduce.or.{suffix}", f"i1 {{}}(<{self.width} x i1>)")
-            call = f"call i1 @llvm.vector.reduce.or.{suffix}(<{self.width} x i1> {test})"
-            any_lane = f.op(call, scope)
+        else:
+            any_lane = self._any(test, scope, varying)
         then, done = f.name("rare")[1:], f.name("usual")[1:]
         f.line(f"br i1 {any_lane}, label %{then}, label %{done}", scope)
         f.line(f"{then}:", scope)
@@ -387,6 +387,64 @@ class Values:
         scope.values.clear()
         scope.values.update(before)
         return f.op(f"load {kind}, ptr {slot}", scope)
+
+    def _any(self, test: str, scope: Scope, varying: bool) -> str:
+        """Whether a condition holds in some lane."""
+        if not varying:
+            return test
+        suffix = f"v{self.width}i1"
+        name = f"@llvm.vector.reduce.or.{suffix}"
+        self.f.declare(name[1:], f"i1 {{}}(<{self.width} x i1>)")
+        return self.f.op(f"call i1 {name}(<{self.width} x i1> {test})", scope)
+
+    def _iterate(self, expr: Expr, scope: Scope, varying: bool) -> str:
+        """A loop that goes on while some lane does; a lane that has ended keeps its result."""
+        f, depth = self.f, self._where(expr)[0]
+        iteration: Iteration = expr.param
+        boolean = self._type("b1", varying)
+        slots = []
+        for initial in expr.args[: iteration.states + 1]:
+            kind = self._type(initial.dtype, varying)
+            slots.append(f.alloca(kind))
+            f.line(f"store {kind} {self._operand(initial, varying)}, ptr {slots[-1]}", scope)
+        counter = f.alloca("double")
+        f.line(f"store double 1.0, ptr {counter}", scope)
+        head, body, done = [f.name(s)[1:] for s in ("head", "body", "done")]
+        f.line(f"br label %{head}", scope)
+        f.line(f"{head}:", scope)
+        going = f.op(f"load {boolean}, ptr {slots[0]}", scope)
+        f.line(f"br i1 {self._any(going, scope, varying)}, label %{body}, label %{done}", scope)
+        f.line(f"{body}:", scope)
+        before = dict(scope.values)
+
+        def known(dtype: str, name: str, varying: bool) -> Expr:
+            value = node("register", (), dtype, name)
+            self._know(value, name, depth, varying)
+            return value
+
+        step = known("f64", f.op(f"load double, ptr {counter}", scope), False)
+        states = []
+        for initial, slot in zip(expr.args[1:], slots[1:], strict=False):
+            kind = self._type(initial.dtype, varying)
+            states.append(known(initial.dtype, f.op(f"load {kind}, ptr {slot}", scope), varying))
+        constants = [
+            a if a.op == "const" else known(a.dtype, self._value(a), self._where(a)[1])
+            for a in expr.args[iteration.states + 1 :]
+        ]
+        following, further = iteration.step(step, *states, *constants)
+        following = [select(known("b1", going, varying), following[0], states[0]), *following[1:]]
+        further = known("b1", going, varying) & further & (step < float(iteration.limit))
+        for value in (further, *following):
+            self.value(value)
+        for value, slot in zip((further, *following), slots, strict=True):
+            name = self._operand(value, varying)
+            f.line(f"store {self._type(value.dtype, varying)} {name}, ptr {slot}", scope)
+        f.line(f"store double {self._value(step + 1.0)}, ptr {counter}", scope)
+        f.line(f"br label %{head}", scope)
+        f.line(f"{done}:", scope)
+        scope.values.clear()
+        scope.values.update(before)
+        return f.op(f"load {self._type(expr.dtype, varying)}, ptr {slots[1]}", scope)
 
     def _table(self, expr: Expr, scope: Scope, varying: bool) -> str:
         f = self.f

@@ -4,10 +4,12 @@ from nr.backends.compiler.lowering import (  # noqa: F401
     conv,
     cumulative,
     elementwise,
+    linalg,
     precision,
     reduce,
     sampling,
     scatter,
     shape,
+    sort,
     window,
 )

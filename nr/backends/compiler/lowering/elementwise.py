@@ -145,7 +145,17 @@ def _conj(x: Value, **params: Any) -> Complex:
 
 
 # Vector operations an element takes, roughly; 15 for what is not listed.
-_COSTS = {"integer_pow": 3, "pow": 60, "atan2": 30, "lgamma": 80, "digamma": 60, "erf_inv": 40}
+_COSTS = {
+    "integer_pow": 3,
+    "pow": 60,
+    "atan2": 30,
+    "lgamma": 80,
+    "digamma": 60,
+    "erf_inv": 40,
+    "igamma": 400,
+    "igammac": 400,
+    "regularized_incomplete_beta": 400,
+}
 
 
 def _register_all() -> None:

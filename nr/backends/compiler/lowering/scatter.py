@@ -1,4 +1,4 @@
-"""Scatter: few updates as element rules, which fuse; more as kernels of their own.
+"""Scatter: few updates as element rules, which fuse; more, or in place, as kernels of their own.
 
 Updates are applied in their order, so results do not depend on the number of threads: the loop
 over what may meet at one place is serial, and tasks and vectors run over places that are apart.
@@ -270,3 +270,35 @@ def _updating(
         kept, [], vector, [Pass(stores=[Store(target, at, update, guard)])], count, width
     )  # fmt: skip
     return kernel
+
+
+# ------------------------------------------------------------------------------ windows in place
+@kernels("dynamic_update_slice", fillings=(0,))
+def _dynamic_update_slice_kernels(
+    eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int
+) -> list[Kernel]:
+    operand, window, *places = operands
+    (out,) = results
+    result = [copy(operand, out, vector_bytes)]
+    if not window.size:
+        return result
+    shape, sizes = [a.aval.shape for a in eqn.invars[:2]]
+    steps = strides_of(shape)
+    both = zip(steps, strides_of(sizes), strict=True)
+    axes = merged([Axis(n, pair) for n, pair in zip(sizes, both, strict=True)])
+    loops = {Loop(f"w{d}", axis.extent): axis for d, axis in enumerate(axes)}
+    if not loops:
+        loops = {Loop("w", 1): Axis(1, (0, 0))}
+    at = place(loops, 0)
+    for start, n, size, step in zip(places, shape, sizes, steps, strict=True):
+        first = load(start, ZERO)
+        assert type(first) is Expr
+        at = at + clamped_start(first, n, size) * step
+    *outer, vector = loops
+    width = lanes(out.dtype, vector.extent, vector_bytes)
+    if size_of(outer) < _MANY_TASKS and vector.extent >= 2 * width:
+        kept, tasks = [vector, *outer], 1
+    else:
+        kept, tasks = [*outer, vector], len(outer)
+    stores = [Store(out, at, load(window, place(loops, 1)))]
+    return [*result, Kernel(kept, [], vector, [Pass(stores=stores)], tasks, width)]

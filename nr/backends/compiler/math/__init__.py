@@ -11,6 +11,7 @@ from nr.backends.compiler.math import (
     exponential,
     gamma,
     hyperbolic,
+    incomplete,
     inverse_trigonometric,
     logarithm,
     power,
@@ -52,4 +53,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "bessel_i1e": bessel.bessel_i1e,
     "zeta": zeta.zeta,
     "polygamma": zeta.polygamma,
+    "igamma": incomplete.igamma,
+    "igammac": incomplete.igammac,
+    "regularized_incomplete_beta": incomplete.regularized_incomplete_beta,
 }

@@ -140,6 +140,17 @@ def _near(z: Expr, anchors: dict, numerator: dict, denominator: dict) -> Expr:
     return fma(anchor - z, ratio, value)
 
 
+def lgamma_one_plus(z: Expr) -> Expr:
+    """log(gamma(1 + z)) for -1/2 <= z < 2, exact near its zeros 0 and 1."""
+    return z * (z - 1.0) * _near(z, _LGAMMA_ANCHOR, _LGAMMA_P, _LGAMMA_Q)
+
+
+def stirling_error(x: Expr) -> Expr:
+    """lgamma(x) less Stirling's formula (x - 1/2) log(x) - x + log(2 pi)/2, for x >= 4."""
+    inverse = 1.0 / x
+    return horner(inverse * inverse, _STIRLING[x.dtype]) * inverse
+
+
 def lgamma(x: Expr) -> Expr:
     """log|gamma(x)|: at most 3.3 ulp for x > -1/2, infinite at the poles.
 
@@ -153,8 +164,7 @@ def lgamma(x: Expr) -> Expr:
     """
     a, small, shifted, z = _regions(x)
     logarithm = log(select(shifted & (a < _LARGE), a - 1.0, a))
-    near = z * (z - 1.0) * _near(z, _LGAMMA_ANCHOR, _LGAMMA_P, _LGAMMA_Q)
-    near = near + select(small, -logarithm, select(shifted, logarithm, 0.0))
+    near = lgamma_one_plus(z) + select(small, -logarithm, select(shifted, logarithm, 0.0))
     inverse = 1.0 / a
     rest = fma(horner(inverse * inverse, _STIRLING[x.dtype]), inverse, _STIRLING_CONSTANT)
     far = fma(a - 0.5, logarithm - 1.0, rest)

@@ -1,0 +1,151 @@
+"""Emission of register tiles: copies of the passes for several steps of kept loops at a time.
+
+A copy is the passes rebuilt over loop variables of its own. Expressions are interned, so what
+copies have in common, such as a load that does not depend on the tiled loop, is computed once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nr.backends.compiler.emission.memory import Memory
+from nr.backends.compiler.expr import Expr, node
+from nr.backends.compiler.index import Index, Loop, index_of
+from nr.backends.compiler.loops import Kernel, Pass, Store
+from nr.backends.compiler.rewrite import Rewriter
+
+
+class Tiles(Memory):
+    """Emits loops that take several steps at a time."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        # The copies of tiled loops, each with the mask of its lanes if it has one.
+        self.copies: dict[Loop, list[tuple[Loop, str | None]]] = {}
+        self.alive: list[Any] = []  # expressions are known by their identity
+
+    # ------------------------------------------------------------------------ see Emitter
+    def _open(self, low: str, high: str) -> tuple[str, tuple[str, ...]]:
+        """Begin a loop."""
+        raise NotImplementedError
+
+    def _close(self, variable: str, loop: tuple[str, ...], step: str) -> None:
+        """End a loop."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------ loops
+    def _tiled(self, loop: Loop, low: str, high: str, body: Callable) -> None:
+        """A loop in whole tiles, then the rest at the end of its extent."""
+        f = self.f
+        lanes = self.width if loop is self.vector else 1
+        step = self.kernel.tiles[loop] * lanes
+        rest = loop.extent % step
+        if loop.extent >= step:
+            whole = high
+            if rest:
+                span = f.op(f"sub i64 {high}, {low}")
+                whole = f.op(f"sub i64 {high}, {f.op(f'urem i64 {span}, {step}')}")
+            self._tile(loop, low, whole, self.kernel.tiles[loop], None, body)
+            low = whole
+        if rest:
+            bound = high if rest % lanes else None
+            self._tile(loop, low, high, -(-rest // lanes), bound, body)
+
+    def _tile(
+        self, loop: Loop, low: str, high: str, size: int, bound: str | None, body: Callable
+    ) -> None:
+        """A loop with `size` copies of its body; of the last one, lanes up to a bound."""
+        lanes = self.width if loop is self.vector else 1
+        variable, end = self._open(low, high)
+        depth = len(self.f.scopes) - 1
+        self.loops[loop] = (depth, variable)
+        self._copies(loop, size, depth, bound)
+        body()
+        del self.copies[loop]
+        self._close(variable, end, str(size * lanes))
+
+    def _copies(self, loop: Loop, size: int, depth: int, bound: str | None = None) -> None:
+        """Have what is inside a loop done for `size` of its steps."""
+        f = self.f
+        lanes = self.width if loop is self.vector else 1
+        variable = self.loops[loop][1]
+        copies: list[tuple[Loop, str | None]] = [(loop, None)]
+        for k in range(1, size):
+            copy = Loop(f"{loop}+{k}", loop.extent)
+            self.loops[copy] = (depth, f.op(f"add nsw i64 {variable}, {k * lanes}"))
+            if loop is self.vector:
+                self.lanes.add(copy)
+            copies.append((copy, None))
+        if bound is not None:
+            last = copies[-1][0]
+            copies[-1] = (last, self._lanes_below(self.loops[last][1], bound))
+        self.copies[loop] = copies
+
+    def _lanes_below(self, variable: str, bound: str) -> str:
+        """The mask of the lanes that are within the vector loop's range."""
+        f, w = self.f, self.width
+        left = f.op(f"sub i64 {bound}, {variable}")
+        # 32 bits are enough: what is left over is clamped to the width.
+        smaller = f.op(f"icmp slt i64 {left}, {w}")
+        left = f.op(f"select i1 {smaller}, i64 {left}, i64 {w}")
+        left = self._splat("i16", f.op(f"trunc i64 {left} to i16"), f.scope)
+        return f.op(f"icmp slt <{w} x i16> {self._lanes('i16')}, {left}")
+
+    # ------------------------------------------------------------------------ copies
+    def _copied_passes(self) -> Sequence[Pass]:
+        """The kernel's passes, each with a copy of what it does for every step of the tile."""
+        passes = self.kernel.passes
+        if not self.copies:
+            return passes
+        copied = [Pass(condition=p.condition) for p in passes]
+        # Vectors innermost: a number that is spread over lanes is used and forgotten.
+        loops = sorted(self.copies, key=lambda loop: loop is self.vector)
+        for chosen in itertools.product(*[self.copies[loop] for loop in loops]):
+            to = [index_of(copy) for copy, _ in chosen]
+            (name,) = {mask for _, mask in chosen if mask is not None} or {None}
+            mask = None if name is None else self._register("b1", name, True)
+            rewrite = _Copy(dict(zip(loops, to, strict=True)), self.lanes, mask)
+            self.alive.append(rewrite)
+            for p, copy in zip(passes, copied, strict=True):
+                copy.reducers += [rewrite.reducer(r) for r in p.reducers]
+                copy.stores += [rewrite.store(s) for s in p.stores]
+                copy.after += [rewrite.store(s) for s in p.after]
+        self.alive.append(copied)
+        return copied
+
+
+class _Copy(Rewriter):
+    """Rebuilds expressions over a copy's loops; lanes without its mask are not accessed."""
+
+    def __init__(self, loops: dict[Loop, Index], lanes: set[Loop], mask: Expr | None) -> None:
+        super().__init__(loops)
+        self.lanes = lanes
+        self.mask = mask
+        self.varying: set[int] = set()  # what differs between lanes
+
+    def _one(self, e: Expr) -> Expr:
+        rebuilt = super()._one(e)
+        index = rebuilt.param[1] if e.op == "load" else rebuilt.param if e.op == "index" else None
+        differs = self._differs(index) if type(index) is Index else False
+        if differs and e.op == "load" and self.mask is not None:
+            guard = rebuilt.args[0] & self.mask if rebuilt.args else self.mask
+            rebuilt = node("load", (guard,), e.dtype, rebuilt.param)
+        if differs or any([id(a) in self.varying for a in rebuilt.args]):
+            self.varying.add(id(rebuilt))
+        return rebuilt
+
+    def _differs(self, index: Index) -> bool:
+        """Whether an index differs between lanes."""
+        return bool(self.lanes & index.loops()) or any(
+            [id(e) in self.varying for e in index.exprs()]
+        )
+
+    def store(self, store: Store) -> Store:
+        """With its index, value and guard rebuilt."""
+        rebuilt = super().store(store)
+        if self.mask is not None and self._differs(rebuilt.index):
+            guard = rebuilt.guard
+            rebuilt.guard = self.mask if guard is None else guard & self.mask
+        return rebuilt

@@ -1,0 +1,1 @@
+"""Sorting as native routines: networks on vectors, merges, rows, long rows, the k largest."""

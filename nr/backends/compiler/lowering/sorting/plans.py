@@ -1,0 +1,205 @@
+"""Which routines sort rows: by how many there are, how long they are, and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nr.backends.compiler.loops import ITEMSIZE, Buffer
+from nr.backends.compiler.lowering.sorting import long
+from nr.backends.compiler.lowering.sorting.keys import bits_of, digits_of, is_float
+from nr.backends.compiler.lowering.sorting.networks import Words, words
+from nr.backends.compiler.lowering.sorting.rows import (
+    Payload,
+    Runs,
+    order_text,
+    runs_of,
+    values_text,
+)
+from nr.backends.compiler.routine import Routine
+
+# A row longer than this is sorted in chunks of at most so many elements, if there are few; and
+# in any case if it is longer than _LONGEST, which needs scratch of some megabytes.
+_CHUNK = 1 << 14
+_FEW = 16
+_LONGEST = 1 << 18
+# Elements of a piece: of merges, at most, and of what is done element by element.
+_PIECE = 1 << 12
+# Nanoseconds of an element: of a first sort of blocks, of a merge, of a copy.
+_BLOCK_NS, _MERGE_NS, _COPY_NS = 0.7, 0.35, 0.3
+
+
+def sorted_rows(
+    operands: Sequence[Buffer], results: Sequence[Buffer], rows: int, n: int, num_keys: int,
+    vector_bytes: int,
+) -> list[Routine]:  # fmt: skip
+    """Arrays of rows of n elements, each row sorted by the first arrays.
+
+    An operand of one element, for results of more, counts along each row; results of none are not
+    wanted.
+    """
+    if len(operands) == 1 and operands[0].dtype not in ("c64", "c128"):
+        return _Values(operands[0], results[0], rows, n, vector_bytes).steps()
+    return _Orders(operands, results, rows, n, num_keys, vector_bytes).steps()
+
+
+class _Sorting:
+    """Sorts of rows of words."""
+
+    def __init__(self, bits: int, rows: int, n: int, vector_bytes: int) -> None:
+        self.words: Words = words(bits, vector_bytes)
+        self.rows = rows
+        self.n = n
+        self.long = n > (_CHUNK if rows < _FEW else _LONGEST)
+        least = 1
+        while self.long and least * _CHUNK < n:
+            least *= 2
+        self.runs: Runs = runs_of(n, self.words, least)
+        self.chunks = least
+        self.inner = self.runs.count // least  # runs of a chunk
+        self.ns = rows * self.words.nbytes / 4
+
+    def nanoseconds(self) -> float:
+        """About how long it takes to sort the chunks, or rows."""
+        return self.ns * self.n * (_BLOCK_NS + _MERGE_NS * (self.inner.bit_length() - 1))
+
+    def temporary(self, name: str, count: int) -> Buffer:
+        # Merges read whole vectors, up to one beyond the end.
+        size = count * self.runs.total + self.words.width
+        return Buffer(name, f"u{self.words.bits}", size)
+
+    def merged(self, a: Buffer, b: Buffer) -> tuple[list[Routine], Buffer]:
+        """Merges of sorted chunks, and where the sorted words are then."""
+        steps, length = [], self.inner * self.runs.length
+        if self.inner.bit_length() % 2 == 0:  # an odd number of levels
+            a, b = b, a
+        piece = self.runs.length
+        while piece * 2 <= min(_PIECE, length):
+            piece *= 2
+        total = self.rows * self.runs.total
+        text = long.merge_text(self.words)
+        scratch = 4 * (piece + 2 * self.words.width) * self.words.nbytes
+        while length < self.runs.total:
+            work = self.ns * self.n * _MERGE_NS
+            steps.append(
+                Routine(
+                    "merge", text, [a], [b], [length, piece], total // (2 * piece), work, scratch
+                )
+            )
+            a, b = b, a
+            length *= 2
+        return steps, a
+
+    def pieces(self) -> list[int]:
+        return [self.n, self.runs.total, _PIECE, -(-self.n // _PIECE)]
+
+
+class _Values(_Sorting):
+    """Rows of one real array."""
+
+    def __init__(self, x: Buffer, out: Buffer, rows: int, n: int, vector_bytes: int) -> None:
+        super().__init__(64 if bits_of(x.dtype) == 64 else 32, rows, n, vector_bytes)
+        self.x = x
+        self.out = out
+
+    def steps(self) -> list[Routine]:
+        x, out, runs = self.x, self.out, self.runs
+        if not self.long:
+            scratch = 2 * runs.total * self.words.nbytes
+            return [
+                Routine(
+                    "sort", values_text(self.words, x.dtype), [x], [out],
+                    [self.n, runs.count, runs.length], self.rows, self.nanoseconds(), scratch,
+                )
+            ]  # fmt: skip
+        a, b = [self.temporary(f"{out}.{name}", self.rows) for name in ("words", "room")]
+        flags = [Buffer(f"{out}.flags", "u8", self.rows * self.chunks)] if is_float(x.dtype) else []
+        steps = [
+            Routine(
+                "sort chunks", long.chunk_values_text(self.words, x.dtype), [x], [a, b, *flags],
+                [self.n, self.chunks, self.inner, runs.length], self.rows * self.chunks,
+                self.nanoseconds(),
+            )
+        ]  # fmt: skip
+        merges, source = self.merged(a, b)
+        pieces = self.pieces()
+        steps += merges
+        steps.append(
+            Routine(
+                "elements", long.decode_text(self.words, x.dtype), [source], [out], pieces,
+                self.rows * pieces[-1], self.ns * self.n * _COPY_NS,
+            )
+        )  # fmt: skip
+        if flags:
+            steps.append(
+                Routine(
+                    "mend", long.mend_text(x.dtype), [*flags, x], [out], [self.n, self.chunks],
+                    self.rows, self.ns * self.chunks,
+                )
+            )  # fmt: skip
+        return steps
+
+
+class _Orders(_Sorting):
+    """Rows of several arrays, or of complex numbers."""
+
+    def __init__(
+        self, operands: Sequence[Buffer], results: Sequence[Buffer], rows: int, n: int,
+        num_keys: int, vector_bytes: int,
+    ) -> None:  # fmt: skip
+        self.keys = list(operands[:num_keys])
+        self.digits = digits_of([x.dtype for x in self.keys])
+        # Words of 32 bits have room for 16 bits of a key and a place.
+        small = n <= 1 << 16 and max([d.bits for d in self.digits]) <= 16
+        super().__init__(32 if small else 64, rows, n, vector_bytes)
+        self.payloads, self.read, self.written = [], [], []
+        for x, out in zip(operands, results, strict=True):
+            if out.size:
+                counts = x.size == 1
+                self.payloads.append(Payload(ITEMSIZE[x.dtype], counts))
+                self.written.append(out)
+                self.read += [] if counts else [x]
+
+    def steps(self) -> list[Routine]:
+        if self.long:
+            return self._long()
+        runs, many = self.runs, len(self.digits) > 1
+        text = order_text(self.words, self.digits, [ITEMSIZE[x.dtype] for x in self.keys], self.payloads)
+        scratch = 2 * runs.total * self.words.nbytes + (8 * self.n if many else 0)
+        work = len(self.digits) * self.nanoseconds() + self.rows * self.n * len(self.payloads)
+        return [
+            Routine(
+                "sort", text, [*self.keys, *self.read], self.written,
+                [self.n, runs.count, runs.length], self.rows, work, scratch,
+            )
+        ]  # fmt: skip
+
+    def _long(self) -> list[Routine]:
+        steps: list[Routine] = []
+        order: list[Buffer] = []
+        pieces = self.pieces()
+        for k, digit in enumerate(reversed(self.digits)):
+            key = self.keys[digit.operand]
+            name = f"{self.written[0]}.{k}"
+            a, b = [self.temporary(f"{name}.{part}", self.rows) for part in ("words", "room")]
+            text = long.chunk_digits_text(self.words, digit, ITEMSIZE[key.dtype], bool(order))
+            steps.append(
+                Routine(
+                    "sort chunks", text, [key, *order], [a, b],
+                    [self.n, self.chunks, self.inner, self.runs.length], self.rows * self.chunks,
+                    self.nanoseconds(),
+                )
+            )  # fmt: skip
+            merges, source = self.merged(a, b)
+            steps += merges
+            last = k == len(self.digits) - 1
+            payloads = self.payloads if last else [Payload(4, counts=True)]
+            written = self.written if last else [Buffer(f"{name}.order", "u32", self.rows * self.n)]
+            text = long.gather_text(self.words, payloads, bool(order))
+            steps.append(
+                Routine(
+                    "elements", text, [source, *order, *(self.read if last else [])], written,
+                    pieces, self.rows * pieces[-1], 2.0 * self.rows * self.n * len(payloads),
+                )
+            )  # fmt: skip
+            order = written
+        return steps
