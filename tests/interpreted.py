@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from nr.backends.base import Program
+from nr.backends.base import NO_OPTIONS, Options, Program
 from nr.backends.cpu import CpuBackend
 from nr.core.jaxprs import Jaxpr, Literal
 
 
-def interpret(backend: CpuBackend, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
+def interpret(backend: CpuBackend, jaxpr: Jaxpr, options: Options = NO_OPTIONS) -> Program:
     """A jaxpr as a Python function that runs a row of the table for each of its eqns."""
 
     def run(*args: Any) -> list[Any]:

@@ -27,7 +27,7 @@ def bench():
 
 def test_every_program_can_be_traced(bench):
     rows = bench["programs"].ROWS
-    assert len(rows) >= 45
+    assert len(rows) >= 75
     for row in rows.values():
         assert row.group in bench["row"].GROUPS
         if row.program and row.jit:
@@ -37,6 +37,41 @@ def test_every_program_can_be_traced(bench):
             assert len(list(bench["row"].leaves(row.seen(out)))) > 0, row.name
             carried = nr.tree.structure(args[: row.carry])
             assert not row.carry or nr.tree.structure(out[: row.carry]) == carried, row.name
+
+
+NETWORKS = [
+    "CNN 32-64 step, Adam, 64x32x32x3",
+    "small ResNet step, Adam, 32x32x32x3",
+    "depthwise-separable network step, Adam, 32x32x32x3",
+    "VAE step, Adam, 128x28x28x1",
+    "encoder, 6 layers, d 256, T 128: inference",
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_is_the_same_in_torch(bench, name):
+    """In float64, as ReLUs and cancellation leave few digits of gradients in float32."""
+    torch = pytest.importorskip("torch")
+    row, tree_map = bench["programs"].ROWS[name], bench["row"].tree_map
+
+    def wide(x):
+        return x.astype(np.float64) if x.dtype == np.float32 else x
+
+    *params, last = tree_map(wide, row.inputs())
+    if row.grad:
+        *params, x = params
+        args = (*params, x[:2], last[:2])
+    else:
+        args = (*params, last[:2])
+    ours = tree_map(nr.numpy.array, args)
+    ours = row.setup(nr, *ours) if row.setup else ours
+    out = row.seen(nr.jit(row.program(nr))(*ours))
+    with torch.set_grad_enabled(row.grad):
+        call = row.torch["eager"](*tree_map(lambda x: torch.from_numpy(np.array(x)), args))
+        theirs = [x.detach().numpy() for x in bench["row"].leaves(call())]
+    for x, y in zip(bench["row"].leaves(out), theirs, strict=True):
+        assert x.shape == y.shape
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-10 * np.abs(y).max())
 
 
 def test_row_runs_in_its_own_process(bench):
@@ -73,6 +108,27 @@ def test_other_results_are_found(bench, tmp_path, theirs, how):
     assert bench["run"].differences(row, tmp_path / "a.npz", tmp_path / "b.npz") == how
 
 
+def test_own_draws_are_compared_by_their_moments(bench, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", rng.standard_normal(100_000))
+    np.savez(tmp_path / "b.npz", rng.standard_normal(100_000))
+    np.savez(tmp_path / "c.npz", 1.1 * rng.standard_normal(100_000))
+    row = bench["row"].Row("x", "sampling", own_draws=True)
+    a, b, c = (tmp_path / f"{name}.npz" for name in "abc")
+    differences = bench["run"].differences
+    assert differences(row, a, b) is not None
+    assert differences(row, a, b, draws=True) is None
+    assert "tolerance 0.01" in differences(row, a, c, draws=True)
+
+
+def test_imaginary_parts_are_compared(bench, tmp_path):
+    np.savez(tmp_path / "a.npz", np.array([1 + 2j]))
+    np.savez(tmp_path / "b.npz", np.array([1 - 2j]))
+    row = bench["row"].Row("x", "linalg")
+    found = bench["run"].differences(row, tmp_path / "a.npz", tmp_path / "b.npz")
+    assert found == "1.8e+00 (tolerance 1e-05)"
+
+
 def test_floor_is_the_larger_one(bench):
     rates = bench["calibrate"].Calibration(1e9, {1: 8.0, 1024: 2e9}, {1: 1.0, 1024: 1e9})
     assert rates.seconds(0, 0, 0) is None
@@ -80,6 +136,29 @@ def test_floor_is_the_larger_one(bench):
     assert rates.seconds(500, 1024, 0) == (1024 / 2e9, "bytes")
     assert rates.seconds(500, 1000, 24) == (1024 / 2e9, "bytes")  # mostly read
     assert rates.seconds(500, 512, 512) == (1024 / 1e9, "bytes")
+
+
+def test_peers_beside_the_table(bench):
+    Row, Result = bench["row"].Row, bench["report"].Result
+    theirs = [
+        Result("torch", "eager", first=1, steady=0.004),
+        Result("onnxruntime", first=1, steady=0.002),
+        Result("numpy", first=1, steady=0.001),
+    ]
+    rates = bench["calibrate"].Calibration(1e9, {1 << 20: 1e9}, {1 << 20: 1e9})
+    text = bench["report"].page(
+        [
+            (Row(name, "rows", **more), [Result("nr", first=1, steady=0.001), *theirs], [])
+            for name, more in (("net", {}), ("order", {"peers": ("torch", "numpy")}))
+        ],
+        rates,
+        ["A machine."],
+        1,
+    )
+    assert "| net | 1.00 ms | - | 4.00 ms (eager) | 2.00 |" in text
+    assert "| order | 1.00 ms | - | 4.00 ms (eager) | 1.00 |" in text
+    assert "ONNX Runtime: net: 2.00 ms; order: 2.00 ms." in text
+    assert "NumPy: net: 1.00 ms; order: 1.00 ms." in text
 
 
 def test_page_says_what_is_missed(bench):

@@ -38,9 +38,15 @@ class Maker:
         return {"conv": self.kernel(size, size, m, n), "b": np.zeros(n, np.float32)}
 
     def unit(self, size: int, m: int, n: int) -> dict:
-        """A convolution and what follows batch norm."""
-        ones, zeros = np.ones(n, np.float32), np.zeros(n, np.float32)
-        return {"conv": self.kernel(size, size, m, n), "scale": ones, "bias": zeros}
+        """A convolution and what follows batch norm.
+
+        Biases are not 0: else ReLU and the next norm leave some scales without a gradient.
+        """
+        return {
+            "conv": self.kernel(size, size, m, n),
+            "scale": np.ones(n, np.float32),
+            "bias": self.normal(n, scale=0.1),
+        }
 
     def head(self, m: int, n: int = CLASSES) -> dict:
         return {"dense": self.normal(m, n, scale=m**-0.5), "b": np.zeros(n, np.float32)}
@@ -232,6 +238,12 @@ def _vae_products() -> list[float]:
 
 
 # ---------------------------------------------------------------- rows
+# Rounding moves a few of millions of activations over ReLU's kink, and each one changes sums of
+# gradients that mostly cancel: in float32 each library is up to 2e-2 from PyTorch's float64. In
+# float64 the programs agree to 1e-10 (tests/test_benchmarks.py).
+_KINKS = 5e-2
+
+
 def _training(
     name: str,
     inputs: Callable[[], tuple],
@@ -239,7 +251,7 @@ def _training(
     products: list[float],
     batch: int,
     compiled: bool = False,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-4,  # a few float32 layers, squared
     why: str = "",
 ) -> Row:
     torch = {
@@ -273,16 +285,18 @@ def _inference(
     why: str = "",
 ) -> Row:
     net = _resnet18(large)
+    torch = {
+        "eager": infer_torch(net),
+        "eager, channels_last": infer_torch(net, channels_last=True),
+    }
+    if not large:  # compiling takes as long as all else in the row
+        torch["compile"] = infer_torch(net, compiled=True)
     return Row(
         name,
         "convolution",
         inputs=_resnet18_inputs(large),
         program=infer_program(net),
-        torch={
-            "eager": infer_torch(net),
-            "eager, channels_last": infer_torch(net, channels_last=True),
-            "compile": infer_torch(net, compiled=True),
-        },
+        torch=torch,
         onnx=infer_onnx(net),
         flops=batch * sum(products),
         tolerance=1e-4,  # twenty float32 products deep
@@ -308,6 +322,7 @@ ROWS = [
         _resnet_products(32, 3, (32, 64, 128), 1, CLASSES),
         RESNET_BATCH,
         compiled=True,
+        tolerance=_KINKS,
     ),
     _training(
         "depthwise-separable network step, Adam, 32x32x32x3",
@@ -315,6 +330,7 @@ ROWS = [
         _separable_loss,
         _separable_products(),
         SEPARABLE_BATCH,
+        tolerance=_KINKS,
     ),
     _training("VAE step, Adam, 128x28x28x1", _vae_inputs, _vae_loss, _vae_products(), VAE_BATCH),
     _inference(

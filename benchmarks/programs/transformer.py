@@ -151,9 +151,10 @@ def _vit_training_inputs() -> tuple:
     return _vit_params(rng), {}, x, rng.integers(0, CLASSES, VIT_TRAINING_BATCH, np.int32)
 
 
-def _vit_flops(batch: int) -> float:
-    outside = (TOKENS - 1) * PATCH**2 * 3 * VIT.width + VIT.width * CLASSES
-    return 2.0 * batch * outside + VIT.flops(batch, TOKENS)
+def _vit_flops(batch: int, training: bool) -> float:
+    patches = 2.0 * batch * (TOKENS - 1) * PATCH**2 * 3 * VIT.width
+    forward = patches + 2.0 * batch * VIT.width * CLASSES + VIT.flops(batch, TOKENS)
+    return 3 * forward - patches if training else forward  # pixels need no gradient
 
 
 # ---------------------------------------------------------------- rows
@@ -179,7 +180,7 @@ ROWS = [
         program=infer_program(_vit),
         torch={"eager": infer_torch(_vit), "compile": infer_torch(_vit, compiled=True)},
         onnx=infer_onnx(_vit),
-        flops=_vit_flops(VIT_BATCH),
+        flops=_vit_flops(VIT_BATCH, training=False),
         tolerance=1e-4,  # fifty float32 products and norms deep
     ),
     Row(
@@ -191,7 +192,7 @@ ROWS = [
         carry=3,
         seen=train_seen,
         torch={"eager": train_torch(_vit_loss)},
-        flops=3 * _vit_flops(VIT_TRAINING_BATCH),
+        flops=_vit_flops(VIT_TRAINING_BATCH, training=True),
         grad=True,
         tolerance=3e-4,  # fifty float32 products and norms deep, squared
     ),

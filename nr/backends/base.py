@@ -67,6 +67,21 @@ class ProgramPlan:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a program is compiled.
+
+    donated: the numbers of inputs that it may write over, if nobody else refers to them.
+    nan: whether it raises FloatingPointError for the first NaN that it makes.
+    """
+
+    donated: tuple[int, ...] = ()
+    nan: bool = False
+
+
+NO_OPTIONS = Options()
+
+
 class Backend:
     """One platform. Subclasses set `platform` and `table`."""
 
@@ -90,18 +105,15 @@ class Backend:
             )
         return row
 
-    def compile(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
-        """A function of raw arrays that gives the list of the jaxpr's outputs.
-
-        It may write over the inputs `donated`, if nobody else refers to them, and return them.
-        """
+    def compile(self, jaxpr: Jaxpr, options: Options = NO_OPTIONS) -> Program:
+        """A function of raw arrays that gives the list of the jaxpr's outputs."""
         raise NotImplementedError
 
-    def as_text(self, jaxpr: Jaxpr, stage: str, donated: tuple[int, ...] = ()) -> str:
+    def as_text(self, jaxpr: Jaxpr, stage: str, options: Options = NO_OPTIONS) -> str:
         """A stage of a jaxpr's compilation, as text."""
         raise NotImplementedError(f"as_text: the {self.platform} backend has no stage {stage!r}.")
 
-    def plan(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> ProgramPlan:
+    def plan(self, jaxpr: Jaxpr, options: Options = NO_OPTIONS) -> ProgramPlan:
         """What a call of a jaxpr's program takes, without running it."""
         raise NotImplementedError(f"plan: the {self.platform} backend does not plan its memory.")
 

@@ -261,7 +261,10 @@ class JaxprTrace(Trace):
         self.captured: list[tuple[Var, Any]] = []
         self.name = name
         self.arg_names = arg_names
-        self.sources = parent is None
+        # Eager code does not look for lines: nobody would see them.
+        while parent is not None and not isinstance(parent, JaxprTrace):
+            parent = parent.parent
+        self.sources = self.parent is None or (parent is not None and parent.sources)
 
     def new_arg(self, aval: ShapedArray) -> JaxprTracer:
         var = Var(aval)
@@ -370,17 +373,23 @@ class JaxprTrace(Trace):
 
 
 def eval_jaxpr(jaxpr: Jaxpr, *args: Any) -> list[Any]:
-    """Run a jaxpr's eqns through the current trace."""
+    """Run a jaxpr's eqns through the current trace; what is recorded keeps its lines."""
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, jaxpr.consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
-    for eqn in jaxpr.eqns:
-        outs = eqn.primitive.bind(
-            *[a.val if type(a) is Literal else env[a] for a in eqn.invars], **eqn.params
-        )
-        if eqn.primitive.multiple_results:
-            env.update(zip(eqn.outvars, outs, strict=True))
-        else:
-            env[eqn.outvars[0]] = outs
+    line = source_info.line_instead
+    outer = line.get()
+    try:
+        for eqn in jaxpr.eqns:
+            line.set(eqn.source or outer)
+            outs = eqn.primitive.bind(
+                *[a.val if type(a) is Literal else env[a] for a in eqn.invars], **eqn.params
+            )
+            if eqn.primitive.multiple_results:
+                env.update(zip(eqn.outvars, outs, strict=True))
+            else:
+                env[eqn.outvars[0]] = outs
+    finally:
+        line.set(outer)
     return [a.val if type(a) is Literal else env[a] for a in jaxpr.outvars]
 
 

@@ -6,6 +6,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
@@ -33,8 +34,20 @@ def _is_ours(file: str) -> bool:
     return (file.startswith(_NR) and f"{os.sep}tools{os.sep}" not in file) or file == "<nr>"
 
 
+# The line that operations recorded now are said to come from, if not from their caller's.
+line_instead: ContextVar[Source | None] = ContextVar("nr_line", default=None)
+
+
+def backward(source: Source) -> Source:
+    """The same line, of what its backward pass does."""
+    return Source(source.file, source.line, source.function, f"{source.scope}/backward".lstrip("/"))
+
+
 def user_source(scope: str = "") -> Source | None:
-    """The innermost line outside nr."""
+    """The innermost line outside nr, or what stands for it."""
+    instead = line_instead.get()
+    if instead is not None:
+        return instead
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back

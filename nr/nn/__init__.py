@@ -31,6 +31,7 @@ from nr.nn.activations import (
     swish,
     tanh,
 )
+from nr.nn.attention import dot_product_attention
 from nr.nn.functions import (
     log_softmax,
     logmeanexp,
@@ -46,6 +47,7 @@ from nr.nn.module import module, static
 __all__ = [
     "Linear",
     "celu",
+    "dot_product_attention",
     "elu",
     "gelu",
     "glu",

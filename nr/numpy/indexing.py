@@ -19,6 +19,7 @@ from nr.core import dtypes
 from nr.core.array import Array, ArrayImpl
 from nr.core.errors import NonConcreteBooleanIndexError, TracerIntegerConversionError
 from nr.core.tracing import EVAL, Tracer, current_trace, typeof
+from nr.lax.checks import check_index
 from nr.lax.convert import convert_element_type
 from nr.lax.dynamic_slice import dynamic_slice_p
 from nr.lax.gather import gather, wrap_negative
@@ -243,6 +244,8 @@ def _int_entry(value: int, dim: int, extent: int, mode: Any) -> Int | Advanced:
 
 def array_entry(array: Any, dim: int, extent: int, mode: Any) -> Advanced:
     if isinstance(array, Tracer):
+        if is_checked(mode):
+            array = check_index(array, dim, extent, -extent, extent)
         array = convert_element_type(array, signed_index_dtype(array.dtype))
         return Advanced(dim, wrap_negative(array, extent), False)
     # One place beyond either end stands for all that is out of range: so the range fits int32.

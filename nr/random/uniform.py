@@ -11,7 +11,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.tracing import PYTHON_SCALARS, typeof
-from nr.lax.convert import bitcast_convert_type_p, convert_element_type
+from nr.lax.convert import bitcast_convert_type_p, convert_element_type, reduce_precision
 from nr.lax.elementwise import (
     add,
     add_p,
@@ -72,7 +72,7 @@ def between(u: Any, minval: Any, maxval: Any) -> Any:
             return scaled if lo == 0 else add_p.bind(scaled, lo)
     sample_shape("uniform", shape, minval=minval, maxval=maxval)
     lo = parameter("uniform", minval, dtype, shape)
-    span = sub_p.bind(parameter("uniform", maxval, dtype, shape), lo)
+    span = _rounded(sub_p.bind(parameter("uniform", maxval, dtype, shape), lo))
     return max_p.bind(lo, _multiply_add(u, span, lo))
 
 
@@ -114,7 +114,13 @@ def _multiply_add(u: Any, span: Any, lo: Any) -> Any:
         return convert_element_type(add(mul(wide[0], wide[1]), wide[2]), dtype)
     if dtype.name == "float64":
         return _compensated_multiply_add(u, span, lo)
-    return add(mul(u, span), lo)
+    return add(_rounded(mul(u, span)), lo)
+
+
+def _rounded(x: Any) -> Any:
+    """Rounded to its own dtype, in compiled programs too, which compute halves in float32."""
+    info = dtypes.finfo(x.dtype)
+    return reduce_precision(x, info.nexp, info.nmant) if x.dtype.itemsize == 2 else x
 
 
 def _compensated_multiply_add(x: Any, y: Any, z: Any) -> Any:

@@ -22,6 +22,7 @@ from nr.core.jaxprs import (
     eval_jaxpr,
     trace_closed,
 )
+from nr.core.source_info import backward, line_instead
 from nr.core.tracing import Primitive, Trace, Tracer, current, current_trace, typeof
 from nr.lax.rules import add_tangents, instantiate
 
@@ -262,10 +263,14 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list
             ct = [Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs, strict=True)]
         else:
             ct = outs[0]
-        in_cts = primitive.transpose(ct, *[read(a) for a in eqn.invars], **eqn.params)
-        for a, in_ct in zip(eqn.invars, in_cts, strict=True):
-            if a in linear:
-                accumulate(a, in_ct)
+        token = line_instead.set(eqn.source and backward(eqn.source))
+        try:
+            in_cts = primitive.transpose(ct, *[read(a) for a in eqn.invars], **eqn.params)
+            for a, in_ct in zip(eqn.invars, in_cts, strict=True):
+                if a in linear:
+                    accumulate(a, in_ct)
+        finally:
+            line_instead.reset(token)
     return [ct_env.get(var, Zero(var.aval)) if var in linear else None for var in jaxpr.invars]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import ProgramPlan
+from nr.backends.base import NO_OPTIONS, Options, ProgramPlan
 from nr.core import devices, dtypes
 from nr.core.array import DELETED, Array, ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray
@@ -92,6 +92,7 @@ class JitFunction:
         donate_argnums: Sequence[int],
         donate_argnames: Sequence[str],
         inline: bool,
+        check: str | None,
     ) -> None:
         functools.update_wrapper(self, fun)
         self.fun = fun
@@ -103,6 +104,7 @@ class JitFunction:
             self.signature, donate_argnums, donate_argnames
         )
         self.inline = inline
+        self.check = check
         self.name = function_name(fun)
         self._plans: list[_Plan] = []
         self._traced: dict[Any, _Traced] = {}
@@ -266,7 +268,7 @@ class JitFunction:
         donated = self._donated_leaves(args, kwargs)
         plan = _Plan(
             flatten=flatten,
-            program=backend.compile(traced.jaxpr, donated),
+            program=backend.compile(traced.jaxpr, Options(donated, self.check == "nan")),
             rebuild=_make_rebuild(traced, device),
             context=_context(),
             donated=donated,
@@ -318,8 +320,8 @@ class JitFunction:
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
         traced, _, key = self._trace(args, kwargs, abstract=True)
-        donated = self._donated_leaves(args, kwargs)
-        return Lowered(self, traced.jaxpr, traced.out_tree, key, donated)
+        options = Options(self._donated_leaves(args, kwargs), self.check == "nan")
+        return Lowered(self, traced.jaxpr, traced.out_tree, key, options)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The output's shapes and dtypes, without running."""
@@ -333,11 +335,11 @@ class Lowered:
 
     def __init__(
         self, function: JitFunction, jaxpr: Jaxpr, out_tree: PyTreeDef, key: Any,
-        donated: tuple[int, ...],
+        options: Options,
     ) -> None:  # fmt: skip
         self._function = function
         self._key = key
-        self._donated = donated
+        self._options = options
         self.jaxpr = jaxpr
         self.out_tree = out_tree
         self.in_tree = key[0]
@@ -370,16 +372,16 @@ class Lowered:
               for i0 in 100 vector:
                 out0[i0] = add(sin(in0[i0]), 1.0)
         """
-        return devices.current_default().backend.as_text(self.jaxpr, stage, self._donated)
+        return devices.current_default().backend.as_text(self.jaxpr, stage, self._options)
 
     def plan(self) -> ProgramPlan:
         """Bytes and arithmetic operations of a call; see `nr.plan`."""
-        return devices.current_default().backend.plan(self.jaxpr, self._donated)
+        return devices.current_default().backend.plan(self.jaxpr, self._options)
 
     def compile(self) -> Compiled:
         """The program, ready to run."""
         backend = devices.current_default().backend
-        return Compiled(self, backend.compile(self.jaxpr, self._donated))
+        return Compiled(self, backend.compile(self.jaxpr, self._options))
 
 
 class Compiled:
@@ -414,7 +416,7 @@ class Compiled:
                 f"compiled {function.name}: arguments must be those it was lowered for, "
                 f"{', '.join(map(str, self._lowered._key[1]))}; got {', '.join(map(str, avals))}."
             )
-        if self._lowered._donated:
+        if self._lowered._options != NO_OPTIONS:
             return function(*args, **kwargs)
         outs = jit_p.bind(
             *[operand("jit", x) for x in leaves], jaxpr=self._lowered.jaxpr, name=function.name
@@ -583,6 +585,7 @@ def jit(
     donate_argnames: str | Sequence[str] = (),
     keep_unused: bool = False,
     inline: bool = False,
+    check: str | None = None,
 ) -> Any:
     """A function that is traced once for each signature and then runs as a compiled program.
 
@@ -598,6 +601,12 @@ def jit(
             the call, raises RuntimeError. What NumPy arrays share is copied, not written over.
         keep_unused: accepted for compatibility; unused arguments never cost anything here.
         inline: put the program's eqns into an outer program in place of a call.
+        check: "nan" makes a call raise FloatingPointError for the first NaN that it makes, with the
+            operation, the line, the element, forward or backward pass and the step of a loop.
+            It holds for calls from outside of other transformations, on the CPU.
+
+    Raises:
+        ValueError: if `check` is neither None nor "nan".
 
     Returns:
         The jitted function; it has ``traces()``, ``lower(...)``, ``eval_shape(...)`` and
@@ -617,7 +626,10 @@ def jit(
         "donate_argnums": _as_tuple(donate_argnums),
         "donate_argnames": _as_tuple(donate_argnames),
         "inline": inline,
+        "check": check,
     }
+    if check not in (None, "nan"):
+        raise ValueError(f'jit: check must be "nan" or None; got {check!r}.')
     if fun is None:
         return lambda f: JitFunction(f, **options)
     if not callable(fun):

@@ -15,6 +15,7 @@ from nr.core.jaxprs import (
     trace_closed,
 )
 from nr.core.tracing import Primitive, typeof
+from nr.lax.checks import without_checks
 from nr.lax.rules import instantiate, to_front, zeros_of
 from nr.transforms.ad import (
     jvp_jaxpr,
@@ -134,7 +135,9 @@ def _cond_batch(axis: Any, args: Any, dims: Any, *, branches: Branches) -> Any:
         last = typeof(index).dtype.type(len(branches) - 1)
         index = Primitive.all["clamp"].bind(typeof(index).dtype.type(0), index, last)
     results = [
-        eval_jaxpr(batch_jaxpr(b, in_dims, axis.size, axis.name, True)[0], *args[1:])
+        eval_jaxpr(
+            batch_jaxpr(without_checks(b), in_dims, axis.size, axis.name, True)[0], *args[1:]
+        )
         for b in branches
     ]
     outs = []

@@ -8,6 +8,7 @@ from typing import Any
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.jaxprs import Jaxpr, JaxprTrace, Var, depends_on, eval_jaxpr, trace_closed
 from nr.core.tracing import Primitive, typeof
+from nr.lax.checks import without_checks
 from nr.lax.rules import add_tangents, instantiate, move_dim, to_front, zeros_of
 from nr.transforms.ad import (
     jvp_jaxpr,
@@ -468,6 +469,7 @@ def _while_batch(
         for x, d, b in zip(args, dims, [*cond_b, *body_b, *carry_b], strict=True)
     ]
     if pred_dim is not None:
+        cond, body = without_checks(cond), without_checks(body)  # lanes run on that have ended
         return _while_by_lanes(axis, values, cond, body, cond_nconsts, body_nconsts), [0] * len(
             carry_b
         )

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
+import numpy as np
+
 from nr.backends.compiler.expr import Complex, Expr, const
 from nr.backends.compiler.index import Index, Loop, flatten, index_of, strides_of, unflatten
 from nr.backends.compiler.loops import Buffer, Reducer, load
@@ -48,6 +50,10 @@ _MOST_ANCHORS = 32
 _SPLIT_SIZE = 1 << 16
 _FEW_ROWS = 16
 _SPLIT_COLUMNS = 1 << 14
+# So are gradients of weights of convolutions, sums of so many products or more, for so many weights
+# at most.
+_SPLIT_SUMS = 1 << 12
+_SPLIT_RESULTS = 1 << 18
 # A scalar is computed once a kernel, so it may cost more before it is stored.
 _SCALAR_COST = 100.0
 
@@ -78,6 +84,7 @@ class Cluster:
     reads: set[Var] = field(default_factory=set)
     group: Any = None
     stored: list[Var] = field(default_factory=list)
+    windows: bool = False  # whether it has prepared convolutions
 
     @property
     def reduces(self) -> bool:
@@ -97,6 +104,8 @@ class Cluster:
         if size < _SPLIT_SIZE or not self.reduces:
             return False
         rows = size // self.kept_size
+        if self.windows:  # a weight's gradient: many products, of parts that stay in cache
+            return rows >= _SPLIT_SUMS and self.kept_size <= _SPLIT_RESULTS
         columns = not self.loops[-1].reduced and self.kept_size <= _SPLIT_COLUMNS
         return rows >= 64 if columns else self.kept_size < _FEW_ROWS
 
@@ -131,6 +140,7 @@ class Graph:
         self.buffers: dict[Var, Buffer] = {}
         self.anchors: set[Var] = set()
         self.needed: set[Var] = set()
+        self.wanted: set[Var] = set()
         self.home: dict[Var, Cluster | Call] = {}
         self.products: dict[int, Any] = {}
         self.before: dict[Cluster | Call, set] = {}
@@ -165,7 +175,9 @@ class Graph:
             self.needed.update(self.call_reads(call.eqn))
         for eqn in self.jaxpr.eqns:
             if "tiled" in eqn.params:  # its loops read what they read many times
-                self.needed.update([self._stored_below(a) for a in eqn.invars])
+                below = eqn.primitive.name == "dot_general"
+                atoms = [a for a in eqn.invars if type(a) is Var]
+                self.needed.update([self._stored_below(a) if below else self.root(a) for a in atoms])
         uses, spread = self._uses(), self._spread()
         cost: dict[Var, float] = {}
         for eqn in self.jaxpr.eqns:
@@ -232,12 +244,17 @@ class Graph:
         ]  # fmt: skip
 
     def filling(self, eqn: JaxprEqn, k: int) -> Literal | None:
-        """The one number that an operand is full of, where kernels of its own take that instead."""
-        name, operand = eqn.primitive.name, eqn.invars[k]
-        if name not in KERNELS or k not in KERNELS[name].fillings or isinstance(operand, Literal):
+        """The one number that an operand is full of, or counts from, where kernels of its own take
+        that instead."""
+        operand, rule = eqn.invars[k], KERNELS.get(eqn.primitive.name)
+        if rule is None or isinstance(operand, Literal):
             return None
         maker = self.producer.get(operand)
-        if maker is None or maker.primitive.name != "broadcast_in_dim":
+        if maker is None:
+            return None
+        if rule.counts is not None and rule.counts(eqn, k, self.producer):
+            return Literal(np.zeros((), operand.aval.dtype))
+        if maker.primitive.name != "broadcast_in_dim" or k not in rule.fillings:
             return None
         (number,) = maker.invars
         return number if type(number) is Literal and not number.aval.shape else None
@@ -427,6 +444,7 @@ class Graph:
                     f"r{len(cluster.reducers)}", values, rule.identity(eqn), rule.combine
                 )
                 cluster.reducers.append(reducer)
+                cluster.windows |= "tiled" in eqn.params and len(values) == 1
                 if storage(out.aval.dtype) in ("c64", "c128"):
                     cluster.kept[out] = Complex(reducer.result(0), reducer.result(1))
                 else:
@@ -475,6 +493,7 @@ class Graph:
         for unit in self.units:
             if type(unit) is Cluster:
                 wanted |= unit.reads
+        self.wanted = wanted
         for unit in self.units:
             if type(unit) is Cluster:
                 unit.stored = [v for v in unit.order if v in wanted]

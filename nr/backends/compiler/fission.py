@@ -11,6 +11,9 @@ best, on all threads. What leaves a scan:
   ``dw += h.T @ g``) becomes one product of the stacked operands, contracted over the steps.
 
 What that takes is stacked by the scan as further results. The sums are in another order.
+
+Besides, what is the same in all steps is no longer stacked: ``w.T`` within a step would be kept
+for the gradient once for every step.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nr.backends.compiler.matmul import is_product
+from nr.backends.compiler.matmul import is_product, sizes
 from nr.backends.compiler.simplify import eliminate_dead_code, simplify
 from nr.core.avals import ShapedArray
 from nr.core.jaxprs import Jaxpr, JaxprEqn, JaxprTrace, JaxprTracer, Literal, Var, eqn_effectful
@@ -29,6 +32,10 @@ from nr.core.tracing import Primitive, current
 # first bound they stay in the processor's cache.
 _FEW_BYTES = 1 << 20
 _MOST_BYTES = 32 << 20
+# Products summed over the steps, added to a carry in cache by tiles, are as quick as one long
+# product, unless a step's contracts few elements only, or the carry is larger than the cache.
+_FEW_CONTRACTED = 16
+_LARGE_SUM = 512 << 10
 
 # What does not leave a step: other loops, and calls that are planned on their own.
 _OPAQUE = ("scan", "while", "cond", "checkpoint")
@@ -52,29 +59,32 @@ def split_scans(jaxpr: Jaxpr) -> Jaxpr:
     if not any([eqn.primitive.name == "scan" for eqn in jaxpr.eqns]):
         return jaxpr
     constvars, consts = list(jaxpr.constvars), list(jaxpr.consts)
-    producer = {v: q for q in jaxpr.eqns for v in q.outvars}
+    producer: dict[Var, JaxprEqn] = {}
     renamed: dict[Any, Any] = {}
     eqns: list[JaxprEqn] = []
     changed = False
-    for eqn in jaxpr.eqns:
+    for original in jaxpr.eqns:
+        eqn = original
         if renamed:
             eqn = eqn.replace(invars=[renamed.get(a, a) for a in eqn.invars])
+        new = [eqn]
         if eqn.primitive.name == "scan" and eqn.params["length"] > 1:
             body = eqn.params["jaxpr"]
             inner = split_scans(body)
             if inner is not body:
-                changed = True
                 eqn = eqn.replace(params={**eqn.params, "jaxpr": simplify(inner)})
+            eqn = _with_repeated_constants(eqn, producer)
             split = _Split(eqn, producer)
             if split.choose():
-                changed = True
                 new, results = split.rebuilt()
-                eqns += new
                 renamed.update(zip(eqn.outvars, results, strict=True))
                 constvars += [v for v, _ in split.captured]
                 consts += [value for _, value in split.captured]
-                continue
-        eqns.append(eqn)
+            else:
+                new = [eqn]
+            changed = changed or len(new) > 1 or new[0].params is not original.params
+        eqns += new
+        producer.update({v: q for q in new for v in q.outvars})
     if not changed:
         return jaxpr
     outvars = [renamed.get(a, a) for a in jaxpr.outvars]
@@ -97,11 +107,13 @@ class _Sum:
     var: Var
     nodes: set[Var] = field(default_factory=set)  # the carry, sums, what is linear in terms
     products: dict[Var, JaxprEqn] = field(default_factory=dict)
-    values: list[Var] = field(default_factory=list)
+    # Other terms: what they are sums of for all steps, over which dimensions.
+    values: dict[Var, tuple[Var, tuple[int, ...]]] = field(default_factory=dict)
 
     def summands(self) -> list[Var]:
         """What has to be known of all steps."""
-        return [*self.values, *[a for q in self.products.values() for a in q.invars]]
+        values = [v for v, _ in self.values.values()]
+        return [*values, *[a for q in self.products.values() for a in q.invars]]
 
 
 class _Split:
@@ -129,17 +141,18 @@ class _Split:
     # ------------------------------------------------------------------ what leaves
     def choose(self) -> bool:
         """Decide what leaves the scan; whether anything does."""
-        if not any([q.primitive.name == "dot_general" for q in self.body.eqns]):
-            return False
         self.producer = {v: q for q in self.body.eqns for v in q.outvars}
         self.uses: dict[Any, int] = {}
         for atom in (*[a for q in self.body.eqns for a in q.invars], *self.body.outvars):
             self.uses[atom] = self.uses.get(atom, 0) + 1
+        self.reader = {a: q for q in self.body.eqns for a in q.invars if type(a) is Var}
         self._classify()
-        self._choose_early()
-        self._choose_late()
-        self._choose_sums()
-        return bool(self.early or self.late or self.sums)
+        self.repeated = {a for a in self.results if type(a) is Var and self.kind[a] == INVARIANT}
+        if any([q.primitive.name == "dot_general" for q in self.body.eqns]):
+            self._choose_early()
+            self._choose_late()
+            self._choose_sums()
+        return bool(self.early or self.late or self.sums or self.repeated)
 
     def _classify(self) -> None:
         """On what each value of the body depends."""
@@ -237,61 +250,66 @@ class _Split:
         return found
 
     def _choose_sums(self) -> None:
+        self.of_products = self._find_products()
         found = [s for k in range(self.n_carry) if (s := self._as_sum(k)) is not None]
         for one in found:
             roots = self._to_stack(one.summands())
             size = sum([v.aval.size for v in one.products])
-            if one.products and self._pays(sum([r.aval.size for r in roots]), size, one.var):
+            if not any([_is_slow_to_add(q) for q in one.products.values()]):
+                continue
+            if self._pays(sum([r.aval.size for r in roots]), size, one.var):
                 self.sums.append(one)
                 self.stacked.update(roots)
         if self.early or self.late or self.sums:
             # Sums of what is stacked anyway.
-            self.sums += [s for s in found if not s.products and not self._to_stack(s.values)]
+            self.sums += [s for s in found if not s.products and not self._to_stack(s.summands())]
 
     def _as_sum(self, k: int) -> _Sum | None:
         """The sum over the steps that a carry is; None if it is anything else."""
-        carry, new = self.carries[k], self.body.outvars[k]
-        if self.uses.get(carry) != 1 or not self._adds_to(carry, new):
+        one = _Sum(k, self.carries[k])
+        new = self.body.outvars[k]
+        one.nodes.add(one.var)
+        var: Any = one.var
+        while var is not new:  # from sum to sum, up to the carry's new value
+            if self.uses.get(var) != 1 or not _is_plain_add(eqn := self.reader.get(var)):
+                return None
+            (var,) = eqn.outvars
+            one.nodes.add(var)
+        if self.uses[new] != 1 or new is one.var:
             return None
-        one = _Sum(k, carry)
-        return one if self._take_apart(new, one) else None
+        stack = [new]
+        while stack:
+            var = stack.pop()
+            if var is one.var:
+                continue
+            if type(var) is not Var or self.kind[var] == INVARIANT:
+                return None
+            eqn = self.producer.get(var) if self.uses[var] == 1 else None
+            if var in one.nodes or (_is_plain_add(eqn) and var in self.of_products):
+                one.nodes.add(var)
+                stack += eqn.invars
+            elif eqn is not None and self._is_summed(eqn):
+                one.products[var] = eqn
+            elif _is_linear(eqn) and var in self.of_products:
+                one.nodes.add(var)
+                stack.append(eqn.invars[0])
+            elif _is_linear(eqn) and eqn.primitive.name == "reduce_sum":
+                axes = tuple([d + 1 for d in eqn.params["axes"]])
+                one.values[var] = eqn.invars[0], (0, *axes)
+            else:
+                one.values[var] = var, (0,)
+        return one
 
-    def _adds_to(self, carry: Var, atom: Any) -> bool:
-        """Whether a value is the carry and terms."""
-        if atom is carry:
-            return True
-        eqn = self._only_use(atom)
-        return _is_plain_add(eqn) and any([self._adds_to(carry, a) for a in eqn.invars])
-
-    def _only_use(self, atom: Any) -> JaxprEqn | None:
-        """The eqn that computes a value, if the value is read once."""
-        return self.producer.get(atom) if self.uses.get(atom) == 1 else None
-
-    def _take_apart(self, var: Any, one: _Sum) -> bool:
-        """Find the terms of a sum; whether all of them can be summed after the scan."""
-        if var is one.var:
-            return True
-        if type(var) is not Var or self.kind[var] == INVARIANT:
-            return False
-        eqn = self._only_use(var)
-        if self._adds_to(one.var, var) or (_is_plain_add(eqn) and self._has_product(var)):
-            one.nodes.add(var)
-            return all([self._take_apart(a, one) for a in eqn.invars])
-        if eqn is not None and self._is_summed(eqn):
-            one.products[var] = eqn
-        elif _is_linear(eqn) and (self._has_product(var) or eqn.primitive.name == "reduce_sum"):
-            one.nodes.add(var)
-            return self._take_apart(eqn.invars[0], one)
-        else:
-            one.values.append(var)
-        return True
-
-    def _has_product(self, var: Any) -> bool:
-        """Whether a value is linear in a product that can be done after the scan."""
-        eqn = self._only_use(var)
-        if eqn is None or _is_plain_add(eqn):
-            return eqn is not None and any([self._has_product(a) for a in eqn.invars])
-        return self._is_summed(eqn) or (_is_linear(eqn) and self._has_product(eqn.invars[0]))
+    def _find_products(self) -> set[Var]:
+        """The values that are linear in products which can be done after the scan."""
+        found: set[Var] = set()
+        for eqn in self.body.eqns:
+            if len(eqn.outvars) != 1 or self.uses.get(eqn.outvars[0]) != 1:
+                continue
+            linear = _is_plain_add(eqn) or _is_linear(eqn)
+            if (linear and any([a in found for a in eqn.invars])) or self._is_summed(eqn):
+                found.add(eqn.outvars[0])
+        return found
 
     def _is_summed(self, eqn: JaxprEqn) -> bool:
         """Whether a product of two varying operands, summed over the steps, is BLAS's."""
@@ -359,11 +377,12 @@ class _Split:
         split = len(outside.trace.eqns)
 
         # The body without what leaves.
-        gone = {v for q in self.late.values() for v in q.outvars} | set(early)
+        gone = {v for q in self.late.values() for v in q.outvars} | set(early) | self.repeated
         results = [a for a in self.results if a not in gone]
         results += [v for v in self.stacked if v not in gone and v not in set(results)]
         inner = eliminate_dead_code(
             body.replace(
+                invars=[*body.invars, *new_inputs.values()],
                 eqns=[
                     q.replace(invars=[new_inputs.get(a, a) for a in q.invars])
                     for q in body.eqns
@@ -477,9 +496,15 @@ class _Outside:
         value, dim = self.lookup(atom)
         if dim == 0:
             return value
+        rank = atom.aval.ndim + 1
         with current(self.trace):
-            assert dim is not None, "nr bug: a value that is the same in all steps"
-            rank = atom.aval.ndim + 1
+            if dim is None:
+                shape = (self.split.length, *atom.aval.shape)
+                dims = tuple(range(1, rank))
+                value = Primitive.all["broadcast_in_dim"].bind(
+                    value, shape=shape, broadcast_dimensions=dims
+                )
+                return value  # elsewhere it is still known to be the same in all steps
             order = (dim, *[d for d in range(rank) if d != dim])
             value = Primitive.all["transpose"].bind(value, permutation=order)
         self.known[atom] = value, 0
@@ -487,36 +512,64 @@ class _Outside:
 
     def total(self, one: _Sum, initial: Any) -> Any:
         """What a sum is after the scan."""
-        bind = Primitive.all
-        start = None if self.split.is_zero(initial) else self.value(initial)
-
-        def of(var: Any) -> Any:
-            """The sum over the steps; None of a carry that begins with zeros."""
-            if var is one.var:
-                return start
-            if var in one.products:
-                eqn = one.products[var]
-                params = _over_steps(eqn, self.split.length, (True, True)).params
-                return eqn.primitive.bind(*map(self.all_steps, eqn.invars), **params)
-            if var not in one.nodes:
-                return bind["reduce_sum"].bind(self.all_steps(var), axes=(0,))
-            eqn = self.split.producer[var]
-            if eqn.primitive.name == "add":
-                left, right = map(of, eqn.invars)
-                if left is None or right is None:
-                    return right if left is None else left
-                return bind["add"].bind(left, right)
-            inner, *rest = eqn.invars
-            if eqn.primitive.name == "reduce_sum" and inner in one.values:
-                axes = (0, *[d + 1 for d in eqn.params["axes"]])
-                return bind["reduce_sum"].bind(self.all_steps(inner), axes=axes)
-            return eqn.primitive.bind(of(inner), *[a.val for a in rest], **eqn.params)
-
+        split, bind = self.split, Primitive.all
+        found: dict[Any, Any] = {}  # of each node the sum over the steps
+        if not split.is_zero(initial):
+            found[one.var] = self.value(initial)
         with current(self.trace):
-            return of(self.split.body.outvars[one.carry])
+            for var, (summed, axes) in one.values.items():
+                found[var] = bind["reduce_sum"].bind(self.all_steps(summed), axes=axes)
+            for eqn in split.body.eqns:
+                var = eqn.outvars[0] if len(eqn.outvars) == 1 else None
+                if var in one.products:
+                    params = _over_steps(eqn, split.length, (True, True)).params
+                    found[var] = eqn.primitive.bind(*map(self.all_steps, eqn.invars), **params)
+                elif var in one.nodes:
+                    values = [a.val if type(a) is Literal else found.get(a) for a in eqn.invars]
+                    if any([v is None for v in values]):  # zeros and one term
+                        (found[var],) = [v for v in values if v is not None]
+                    else:
+                        found[var] = eqn.primitive.bind(*values, **eqn.params)
+        return found[split.body.outvars[one.carry]]
 
 
 # ------------------------------------------------------------------------------ eqns
+def _with_repeated_constants(eqn: JaxprEqn, producer: dict[Var, JaxprEqn]) -> JaxprEqn:
+    """A scan in which inputs that are the same in all steps are constants."""
+    p = eqn.params
+    n_consts, first = p["num_consts"], p["num_consts"] + p["num_carry"]
+    body: Jaxpr = p["jaxpr"]
+    consts: list[tuple[Var, Any]] = []
+    inputs: list[tuple[Var, Any]] = []
+    before: list[JaxprEqn] = []
+    for var, atom in zip(body.invars[first:], eqn.invars[first:], strict=True):
+        source = producer.get(atom)
+        dims = source.params.get("broadcast_dimensions") if source is not None else None
+        if dims is None or 0 in dims:
+            inputs.append((var, atom))
+            continue
+        (value,) = source.invars
+        dims = tuple([d - 1 for d in dims])
+        whole = value.aval.shape == var.aval.shape and dims == tuple(range(len(dims)))
+        inner = var if whole else Var(value.aval) if type(value) is Var else value
+        if type(inner) is Var:
+            consts.append((inner, value))
+        if not whole:
+            params = {"shape": var.aval.shape, "broadcast_dimensions": dims}
+            before.append(source.replace(invars=[inner], outvars=[var], params=params))
+    if not before and not consts:
+        return eqn
+    invars = [*[v for v, _ in consts], *body.invars[:first], *[v for v, _ in inputs]]
+    return eqn.replace(
+        invars=[*[a for _, a in consts], *eqn.invars[:first], *[a for _, a in inputs]],
+        params={
+            **p,
+            "jaxpr": body.replace(invars=invars, eqns=[*before, *body.eqns]),
+            "num_consts": n_consts + len(consts),
+        },
+    )
+
+
 def _movable(eqn: JaxprEqn) -> bool:
     """Whether an eqn may be done for all steps at once."""
     p = eqn.primitive
@@ -542,6 +595,12 @@ def _is_linear(eqn: JaxprEqn | None) -> bool:
     if eqn is None or eqn.primitive.name not in _LINEAR or type(eqn.invars[0]) is not Var:
         return False
     return all([type(a) is Literal and not a.val for a in eqn.invars[1:]])  # padded with zeros
+
+
+def _is_slow_to_add(eqn: JaxprEqn) -> bool:
+    """Whether a step's product takes less time than adding it to a sum."""
+    aval = eqn.outvars[0].aval
+    return sizes(eqn)[3] <= _FEW_CONTRACTED or aval.size * aval.dtype.itemsize >= _LARGE_SUM
 
 
 def _stacked(aval: ShapedArray, length: int) -> ShapedArray:

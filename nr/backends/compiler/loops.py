@@ -49,6 +49,16 @@ class Buffer:
         return self.size * ITEMSIZE[self.dtype]
 
 
+class Table(Buffer):
+    """Numbers that a kernel reads and that are known when it is planned."""
+
+    __slots__ = ("values", "__weakref__")
+
+    def __init__(self, name: str, dtype: str, values: Any) -> None:
+        super().__init__(name, dtype, values.size)
+        self.values = values
+
+
 # Stands for the frame of the running program, whose callback long loops look for signals with.
 FRAME = Buffer("frame", "u8", 0)
 
@@ -410,8 +420,9 @@ def _check_tiles(kernel: Kernel) -> None:
     tasks = kernel.kept[: kernel.tasks]
     for loop, size in kernel.tiles.items():
         assert loop in kernel.kept and size >= 1, f"the tile {size} of {loop}"
-        whole = loop.extent % size == 0 and loop is tasks[-1]
-        assert loop not in tasks or len(tasks) == 1 or whole, f"a task would begin within {loop}"
+        if loop in tasks and len(tasks) > 1:
+            whole = loop.extent % size == 0 and loop is tasks[-1]
+            assert whole, f"a task would begin within a tile of {loop}"
 
 
 def _check_store(

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from nr.backends.compiler.convolution import prepare_convolutions
 from nr.backends.compiler.index import strides_of
 from nr.backends.compiler.lowering.reduce import dot_dimensions
 from nr.backends.compiler.lowering.rules import storage
@@ -195,13 +196,15 @@ def prepare(jaxpr: Jaxpr) -> Body:
     Transposes of results are made part of products. Where neither way takes the operands as they
     are, they are transposed. Half floats are widened before, for all that read them.
     """
-    return _Preparation(jaxpr).body()
+    eqns = prepare_convolutions(jaxpr.eqns)
+    body = Body(jaxpr.constvars, jaxpr.consts, jaxpr.invars, eqns, jaxpr.outvars)
+    return _Preparation(body).body()
 
 
 class _Preparation:
     """Rewrites the dot products of a jaxpr."""
 
-    def __init__(self, jaxpr: Jaxpr) -> None:
+    def __init__(self, jaxpr: Body) -> None:
         self.jaxpr = jaxpr
         self.producer = {v: q for q in jaxpr.eqns for v in q.outvars}
         self.uses: dict[Any, int] = {}
@@ -228,7 +231,11 @@ class _Preparation:
         transpose = Primitive.all["transpose"]
         permutation = None
         after = self.reader.get(eqn.outvars[0])
-        if self.uses.get(eqn.outvars[0]) == 1 and after is not None and after.primitive is transpose:
+        if (
+            self.uses.get(eqn.outvars[0]) == 1
+            and after is not None
+            and after.primitive is transpose
+        ):
             permutation = after.params["permutation"]
         plain, merged = eqn, None
         if permutation is not None:

@@ -70,5 +70,5 @@ def leading_to(steps: Sequence[Any], result: Buffer, fixed: Collection[Buffer]) 
             continue
         taken = step_replaces(steps[end], old, result, fixed)
         if taken is not None:
-            return [*leading_to(steps[:end], old, fixed), old, *taken]
+            return [*leading_to(steps, old, fixed), old, *taken]
     return []

@@ -21,7 +21,7 @@ from nr.backends.compiler.emission import Emitted, emit_kernel
 from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
-from nr.backends.compiler.loops import FRAME, Buffer, Kernel, validate, walk
+from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
@@ -32,6 +32,7 @@ from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.routine import Routine
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, reshaped, simplify
+from nr.backends.compiler.transposed import with_plain_constants
 from nr.backends.compiler.updates import UPDATES, find_updates
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
@@ -215,7 +216,7 @@ class Planner:
         The inputs `overwritable` may be written over; `carried` are numbers of inputs and of the
         outputs that take their place.
         """
-        jaxpr = with_counted_rows(split_scans(hoist_invariants(jaxpr)))
+        jaxpr = with_counted_rows(with_plain_constants(split_scans(hoist_invariants(jaxpr))))
         jaxpr, groups = inline_checkpoints(jaxpr)
         body = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
         free = [body.invars[i] for i in (*overwritable, *[i for i, _ in carried])]
@@ -265,6 +266,8 @@ class Planner:
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
             reads = [b for b in emitted.buffers if b not in writes and b is not FRAME]
+            known = [b for b, _ in self.constants]
+            self.constants += [(b, b.values) for b in reads if type(b) is Table and b not in known]
             if math.prod([loop.extent for loop in kernel.kept]) == 0:
                 continue
             result.append(Launch(kernel, emitted, reads, writes, _work(kernel), source))
@@ -295,6 +298,10 @@ class Planner:
             atoms = [graph.filling(eqn, k) or a for k, a in enumerate(eqn.invars)]
             buffers = [self.buffer_of(graph, a) for a in atoms]
             results = [graph.buffer(v) for v in eqn.outvars]
+            if KERNELS[name].counts is not None:
+                wanted = [v in graph.wanted for v in eqn.outvars]
+                unread = [Buffer(b.name, b.dtype, 0) for b in results]
+                results = [b if w else u for w, b, u in zip(wanted, results, unread, strict=True)]
             build = KERNELS[name].build
             steps = self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source)
             if name in UPDATES and steps and buffers[0] in steps[0].reads:

@@ -35,6 +35,8 @@ _MOST_CARRIED = 128
 _MOST_IN_LANE = 32
 _MOST_ELEMENTS = 1500
 _MOST_NODES = 4000
+# Products of more multiplications are quicker as loops of a kernel, though each step launches it.
+_MOST_MULTIPLIED = 512
 _FOREVER = 1 << 62
 
 
@@ -70,7 +72,10 @@ def _admits(jaxpr: Jaxpr, scale: int = 1) -> bool:
         if any([storage(a.aval.dtype) is None for a in (*eqn.invars, *eqn.outvars)]):
             return False
         if eqn.primitive.name in REDUCTION:
-            elements += math.prod(REDUCTION[eqn.primitive.name].domain(eqn)[0])
+            points = math.prod(REDUCTION[eqn.primitive.name].domain(eqn)[0])
+            if eqn.primitive.name == "dot_general" and points > _MOST_MULTIPLIED * scale:
+                return False
+            elements += points
         elements += sum([v.aval.size for v in eqn.outvars])
     return elements <= _MOST_ELEMENTS * scale
 

@@ -178,7 +178,7 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
         kernel.width = _width(kernel, vector_bytes)
     kernel.tasks = _tasks(kernel, depends)
     if tiled:
-        fit_tasks(kernel)
+        fit_tasks(kernel, depends)
     if len(passes) > 1 and vector.reduced:
         _keep_between_passes(kernel, depends)
     return kernel
@@ -288,12 +288,42 @@ def _lane_bytes(kernel: Kernel) -> int:
     return max(sizes, default=4)
 
 
+# Registers that values may take where there are 32, as with AVX-512: some will go to memory, which
+# costs less than waiting for results; and how many values a function has at a time.
+_REGISTERS = 40
+_IN_FUNCTIONS = 4
+
+
+def _registers_each(kernel: Kernel, vector_bytes: int) -> int:
+    """1, 2 or 4: how many registers each value may take, for all that are live to fit in them."""
+    if kernel.reduced:
+        return 1
+    order = walk([e for s in kernel.stores() for e in s.exprs()], emitted=True)
+    last = {id(operand): k for k, e in enumerate(order) for operand in operands_of(e)}
+    varying: set[int] = set()
+    ends: dict[int, int] = {}
+    live = most = 0
+    for k, e in enumerate(order):
+        index = e.param[1] if e.op == "load" else e.param if e.op == "index" else None
+        of_lanes = index is not None and kernel.vector in index.loops()
+        if of_lanes or any([id(o) in varying for o in operands_of(e)]):
+            varying.add(id(e))
+            live += 1
+            most = max(most, live + (_IN_FUNCTIONS if e.op in FUNCTIONS else 0))
+            end = last.get(id(e), k)
+            ends[end] = ends.get(end, 0) + 1
+        live -= ends.get(k, 0)
+    room = _REGISTERS if vector_bytes >= 64 else _REGISTERS // 2
+    return 4 if 4 * most <= room else 2 if 2 * most <= room else 1
+
+
 def _width(kernel: Kernel, vector_bytes: int) -> int:
     """Lanes: several registers' worth where the body is short, so that latencies overlap."""
     nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "load", "index", "acc")]
     count = sum([12 if e.op in FUNCTIONS else 1 for e in nodes])
     lanes = vector_bytes // max(_lane_bytes(kernel), 1 if count < 10 else 2)
-    lanes *= 4 if count <= 40 else 2 if count <= 120 else 1
+    fit = _registers_each(kernel, vector_bytes)
+    lanes *= 4 if count <= 40 else max(2 if count <= 120 else 1, fit)
     lanes = min(lanes, 64)
     if kernel.reduced and not kernel.vector.reduced and count <= 3:
         # Sums of columns wait for memory: the longer the pieces of rows, the better.
@@ -413,7 +443,10 @@ def _split_reduction(draft: _Draft) -> list[_Draft]:
     """Two drafts: the reductions over parts of the longest reduced loop, and over the parts."""
     draft = _merge_loops(_split_loops(_drop_trivial(draft)))
     longest = max([loop for loop in draft.loops if loop.reduced], key=lambda loop: loop.extent)
-    parts = min(_PARTS, longest.extent)
+    # Parts of one length need no test of whether they have ended.
+    parts = max([k for k in range(1, _PARTS + 1) if longest.extent % k == 0])
+    if parts < _PARTS // 4:
+        parts = min(_PARTS, longest.extent)
     step = -(-longest.extent // parts)
     parts = -(-longest.extent // step)
     part, inner = Loop("part", parts), Loop(str(longest), step, reduced=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nr.backends.compiler.expr import NUMPY, Expr
 from nr.backends.compiler.index import Loop
-from nr.backends.compiler.loops import Kernel, operands_of, walk
+from nr.backends.compiler.loops import ITEMSIZE, Kernel, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ _MOST_STEPS = 16
 # Tiles pay for reductions of at least so many steps, whose body is no longer than this.
 _SHORTEST = 4
 _LONGEST_BODY = 12
+# Where lanes are combined in the end, that costs about as much as so many steps.
+_SHORTEST_OF_LANES = 256
+_PAGE = 4096
 # Additions begin one after the other so many half cycles apart, if each needs the one before.
-_LATENCY = 8
+_LATENCY = 10
 
 
 def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
@@ -35,41 +39,62 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     if not _may_be_tiled(kernel):
         return False
     roots = [v for r in kernel.passes[0].reducers for v in r.values]
-    loads = [depends.loops(e) for e in walk(roots) if e.op == "load"]
+    read = [e for e in walk(roots) if e.op == "load"]
+    loads = [depends.loops(e) for e in read]
     vector = kernel.vector
+    far = {loop: _far(loop, read, depends) for loop in kernel.kept if loop is not vector}
     lanes = max(vector_bytes // max([NUMPY[v.dtype].itemsize for v in roots]), 1)
     best: tuple[float, dict[Loop, int]] | None = None
-    others = [loop for loop in kernel.kept if loop is not vector]
-    for loop in others:
-        if not any([loop not in needed for needed in loads]):
+    for tiles in _candidates(kernel, loads, lanes):
+        copies = math.prod(tiles.values())
+        # Registers: accumulators, what is read once for several of them, and one that is read last.
+        most = max(tiles, key=lambda k: tiles[k] * (k is not vector))
+        kept = sum([_times(tiles, needed) for needed in loads if most not in needed])
+        if copies * len(roots) + kept + 1 >= _REGISTERS[vector_bytes]:
             continue
-        shared = len([needed for needed in loads if loop not in needed])
-        most = min(loop.extent, _MOST_STEPS)
-        columns = 1 if vector.reduced else min(-(-vector.extent // lanes), _MOST_VECTORS)
-        for size, vectors in itertools.product(range(1, most + 1), range(1, columns + 1)):
-            # Accumulators, what the steps share, and the one that is read last.
-            if size * vectors * len(roots) + shared * vectors + 1 >= _REGISTERS[vector_bytes]:
-                continue
-            tiles = {loop: size} if vector.reduced else {loop: size, vector: vectors}
-            cost = _whole_cost(loads, tiles, lanes, vector, len(roots))
-            if best is None or cost < best[0]:
-                best = cost, tiles
+        cost = _whole_cost(kernel, loads, tiles, lanes, len(roots))
+        cost *= 1.1 ** sum([far.get(loop, 0) for loop, n in tiles.items() if n > 1])
+        if best is None or cost <= best[0]:
+            best = cost, tiles
     if best is None or math.prod(best[1].values()) == 1:
         return False
     kernel.tiles = best[1]
     kernel.width = lanes
-    (loop,) = [loop for loop in best[1] if loop is not vector]
-    rest = [k for k in kernel.kept if k is not loop and k is not vector]
-    kernel.kept = [*rest, loop, *([] if vector.reduced else [vector])]
+    tiled = [loop for loop in best[1] if loop is not vector]
+    rest = [k for k in kernel.kept if k not in best[1]]
+    kernel.kept = [*rest, *tiled, *([] if vector.reduced else [vector])]
     return True
 
 
+def _candidates(
+    kernel: Kernel, loads: list[frozenset[Loop]], lanes: int
+) -> Iterator[dict[Loop, int]]:
+    """Tiles of a loop and the vector loop; of two loops where the vector loop is reduced."""
+    vector = kernel.vector
+    loops = [
+        loop for loop in kernel.kept
+        if loop is not vector and any([loop not in needed for needed in loads])
+    ]  # fmt: skip
+    if vector.reduced:
+        for two in itertools.combinations(loops, 2):
+            sizes = [range(1, min(loop.extent, _MOST_VECTORS + 2) + 1) for loop in two]
+            for chosen in itertools.product(*sizes):
+                yield dict(zip(two, chosen, strict=True))
+        return
+    columns = min(-(-vector.extent // lanes), _MOST_VECTORS)
+    for loop in loops:
+        steps = min(loop.extent, _MOST_STEPS)
+        for size, vectors in itertools.product(range(1, steps + 1), range(1, columns + 1)):
+            yield {loop: size, vector: vectors}
+
+
 def _may_be_tiled(kernel: Kernel) -> bool:
-    if len(kernel.passes) != 1 or kernel.vector.reduced:
+    if len(kernel.passes) != 1:
         return False
     (p,) = kernel.passes
     steps = math.prod([loop.extent for loop in kernel.reduced])
-    if p.stores or not p.reducers or steps < _SHORTEST or kernel.vector.extent < 4:
+    shortest = _SHORTEST_OF_LANES if kernel.vector.reduced else _SHORTEST
+    if p.stores or not p.reducers or steps < shortest or kernel.vector.extent < 4:
         return False
     body = walk([v for r in p.reducers for v in r.values])
     if any([_is_dear(e) for e in body]):
@@ -83,37 +108,62 @@ def _is_dear(e: Expr) -> bool:
     return e.op == "load" and bool([o for o in operands_of(e) if o not in e.args])
 
 
+def _far(loop: Loop, loads: list[Expr], depends: _Depends) -> int:
+    """How many loads go to another page at each step of a loop."""
+    count = 0
+    for e in loads:
+        step = depends.step(e.param[1], loop)
+        count += step is None or abs(step) * ITEMSIZE[e.param[0].dtype] >= _PAGE
+    return count
+
+
+def _times(tiles: dict[Loop, int], needed: frozenset[Loop]) -> int:
+    """How often what depends on some loops is read for a step of a tile."""
+    return math.prod([n for k, n in tiles.items() if k in needed])
+
+
 def _cost(loads: list[frozenset[Loop]], tiles: dict[Loop, int], vector: Loop, sums: int) -> float:
     """Half cycles a step of a tile's reduction takes: of its additions, or of what it reads."""
     copies = math.prod(tiles.values())
-    reads = [math.prod([n for k, n in tiles.items() if k in needed]) for needed in loads]
+    reads = [_times(tiles, needed) for needed in loads]
     vectors = [r for r, needed in zip(reads, loads, strict=True) if vector in needed]
     # Vectors come from further away than the numbers that are spread over lanes.
     return max(copies * sums, sum(reads), _LATENCY) + 1 + sum(vectors) / 4
 
 
 def _whole_cost(
-    loads: list[frozenset[Loop]], tiles: dict[Loop, int], lanes: int, vector: Loop, sums: int
+    kernel: Kernel, loads: list[frozenset[Loop]], tiles: dict[Loop, int], lanes: int, sums: int
 ) -> float:
     """The cost of all tiles, whole ones and rests."""
     sizes = []
     for loop, n in tiles.items():
-        steps = -(-loop.extent // lanes) if loop is vector else loop.extent
+        steps = -(-loop.extent // lanes) if loop is kernel.vector else loop.extent
         sizes.append([(loop, n, steps // n), (loop, steps % n, 1 if steps % n else 0)])
     total = 0.0
     for parts in itertools.product(*sizes):
         times = math.prod([t for _, _, t in parts])
         if times:
-            total += times * _cost(loads, {k: n for k, n, _ in parts}, vector, sums)
-    return total
+            total += times * _cost(loads, {k: n for k, n, _ in parts}, kernel.vector, sums)
+    return total * math.prod([k.extent for k in kernel.kept if k not in tiles])
 
 
-def fit_tasks(kernel: Kernel) -> None:
-    """Have tasks begin where tiles do."""
+def fit_tasks(kernel: Kernel, depends: _Depends) -> None:
+    """Have tasks begin where tiles do; order the other loops."""
     tasks = kernel.kept[: kernel.tasks]
     for i, loop in enumerate(tasks):
         size = kernel.tiles.get(loop, 1)
         whole = loop.extent % size == 0 and i == len(tasks) - 1 and loop is not kernel.vector
         if len(tasks) > 1 and size > 1 and not whole:
             kernel.tasks = i
-            return
+            break
+    # What the vectors of a tile are read from serves all tiles inside the vector loop.
+    inner = kernel.kept[kernel.tasks :]
+    if kernel.vector in inner:
+        needed: set[Loop] = set()
+        for r in kernel.passes[0].reducers:
+            for e in walk(r.values):
+                if e.op == "load" and kernel.vector in depends.loops(e):
+                    needed |= depends.loops(e)
+        outer = [k for k in inner if k in needed and k is not kernel.vector]
+        rest = [k for k in inner if k not in needed and k is not kernel.vector]
+        kernel.kept = [*kernel.kept[: kernel.tasks], *outer, kernel.vector, *rest]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import Backend, Program, ProgramPlan
+from nr.backends.base import NO_OPTIONS, Backend, Options, Program, ProgramPlan
 from nr.backends.control import control_rows
 from nr.backends.table import kernel_table
 from nr.core.array import as_host
@@ -25,27 +25,27 @@ class CpuBackend(Backend):
     def device_count(self) -> int:
         return 1
 
-    def compile(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
-        return self._compiled(jaxpr, donated).program
+    def compile(self, jaxpr: Jaxpr, options: Options = NO_OPTIONS) -> Program:
+        return self._compiled(jaxpr, options).program
 
-    def as_text(self, jaxpr: Jaxpr, stage: str, donated: tuple[int, ...] = ()) -> str:
+    def as_text(self, jaxpr: Jaxpr, stage: str, options: Options = NO_OPTIONS) -> str:
         from nr.backends.cpu import report
 
-        return report.text(self._compiled(jaxpr, donated), stage)
+        return report.text(self._compiled(jaxpr, options), stage)
 
-    def plan(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> ProgramPlan:
+    def plan(self, jaxpr: Jaxpr, options: Options = NO_OPTIONS) -> ProgramPlan:
         from nr.backends.cpu import report
 
-        return report.plan(self._compiled(jaxpr, donated))
+        return report.plan(self._compiled(jaxpr, options))
 
-    def _compiled(self, jaxpr: Jaxpr, donated: tuple[int, ...]) -> Any:
-        key = ("cpu program", donated)
+    def _compiled(self, jaxpr: Jaxpr, options: Options) -> Any:
+        key = ("cpu program", options)
         program = jaxpr.cache.get(key)
         if program is None:
             # Imported late: it brings LLVM along.
             from nr.backends.cpu.program import CompiledProgram
 
-            program = jaxpr.cache[key] = CompiledProgram(jaxpr, self, donated)
+            program = jaxpr.cache[key] = CompiledProgram(jaxpr, self, options)
         return program
 
     def array(self, x: Any) -> Any:

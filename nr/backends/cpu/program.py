@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import Backend, Program
+from nr.backends.base import NO_OPTIONS, Backend, Options, Program
+from nr.backends.compiler.checks import with_errors
 from nr.backends.compiler.plan import Planner, TableCall, Target
 from nr.backends.compiler.simplify import simplify
 from nr.backends.cpu import lapack, llvm, memory, threads, vm
@@ -93,7 +94,7 @@ class _Frame:
 class CompiledProgram:
     """A jaxpr as native code: calling `program` of its raw inputs gives the list of its outputs."""
 
-    def __init__(self, jaxpr: Jaxpr, backend: Backend, donated: tuple[int, ...] = ()) -> None:
+    def __init__(self, jaxpr: Jaxpr, backend: Backend, options: Options = NO_OPTIONS) -> None:
         self.backend = backend
         self.seconds: dict[str, float] = {}
         clock = time.perf_counter()
@@ -106,8 +107,9 @@ class CompiledProgram:
 
         self.jaxpr = jaxpr
         self.simplified = simplify(jaxpr)
+        checked, self.sites = with_errors(self.simplified, nan=options.nan)
         lap("simplify")
-        self.planner = Planner(self.simplified, target(), donated)
+        self.planner = Planner(checked, target(), options.donated)
         lap("plan")
         self.assembler = Assembler(self.planner)
         lap("assemble")
@@ -118,7 +120,7 @@ class CompiledProgram:
             (slot, np.ascontiguousarray(as_host(v))) for slot, v in self.assembler.constants
         ]
         self.frames: list[_Frame] = []  # free ones
-        self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
+        self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in checked.outvars]
         self.inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
         self.arena_bytes = self.assembler.arena.size
         self.scratch_bytes = -(-self.assembler.scratch // 4096) * 4096
@@ -136,6 +138,7 @@ class CompiledProgram:
             "prepare": self._prepare, "release": self._release, "empty": np.empty,
             "pooled": memory.empty, "ndarray": np.ndarray, "convert": self._as_array,
             "team": threads.team, "own": self._own, "references": sys.getrefcount,
+            "sites": self.sites,
         }  # fmt: skip
         names = [f"a{i}" for i in range(len(self.inputs))]
         lines = [f"def program({', '.join(names)}):"]
@@ -151,7 +154,9 @@ class CompiledProgram:
             scope[f"s{i}"], scope[f"d{i}"] = shape, dtype
             small = math.prod(shape) * dtype.itemsize < memory.SMALL
             lines.append(f" o{i} = {'empty' if small else 'pooled'}(s{i}, d{i})")
-        outs = f"[{', '.join(names[len(self.inputs) :])}]"
+        results = names[len(self.inputs) :]
+        if self.sites:
+            *results, site, packed, step = results
         lines.append(f" arrays = ({''.join([f'{n}, ' for n in names])})")
         lines.append(" try: frame = take()")
         lines.append(" except IndexError: frame = new()")
@@ -169,7 +174,12 @@ class CompiledProgram:
         lines.append("  raise")
         if large:
             lines.append(" release(frame)")
-        lines += [" give(frame)", f" return {outs}"]
+        lines.append(" give(frame)")
+        if self.sites:
+            lines.append(
+                f" if {site}: raise sites[{site} - 1].exception(int({packed}), int({step}))"
+            )
+        lines.append(f" return [{', '.join(results)}]")
         exec(compile("\n".join(lines), "<nr>", "exec"), scope)
         return scope["program"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import Backend, Program
+from nr.backends.base import NO_OPTIONS, Backend, Options, Program
 from nr.backends.control import control_rows
 from nr.backends.straightline import compile_straightline
 from nr.backends.table import kernel_table
@@ -43,7 +43,7 @@ class CudaBackend(Backend):
     def device_count(self) -> int:
         return 0 if self.cupy is None else self.cupy.cuda.runtime.getDeviceCount()
 
-    def compile(self, jaxpr: Jaxpr, donated: tuple[int, ...] = ()) -> Program:
+    def compile(self, jaxpr: Jaxpr, options: Options = NO_OPTIONS) -> Program:
         program = jaxpr.cache.get("cuda program")
         if program is None:
             program = jaxpr.cache["cuda program"] = compile_straightline(jaxpr, self)

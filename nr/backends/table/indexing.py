@@ -368,7 +368,23 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         ufunc: Any = getattr(xp, name) if name else None
         return scatter
 
+    def check_index(
+        indices: Array, *, dim: int, size: int, low: int, high: int, lanes: int
+    ) -> Array:
+        if host:  # elsewhere it would have to wait for the device
+            bad = (indices < low) | (indices >= high)
+            if bad.any():
+                place = np.unravel_index(int(np.argmax(bad)), np.shape(bad))
+                lane = place[0] if lanes == 1 else tuple(map(int, place[:lanes]))
+                where = f", in lane {lane} of vmap" if lanes else ""
+                raise IndexError(
+                    f"index: index {int(indices[place])} is out of bounds for axis {dim} with "
+                    f"size {size}{where}."
+                )
+        return indices
+
     return {
+        "check_index": check_index,
         "gather": gather,
         "scatter": scattering(None),
         "scatter_add": scattering("add"),

@@ -36,6 +36,13 @@ def _lapack(xp: ModuleType, function: Callable[[Array], Any]) -> Callable[[Array
     return kernel
 
 
+def _finite(xp: ModuleType, a: Array) -> Array:
+    """The operand of a function whose iteration may not end with NaNs or infinities."""
+    if not xp.isfinite(a).all():
+        raise np.linalg.LinAlgError("infinities or NaNs")
+    return a
+
+
 def _transposed(a: Array) -> Array:
     return a.swapaxes(-1, -2)
 
@@ -234,8 +241,8 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
 
     def svd(a: Array, *, full_matrices: bool, compute_uv: bool) -> tuple[Array, ...]:
         if not compute_uv:
-            return _lapack(xp, lambda x: linalg.svd(x, compute_uv=False))(a)
-        u, s, vh = _lapack(xp, lambda x: tuple(linalg.svd(x, full_matrices)))(a)
+            return _lapack(xp, lambda x: linalg.svd(_finite(xp, x), compute_uv=False))(a)
+        u, s, vh = _lapack(xp, lambda x: tuple(linalg.svd(_finite(xp, x), full_matrices)))(a)
         return s, u, vh
 
     def eig(a: Array, *, compute_vectors: bool) -> tuple[Array, ...]:

@@ -87,7 +87,7 @@ class Emitter(Tiles):
     def _nest(
         self, loops: Sequence[Loop], bounds: Mapping[Loop, tuple[str, str]] = NO_BOUNDS
     ) -> None:
-        """Kept loops, outermost first, then the passes. `bounds` are those of the range of tasks."""
+        """Kept loops, outermost first, then the passes. `bounds` are those of ranges of tasks."""
         if not loops:
             self._passes()
             return
@@ -270,7 +270,8 @@ class Emitter(Tiles):
 
     def _unrolled(self, serial: list[Loop], p: Pass) -> list[Loop]:
         """The innermost short loops, which are written out: then their counters cost nothing."""
-        if p.recurrences or p.condition is not None:
+        # The steps of a tile hide the counters; LLVM would read ahead what several of them need.
+        if p.recurrences or p.condition is not None or self.copies:
             return []
         roots = [v for r in p.reducers for v in r.values]
         roots += [e for store in p.stores for e in store.exprs()]

@@ -136,6 +136,35 @@ class Memory(Values):
         kind = kind or MEMORY[buffer.dtype]
         return self.f.op(f"getelementptr {kind}, ptr {self._base(buffer)}, i64 {offset}", scope)
 
+    def _place(self, buffer: Buffer, index: Index, scope: Scope) -> str:
+        """The address of a uniform index, or of one that is contiguous along the vector loop.
+
+        In a tile, that of a copy is the first copy's, and how far it is from that to the copy.
+        """
+        f = self.f
+        kind = MEMORY[buffer.dtype]
+        first: dict[Any, int] = {}
+        steps: list[tuple[int, int]] = []
+        for atom, c in index.terms.items():
+            loop, k = self.origins.get(atom, (atom, 0))
+            first[loop] = c
+            if k:
+                steps.append((k, c))
+        key = ("at", buffer, Index(first, index.offset))
+        at = scope.values.get(key)
+        if at is None:
+            rest = Index({a: c for a, c in first.items() if a is not self.vector}, index.offset)
+            offset = self._offset(rest)
+            if self.vector in first:
+                offset = f.op(f"add i64 {offset}, {self.loops[self.vector][1]}", scope)
+            at = scope.values[key] = self._address(buffer, offset, scope)
+        for k, c in steps:
+            distance = str(k * c)
+            if abs(c) > 1:
+                distance = self._cached(f"mul i64 {f.integer(c)}, {k}", f.scopes[0])
+            at = f.op(f"getelementptr {kind}, ptr {at}, i64 {distance}", scope)
+        return at
+
     def _load(self, expr: Expr, scope: Scope, varying: bool) -> str:
         """An element, as what is in a register; of a vector by the cheapest way there is."""
         f, w = self.f, self.width
@@ -146,7 +175,7 @@ class Memory(Values):
         if complex_pair:
             index = index * 2 + part
         if not varying:
-            at = self._address(buffer, self._offset(index), scope)
+            at = self._place(buffer, index, scope)
             if expr.args:
                 zero = f.globals.setdefault("@zero", "[16 x i8] zeroinitializer") and "@zero"
                 test = self._value(expr.args[0])
@@ -162,11 +191,12 @@ class Memory(Values):
             at = self._address(buffer, self._offset(split[0]), scope)
             pointers = self._splat("ptr", at, scope)
             return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+        if split is not None and complex_pair and split[1] == 2:
+            return self._part_of_pairs(buffer, split, part, mask, scope)
         if split is not None and split[1] in (1, -1):
             rest, stride, variable = split
             if stride == 1:
-                offset = f.op(f"add i64 {self._offset(rest)}, {variable}", scope)
-                at = self._address(buffer, offset, scope)
+                at = self._place(buffer, index, scope)
                 return self._widen(
                     buffer.dtype, self._contiguous(kind, at, mask, align, scope), scope, True
                 )
@@ -193,6 +223,74 @@ class Memory(Values):
             f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}", scope
         )
         return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+
+    def _part_of_pairs(
+        self, buffer: Buffer, split: tuple[Index, int, str], part: int, mask: str | None,
+        scope: Scope,
+    ) -> str:  # fmt: skip
+        """The real or imaginary parts of complex numbers that lie one after the other."""
+        f, w = self.f, self.width
+        kind, align = MEMORY[buffer.dtype], ITEMSIZE[buffer.dtype] // 2
+        rest, _, variable = split
+        rest = rest - part
+        key = ("pairs", id(buffer), rest, variable, mask)
+        pairs = None if self._is_written(buffer) else scope.values.get(key)
+        if pairs is None:
+            at = self._pairs_address(buffer, rest, variable, scope)
+            if mask is None:
+                pairs = f.op(f"load <{2 * w} x {kind}>, ptr {at}, align {align}", scope)
+            else:
+                name = f"llvm.masked.load.v{2 * w}{short(kind)}.p0"
+                both = f"<{2 * w} x i1>"
+                f.declare(name, f"<{2 * w} x {kind}> {{}}(ptr, i32, {both}, <{2 * w} x {kind}>)")
+                pairs = f.op(
+                    f"call <{2 * w} x {kind}> @{name}(ptr {at}, i32 {align}, "
+                    f"{both} {self._doubled(mask, scope)}, <{2 * w} x {kind}> zeroinitializer)",
+                    scope,
+                )
+            scope.values[key] = pairs
+        places = ", ".join([f"i32 {2 * i + part}" for i in range(w)])
+        vector = f"<{2 * w} x {kind}>"
+        lanes = f"<{w} x i32> <{places}>"
+        return f.op(f"shufflevector {vector} {pairs}, {vector} poison, {lanes}", scope)
+
+    def _pairs_address(self, buffer: Buffer, rest: Index, variable: str, scope: Scope) -> str:
+        """Where complex numbers begin, of which `rest` is twice the index but for the lanes'."""
+        offset = self.f.op(f"shl i64 {variable}, 1", scope)
+        offset = self.f.op(f"add i64 {self._offset(rest)}, {offset}", scope)
+        return self._address(buffer, offset, scope, MEMORY[buffer.dtype])
+
+    def _doubled(self, mask: str, scope: Scope) -> str:
+        """A mask of pairs."""
+        w = self.width
+        places = ", ".join([f"i32 {i // 2}" for i in range(2 * w)])
+        kind = f"<{w} x i1>"
+        return self.f.op(
+            f"shufflevector {kind} {mask}, {kind} poison, <{2 * w} x i32> <{places}>", scope
+        )
+
+    def _store_pairs(
+        self, buffer: Buffer, split: tuple[Index, int, str], parts: list[str], mask: str | None
+    ) -> None:
+        """Store complex numbers one after the other."""
+        f, w, scope = self.f, self.width, self.f.scope
+        kind, align = MEMORY[buffer.dtype], ITEMSIZE[buffer.dtype] // 2
+        rest, _, variable = split
+        places = ", ".join([f"i32 {i // 2 + w * (i % 2)}" for i in range(2 * w)])
+        pairs = f.op(
+            f"shufflevector <{w} x {kind}> {parts[0]}, <{w} x {kind}> {parts[1]}, "
+            f"<{2 * w} x i32> <{places}>"
+        )
+        at = self._pairs_address(buffer, rest * 2, variable, scope)
+        if mask is None:
+            f.line(f"store <{2 * w} x {kind}> {pairs}, ptr {at}, align {align}")
+            return
+        name = f"llvm.masked.store.v{2 * w}{short(kind)}.p0"
+        f.declare(name, f"void {{}}(<{2 * w} x {kind}>, ptr, i32, <{2 * w} x i1>)")
+        f.line(
+            f"call void @{name}(<{2 * w} x {kind}> {pairs}, ptr {at}, i32 {align}, "
+            f"<{2 * w} x i1> {self._doubled(mask, scope)})"
+        )
 
     def _contiguous(self, kind: str, at: str, mask: str | None, align: int, scope: Scope) -> str:
         """Elements that lie one after the other, zeros where a mask does not hold."""
@@ -299,8 +397,7 @@ class Memory(Values):
         raws = [self._narrow(buffer.dtype, self._vectorized(v), scope, True) for v in values]
         split = self._split_vector(index)
         if split is not None and split[1] == 1 and len(raws) == 1:
-            offset = f.op(f"add i64 {self._offset(split[0])}, {split[2]}")
-            at = self._address(buffer, offset, scope)
+            at = self._place(buffer, index, scope)
             if mask is None:
                 f.line(f"store <{w} x {kind}> {raws[0]}, ptr {at}, align {align}")
                 return
@@ -310,6 +407,9 @@ class Memory(Values):
                 f"call void @{name}(<{w} x {kind}> {raws[0]}, ptr {at}, i32 {align}, "
                 f"<{w} x i1> {mask})"
             )
+            return
+        if split is not None and split[1] == 1:
+            self._store_pairs(buffer, split, raws, mask)
             return
         for k, raw in enumerate(raws):
             offsets = self._index_vector(index * len(values) + k, "i64", scope)

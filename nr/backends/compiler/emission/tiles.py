@@ -75,6 +75,7 @@ class Tiles(Memory):
         for k in range(1, size):
             copy = Loop(f"{loop}+{k}", loop.extent)
             self.loops[copy] = (depth, f.op(f"add nsw i64 {variable}, {k * lanes}"))
+            self.origins[copy] = (loop, k * lanes)
             if loop is self.vector:
                 self.lanes.add(copy)
             copies.append((copy, None))

@@ -35,6 +35,8 @@ class Values:
         self.vector = kernel.vector
         self.lanes = {kernel.vector}  # the loops whose steps are lanes: copies of the vector loop
         self.loops: dict[Loop, tuple[int, str]] = {}  # the scope's number, and the variable
+        # Copies of tiled loops: whose they are, and how many steps further.
+        self.origins: dict[Any, tuple[Loop, int]] = {}
         self.mask: str | None = None
         self.depends: dict[int, tuple[int, bool]] = {}
         self.accumulators: dict[int, tuple[Any, ...]] = {}

@@ -4,6 +4,7 @@ from nr.backends.compiler.lowering import (  # noqa: F401
     conv,
     cumulative,
     elementwise,
+    fft,
     linalg,
     precision,
     reduce,

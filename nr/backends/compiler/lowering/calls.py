@@ -22,6 +22,46 @@ REAL_PART = {"f32": "f32", "f64": "f64", "c64": "f32", "c128": "f64"}
 # What the names of OpenBLAS's functions have before them in the IR.
 PREFIX = "openblas_"
 _LINE = 64
+# Whether all of some numbers are finite, for then their products with 0 add up to 0.
+_FINITE = """
+define internal i1 @finite(ptr %from, i64 %count) {
+entry:
+%rest = and i64 %count, 7
+%whole = sub i64 %count, %rest
+br label %next
+next:
+%i = phi i64 [ 0, %entry ], [ %i.more, %body ]
+%sums = phi <8 x KIND> [ zeroinitializer, %entry ], [ %sums.more, %body ]
+%inside = icmp slt i64 %i, %whole
+br i1 %inside, label %body, label %tail
+body:
+%at = getelementptr KIND, ptr %from, i64 %i
+%x = load <8 x KIND>, ptr %at, align 4
+%product = fmul <8 x KIND> %x, zeroinitializer
+%sums.more = fadd <8 x KIND> %sums, %product
+%i.more = add i64 %i, 8
+br label %next
+tail:
+%first = call KIND @llvm.vector.reduce.fadd.v8SHORT(KIND 0.0, <8 x KIND> %sums)
+br label %next1
+next1:
+%j = phi i64 [ %whole, %tail ], [ %j.more, %body1 ]
+%sum = phi KIND [ %first, %tail ], [ %sum.more, %body1 ]
+%inside1 = icmp slt i64 %j, %count
+br i1 %inside1, label %body1, label %leave
+body1:
+%at1 = getelementptr KIND, ptr %from, i64 %j
+%x1 = load KIND, ptr %at1, align 4
+%product1 = fmul KIND %x1, 0.0
+%sum.more = fadd KIND %sum, %product1
+%j.more = add i64 %j, 1
+br label %next1
+leave:
+%result = fcmp oeq KIND %sum, 0.0
+ret i1 %result
+}
+declare KIND @llvm.vector.reduce.fadd.v8SHORT(KIND, <8 x KIND>)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +177,39 @@ class Calls:
         self.call("laset", "A", rows, columns, number, number, target, max(rows, 1), **options)
 
     @contextmanager
+    def where_finite(self, a: Place, count: int, info: Place) -> Iterator[None]:
+        """What is done if all numbers of a matrix are finite; the status of others is a failure.
+
+        LAPACK's iterations need not end with NaNs or infinities.
+        """
+        kind = {"f32": "float", "f64": "double"}[REAL_PART[self.dtype]]
+        text = _FINITE.replace("KIND", kind).replace("SHORT", REAL_PART[self.dtype])
+        self.declared[text] = None
+        word = self._word(count * ITEMSIZE[self.dtype] // ITEMSIZE[REAL_PART[self.dtype]])
+        number, finite, status = self._loaded(word), self._name(), self._name()
+        self.lines += [
+            f"{finite} = call i1 @finite(ptr {self._address(a)}, i64 {number})",
+            f"{status} = select i1 {finite}, i32 0, i32 -1",
+            f"store i32 {status}, ptr {self._address(info)}",
+        ]
+        with self._where(finite):
+            yield
+
+    @contextmanager
     def failed(self, info: Place) -> Iterator[None]:
         """What is done where LAPACK tells of a failure."""
-        status, failure = self._name(), self._name()
-        then, done = self._name()[1:], self._name()[1:]
+        address, status, failure = self._address(info), self._name(), self._name()
         self.lines += [
-            f"{status} = load i32, ptr {self._address(info)}",
+            f"{status} = load i32, ptr {address}",
             f"{failure} = icmp ne i32 {status}, 0",
-            f"br i1 {failure}, label %{then}, label %{done}",
-            f"{then}:",
         ]
+        with self._where(failure):
+            yield
+
+    @contextmanager
+    def _where(self, condition: str) -> Iterator[None]:
+        then, done = self._name()[1:], self._name()[1:]
+        self.lines += [f"br i1 {condition}, label %{then}, label %{done}", f"{then}:"]
         yield
         self.lines += [f"br label %{done}", f"{done}:"]
 
@@ -187,12 +250,11 @@ class Calls:
         alone = self.stack == 1 and self.room > 0
         if alone:
             buffers.append((Buffer(f"{self.name}.room", "u8", self.room), 0, True))
-        reads = [b for b in buffers if not b[2]]
-        writes = [b for b in buffers if b[2]]
-        order = [*reads, *writes]
+        order = sorted(range(len(buffers)), key=lambda number: buffers[number][2])
+        reads = [buffers[number][0] for number in order if not buffers[number][2]]
+        writes = [buffers[number][0] for number in order if buffers[number][2]]
         lines, moves = [], []
-        for k, each in enumerate(order):
-            number = buffers.index(each)
+        for k, number in enumerate(order):
             lines += [
                 f"%base{number}.at = getelementptr ptr, ptr %args, i64 {k}",
                 f"%base{number} = load ptr, ptr %base{number}.at",
@@ -231,9 +293,9 @@ class Calls:
         return Routine(
             name=self.name,
             text=text,
-            reads=[b for b, _, _ in reads],
-            writes=[b for b, _, _ in writes],
-            integers=[*[size for _, size, _ in order], *self.words],
+            reads=reads,
+            writes=writes,
+            integers=[*[buffers[number][1] for number in order], *self.words],
             units=self.stack,
             work=self.stack * nanoseconds,
             scratch=0 if alone else self.room,

@@ -1,18 +1,17 @@
-"""Direct convolutions, where a matrix product does not pay: all but large ones, and depthwise ones.
+"""Convolutions: reductions over the input features of a group and the window.
 
-A convolution is a reduction over the input features of a group and the window.
+Large ones come prepared (see convolution.py): padded, and in layouts that suit tiled loops.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import Complex, Expr
 from nr.backends.compiler.index import Index
-from nr.backends.compiler.loops import REGISTER, parts_of
+from nr.backends.compiler.loops import parts_of
 from nr.backends.compiler.lowering.reduce import add, repeated
 from nr.backends.compiler.lowering.rules import (
     REDUCTION,
@@ -24,45 +23,31 @@ from nr.backends.compiler.lowering.rules import (
     in_range,
     register,
     storage,
-    storage_of,
 )
 from nr.backends.compiler.lowering.strided import every
 
-# Up to about so many products the loops are no slower than gathering windows and a matrix product
-# (measured in NHWC, 28 x 28 to 14 x 14 images of 32 to 128 features; NCHW gains for longer).
-_MOST_PRODUCTS = 1 << 27
-# Depthwise convolutions have one input feature a group: up to so many taps they are done directly.
-_MOST_TAPS = 128
+
+def _inner(eqn: Any) -> list[int]:
+    """The reduced dimensions of rhs, as their places in its specification: in the order in which
+    those of lhs that they go along lie in memory."""
+    dims = eqn.params["dimension_numbers"]
+    return sorted(range(1, len(dims.rhs_spec)), key=lambda k: dims.lhs_spec[k])
 
 
 def _domain(eqn: Any) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """The result's dimensions; then the input features of a group, and the window."""
     out, kernel = eqn.outvars[0].aval.shape, eqn.invars[1].aval.shape
-    _, features, *window = eqn.params["dimension_numbers"].rhs_spec
-    inner = tuple([kernel[d] for d in (features, *window)])
+    spec = eqn.params["dimension_numbers"].rhs_spec
+    inner = tuple([kernel[spec[k]] for k in _inner(eqn)])
     return (*out, *inner), (False,) * len(out) + (True,) * len(inner)
-
-
-def _supported(eqn: Any) -> bool:
-    avals = [a.aval for a in (*eqn.invars, *eqn.outvars)]
-    kinds = {storage(a.dtype) for a in avals}
-    if None in kinds or "b1" in kinds or any([a.size == 0 for a in avals]):
-        return False
-    if REGISTER[storage_of(avals[0])] == "f64" != register(avals[2]):  # the sum is a double
-        return False
-    shape, _ = _domain(eqn)
-    taps = shape[eqn.outvars[0].aval.ndim :]
-    depthwise = eqn.params["feature_group_count"] > 1 and taps[0] == 1
-    if depthwise and math.prod(taps) <= _MOST_TAPS:
-        return True
-    return math.prod(shape) <= _MOST_PRODUCTS
 
 
 def _values(eqn: Any, loops: tuple[Index, ...], read: Callable) -> tuple[Expr, ...]:
     p, dims = eqn.params, eqn.params["dimension_numbers"]
     left, right, out = [a.aval for a in (*eqn.invars, *eqn.outvars)]
     rank = out.ndim - 2
-    feature, *window = loops[out.ndim :]
+    inner = dict(zip(_inner(eqn), loops[out.ndim :], strict=True))
+    feature, *window = [inner[k] for k in range(1, left.ndim)]
     image, channel, *space = [loops[d] for d in dims.out_spec]
     # Which group an output feature belongs to, and with it the input features, or the images.
     groups = max(p["feature_group_count"], p["batch_group_count"])
@@ -114,6 +99,4 @@ def _product(a: Value, b: Value) -> Value:
     return a * b
 
 
-REDUCTION["conv_general_dilated"] = ReductionRule(
-    _domain, _values, repeated(0), add, supports=_supported
-)
+REDUCTION["conv_general_dilated"] = ReductionRule(_domain, _values, repeated(0), add)

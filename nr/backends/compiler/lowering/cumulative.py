@@ -27,7 +27,7 @@ from nr.backends.compiler.loops import (
     load,
     parts_of,
 )
-from nr.backends.compiler.lowering.reduce import add, extreme_value, multiply
+from nr.backends.compiler.lowering.reduce import add, extreme_value, extremum, multiply
 from nr.backends.compiler.lowering.rules import kernels, storage
 from nr.backends.compiler.lowering.strided import lanes
 from nr.backends.compiler.math import FUNCTIONS
@@ -57,8 +57,19 @@ def _plain(identity: Callable, combine: Callable) -> _Scan:
         parts_of,
         lambda kind, n: (e.const(identity(kind), kind), e.const(0, kind))[:n],
         combine,
-        lambda parts: parts[0] if len(parts) == 1 else Complex(*parts),
+        _whole,
     )
+
+
+def _whole(parts: tuple) -> Expr | Complex:
+    return parts[0] if len(parts) == 1 else Complex(*parts)
+
+
+def _extreme(name: str, largest: bool) -> _Scan:
+    def identity(kind: str, n: int) -> tuple[Expr, ...]:
+        return (e.const(extreme_value(kind, largest), kind),) * n
+
+    return _Scan(parts_of, identity, extremum(name), _whole)
 
 
 def _exponents(value: Expr) -> tuple[Expr, ...]:
@@ -78,10 +89,8 @@ def _combine_exponents(a: tuple, b: tuple) -> tuple:
 _SCANS = {
     "cumsum": _plain(lambda kind: 0, add),
     "cumprod": _plain(lambda kind: 1, multiply),
-    "cummax": _plain(
-        lambda kind: extreme_value(kind, False), lambda a, b: (e.maximum(a[0], b[0]),)
-    ),
-    "cummin": _plain(lambda kind: extreme_value(kind, True), lambda a, b: (e.minimum(a[0], b[0]),)),
+    "cummax": _extreme("max", False),
+    "cummin": _extreme("min", True),
     "cumlogsumexp": _Scan(
         _exponents,
         lambda kind, n: (e.const(float("-inf"), kind), e.const(0, kind)),
@@ -95,7 +104,7 @@ _SCANS = {
 def _supported(eqn: Any) -> bool:
     kind = storage(eqn.outvars[0].aval.dtype)
     if kind in ("c64", "c128"):
-        return eqn.primitive.name in ("cumsum", "cumprod")
+        return eqn.primitive.name != "cumlogsumexp"
     return kind not in (None, "b1")
 
 

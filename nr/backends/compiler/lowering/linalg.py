@@ -1,7 +1,8 @@
 """Linear algebra: LAPACK for each matrix of a stack, and loops over the stack of small ones.
 
-What LAPACK is called with, and in which order of rows and columns, is what NumPy calls it with:
-signs of vectors and pivots are then those of eager code. Failures give NaNs.
+LAPACK is called for the functions, and with the order of rows and columns, that NumPy calls it for:
+so eager and compiled code choose the same pivots, and mostly the same signs of vectors. (NumPy
+computes in double; here numbers are of the operands' type.) Failures give NaNs.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def _at(loop: Loop) -> Index:
     return ZERO if loop.extent == 1 else index_of(loop)
 
 
-def _loop_over(stack: int, n: int) -> tuple[Loop, Loop]:
-    return Loop("matrix", stack), Loop("i", n)
+def _diagonals(stack: int, n: int) -> tuple[Loop, Loop]:
+    """Loops over matrices and what is on their diagonals, to be combined."""
+    return Loop("matrix", stack), Loop("i", n, reduced=True)
 
 
 # ------------------------------------------------------------------------------ cholesky
@@ -63,7 +65,7 @@ def _cholesky(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_by
     stack, n, _ = _matrices(eqn)
     if stack * n == 0:
         return []
-    if small.fits(n):
+    if small.fits(operands[0].dtype, stack, n):
         return [small.cholesky(stack, n, operands[0], results[0], vector_bytes)]
     # Rows of the lower triangle are columns of the upper one.
     calls = Calls("cholesky", results[0].dtype, stack)
@@ -88,19 +90,23 @@ def _triangular_solve(
     k = eqn.invars[1].aval.shape[-1 if left else -2]
     if results[0].size == 0:
         return []
-    if small.fits(n):
+    if small.fits(operands[0].dtype, stack, n):
         return [small.triangular_solve(stack, n, k, *operands, results[0], p, vector_bytes)]
     # To Fortran, all matrices are transposed: x on the other side, and the other triangle.
     calls = Calls("triangular_solve", results[0].dtype, stack)
     a, b, out = calls.read(operands[0]), calls.read(operands[1]), calls.write(results[0])
     conjugate = p["conjugate_a"] and _complex(results[0].dtype)
-    form = {(0, 0): "N", (1, 0): "T", (1, 1): "C", (0, 1): "R"}[p["transpose_a"], conjugate]
-    rows, columns = (k, n) if left else (n, k)
+    # A vector is its transpose, so there it is the matrix that changes, if x is on the right of it.
+    transpose = p["transpose_a"] != (k == 1 and left)
+    form = {(0, 0): "N", (1, 0): "T", (1, 1): "C", (0, 1): "R"}[transpose, conjugate]
+    triangle, unit = "U" if p["lower"] else "L", "U" if p["unit_diagonal"] else "N"
     calls.copy(b, out, n * k)
-    calls.call(
-        "trsm", "R" if left else "L", "U" if p["lower"] else "L", form,
-        "U" if p["unit_diagonal"] else "N", rows, columns, calls.constant(1.0), a, n, out, rows,
-    )  # fmt: skip
+    if k == 1:
+        calls.call("trsv", triangle, form, unit, n, a, n, out, 1)
+    else:
+        one, rows, columns = calls.constant(1.0), *((k, n) if left else (n, k))
+        side = "R" if left else "L"
+        calls.call("trsm", side, triangle, form, unit, rows, columns, one, a, n, out, rows)
     return [calls.routine(_nanoseconds(n * n * k))]
 
 
@@ -110,7 +116,7 @@ def _solve(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes
     k = eqn.invars[1].aval.shape[-1]
     if results[0].size == 0:
         return []
-    if small.fits(n):
+    if small.fits(operands[0].dtype, stack, n):
         return [small.solve(stack, n, k, *operands, results[0], vector_bytes)]
     calls = Calls("solve", results[0].dtype, stack)
     a, b, out = calls.read(operands[0]), calls.read(operands[1]), calls.write(results[0])
@@ -144,7 +150,7 @@ def _lu(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: i
     stack, m, n = _matrices(eqn)
     if stack * m == 0:
         return []
-    if small.fits(m, n):
+    if small.fits(operands[0].dtype, stack, m, n):
         return [small.lu(stack, m, n, operands[0], results, vector_bytes)]
     k = min(m, n)
     raw = Buffer("lu.pivots", "i32", stack * k)
@@ -184,7 +190,7 @@ def _pivot_columns(
     factors, rows, info = calls.scratch(n * n), calls.scratch(n, "i32"), calls.scratch(1, "i32")
     calls.transpose(n, n, a, factors)
     calls.call("getc2", n, factors, n, rows, pivots, info)
-    matrix, i = _loop_over(stack, n)
+    matrix, i = _diagonals(stack, n)
     moved = _exchanged(raw, matrix, i, n)
     value = e.select(moved, e.const(-1, "i32"), e.const(1, "i32"))
     return [
@@ -253,7 +259,6 @@ def _folded(
     matrix: Loop, i: Loop, results: Sequence[tuple[Buffer, tuple, Any]], vector_bytes: int
 ) -> Kernel:
     """Combinations of what is on the diagonals of matrices."""
-    i.reduced = True
     reducers, after = [], []
     for k, (out, values, combine) in enumerate(results):
         identity = small.identity_of(combine, values)
@@ -272,11 +277,13 @@ def _det(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
     stack, n, _ = _matrices(eqn)
     if stack == 0:
         return []
-    if small.fits(n):
+    if small.fits(operands[0].dtype, stack, n):
         return [small.determinant(stack, n, operands[0], results, vector_bytes)]
     routine, diagonal, pivots = _pivoted_diagonal("det", eqn, operands)
-    matrix, i = _loop_over(stack, n)
-    values = small.signed(load(diagonal, _at(matrix) * n + _at(i)), _exchanged(pivots, matrix, i, n))
+    matrix, i = _diagonals(stack, n)
+    values = small.signed(
+        load(diagonal, _at(matrix) * n + _at(i)), _exchanged(pivots, matrix, i, n)
+    )
     return [routine, _folded(matrix, i, [(results[0], values, small.times)], vector_bytes)]
 
 
@@ -285,10 +292,10 @@ def _slogdet(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_byt
     stack, n, _ = _matrices(eqn)
     if stack == 0:
         return []
-    if small.fits(n):
+    if small.fits(operands[0].dtype, stack, n):
         return [small.determinant(stack, n, operands[0], results, vector_bytes)]
     routine, diagonal, pivots = _pivoted_diagonal("slogdet", eqn, operands)
-    matrix, i = _loop_over(stack, n)
+    matrix, i = _diagonals(stack, n)
     sign, logarithm = small.polar(load(diagonal, _at(matrix) * n + _at(i)))
     values = small.signed(sign, _exchanged(pivots, matrix, i, n))
     parts = [(results[0], values, small.times), (results[1], (logarithm,), small.plus)]
@@ -349,7 +356,11 @@ def _eigh(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes:
         workspace = [calls.scratch(room), room]
     workspace += [calls.scratch(integers, "i32"), integers]
     function = "heevd" if _complex(dtype) else "syevd"
-    calls.call(function, "V", uplo, n, x, n, w, *workspace, info)
+    # What is in the other triangle does not count.
+    zero, other = calls.constant(0), calls.at(x, n if uplo == "L" else 1)
+    calls.call("laset", "U" if uplo == "L" else "L", n - 1, n - 1, zero, zero, other, n)
+    with calls.where_finite(x, n * n, info):
+        calls.call(function, "V", uplo, n, x, n, w, *workspace, info)
     with calls.failed(info):
         calls.fill(n, n, math.nan, x)
         calls.fill(n, 1, math.nan, w, dtype=REAL_PART[dtype])
@@ -374,7 +385,8 @@ def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
         w = calls.write(results[0])
         v = calls.scratch(n * n) if vectors else unused
         rest = [work, room, calls.scratch(2 * n, REAL_PART[dtype])]
-        calls.call("geev", "N", job, n, x, n, w, unused, 1, v, n, *rest, info)
+        with calls.where_finite(a, n * n, info):
+            calls.call("geev", "N", job, n, x, n, w, unused, 1, v, n, *rest, info)
         with calls.failed(info):
             calls.fill(n, 1, math.nan, w)
             if vectors:
@@ -386,7 +398,8 @@ def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
     re, im = [calls.write(b) for b in parts]
     packed = Buffer("eig.vectors", dtype, stack * n * n)
     v = calls.write(packed) if vectors else unused
-    calls.call("geev", "N", job, n, x, n, re, im, unused, 1, v, n, work, room, info)
+    with calls.where_finite(a, n * n, info):
+        calls.call("geev", "N", job, n, x, n, re, im, unused, 1, v, n, work, room, info)
     with calls.failed(info):
         calls.fill(n, 1, math.nan, re)
         calls.fill(n, 1, math.nan, im)
@@ -396,9 +409,7 @@ def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
     i = Loop("i", stack * n)
     value = Complex(*[load(b, _at(i)) for b in parts])  # type: ignore[arg-type]
     width = lanes(dtype, i.extent, vector_bytes)
-    steps.append(
-        Kernel([i], [], i, [Pass(stores=[Store(results[0], _at(i), value)])], 1, width)
-    )
+    steps.append(Kernel([i], [], i, [Pass(stores=[Store(results[0], _at(i), value)])], 1, width))
     if vectors:
         steps.append(_unpacked(stack, n, parts[1], packed, results[1], vector_bytes))
     return steps
@@ -464,7 +475,8 @@ def _svd(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
     job = ("A" if full else "S") if vectors else "N"
     u, vh = [calls.scratch(size if vectors else 1) for size in (m * rows, columns * n)]
     calls.transpose(m, n, a, x)
-    calls.call("gesdd", job, m, n, x, m, s, u, m, vh, columns, *workspace, info)
+    with calls.where_finite(a, m * n, info):
+        calls.call("gesdd", job, m, n, x, m, s, u, m, vh, columns, *workspace, info)
     with calls.failed(info):
         calls.fill(k, 1, math.nan, s, dtype=REAL_PART[dtype])
         if vectors:

@@ -11,7 +11,7 @@ import numpy as np
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import NUMPY, Expr
 from nr.backends.compiler.index import Index, index_of
-from nr.backends.compiler.lowering.rules import element, storage, storage_of
+from nr.backends.compiler.lowering.rules import element, round_to, storage, storage_of
 
 _WORDS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 # The bits of a format's fraction.
@@ -44,6 +44,8 @@ def _from_half_bits(word: Expr) -> Expr:
 
 def to_bits(value: Expr, kind: str) -> Expr:
     """An element's bits as an unsigned integer of its storage's size."""
+    if kind in ("bf16", "f16") and value.op not in ("load", "bitcast"):
+        value = round_to(value, kind)  # what has been computed is an f32
     if kind == "bf16":
         return e.convert(e.shift_right_logical(e.bitcast(value, "u32"), 16), "u16")
     if kind == "f16":

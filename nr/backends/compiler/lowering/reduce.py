@@ -18,6 +18,7 @@ from nr.backends.compiler.lowering.rules import (
     register,
     storage,
 )
+from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
 
 
 def _axes_domain(eqn: Any) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -65,20 +66,38 @@ def _reduction(name: str, identity: Any, combine: Callable, **options: Any) -> N
     REDUCTION[name] = ReductionRule(_axes_domain, _operand, repeated(identity), combine, **options)
 
 
+def extremum(name: str) -> Callable:
+    """The combination of max or min; complex numbers compare by real, then by imaginary parts."""
+    of_real = e.maximum if name == "max" else e.minimum
+
+    def combine(a: tuple, b: tuple) -> tuple:
+        if len(a) == 1:
+            return (of_real(a[0], b[0]),)
+        return parts_of(COMPLEX_FUNCTIONS[name](Complex(*a), Complex(*b)))
+
+    return combine
+
+
+def _extreme_identity(largest: bool) -> Callable:
+    def identity(eqn: Any) -> tuple[Expr, ...]:
+        aval = eqn.outvars[0].aval
+        kind = register(aval)
+        parts = 2 if storage(aval.dtype) in ("c64", "c128") else 1
+        return (e.const(extreme_value(kind, largest), kind),) * parts
+
+    return identity
+
+
 def real(eqn: Any) -> bool:
     return storage(eqn.invars[0].aval.dtype) not in ("c64", "c128")
 
 
 _reduction("reduce_sum", 0, add)
 _reduction("reduce_prod", 1, multiply)
-_reduction(
-    "reduce_max", lambda t: extreme_value(t, False), lambda a, b: (e.maximum(a[0], b[0]),),
-    supports=real,
-)  # fmt: skip
-_reduction(
-    "reduce_min", lambda t: extreme_value(t, True), lambda a, b: (e.minimum(a[0], b[0]),),
-    supports=real,
-)  # fmt: skip
+for _name, _largest in (("max", False), ("min", True)):
+    REDUCTION[f"reduce_{_name}"] = ReductionRule(
+        _axes_domain, _operand, _extreme_identity(_largest), extremum(_name)
+    )
 _reduction("reduce_and", -1, lambda a, b: (a[0] & b[0],))  # -1: all bits, True
 _reduction("reduce_or", 0, lambda a, b: (a[0] | b[0],))
 _reduction("reduce_xor", 0, lambda a, b: (a[0] ^ b[0],))

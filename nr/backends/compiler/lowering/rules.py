@@ -91,11 +91,14 @@ class ReductionRule:
 class KernelRule:
     """A primitive that is kernels of its own: ``build(eqn, operands, results, vector_bytes)``
     gives them, or routines, in order, over the buffers of its operands and results. An operand of
-    `fillings` that is full of one number is given as a buffer of one element."""
+    `fillings` that is full of one number is given as a buffer of one element. So is the first
+    number of an operand for which ``counts(eqn, k, producers)`` holds, and a result that nothing
+    reads is given as a buffer of no elements, if there is such a function."""
 
     build: Callable
     supports: Callable = lambda eqn: True
     fillings: tuple[int, ...] = ()
+    counts: Callable | None = None
 
 
 ELEMENT: dict[str, ElementRule] = {}
@@ -131,14 +134,15 @@ def pointwise(
 
 
 def kernels(
-    *names: str, supports: Callable | None = None, fillings: tuple[int, ...] = ()
-) -> Callable:
+    *names: str, supports: Callable | None = None, fillings: tuple[int, ...] = (),
+    counts: Callable | None = None,
+) -> Callable:  # fmt: skip
     """Register primitives that are kernels of their own."""
 
     def add(build: Callable) -> Callable:
         for name in names:
             options = {} if supports is None else {"supports": supports}
-            KERNELS[name] = KernelRule(build, **options, fillings=fillings)
+            KERNELS[name] = KernelRule(build, **options, fillings=fillings, counts=counts)
         return build
 
     return add

@@ -17,17 +17,22 @@ from nr.backends.compiler.lowering.rules import Value, choose
 from nr.backends.compiler.lowering.strided import lanes
 from nr.backends.compiler.math import complex as cx
 
-# The largest extent of matrices whose elimination is written out, and the most right-hand sides
-# that are: texts grow with the cube, and LAPACK's calls become small beside its work.
+# Elimination is written out for matrices up to this extent; in stacks of at least so many (a few
+# vectors), real ones up to the other extent. Texts, and how long they take to compile, grow with
+# the cube, and LAPACK's calls become small beside its work.
 _MOST = 4
-_MOST_COLUMNS = 8
+_STACK = 32
+_MOST_IN_STACKS = 8
+# So many right-hand sides are written out; of more there is a loop.
+_MOST_COLUMNS = 2
 
 Matrix = list[list[Value]]
 
 
-def fits(*extents: int) -> bool:
+def fits(dtype: str, stack: int, *extents: int) -> bool:
     """Whether matrices are so small that loops over the stack are better than LAPACK."""
-    return max(extents) <= _MOST
+    many = stack >= _STACK and dtype in ("f32", "f64")
+    return max(extents) <= (_MOST_IN_STACKS if many else _MOST)
 
 
 # ------------------------------------------------------------------------------ numbers
@@ -111,19 +116,24 @@ def polar(value: Value) -> tuple[Value, Expr]:
 
 # ------------------------------------------------------------------------------ loops
 class _Loops:
-    """The loops of a kernel over matrices, and right-hand sides where these are many."""
+    """The loops of a kernel over matrices, and over right-hand sides where these are many.
+
+    What is done to the matrix does not depend on the right-hand side, and is done once.
+    """
 
     def __init__(self, stack: int, columns: int, like: Buffer, vector_bytes: int) -> None:
-        self.matrix = Loop("matrix", stack)
-        self.column = Loop("column", columns) if columns > _MOST_COLUMNS else None
+        matrix, column = Loop("matrix", stack), Loop("column", columns)
         self.columns = [ZERO + c for c in range(columns)]
-        kept = [self.matrix]
-        if self.column is not None:
-            self.columns = [index_of(self.column)]
-            kept = [self.column] if stack == 1 else [self.matrix, self.column]
-        # One matrix is scalar code.
-        self.at = ZERO if stack == 1 else index_of(self.matrix)
-        self.kept, self.vector = kept, kept[-1]
+        self.kept, self.vector = [matrix], matrix
+        if columns > _MOST_COLUMNS:
+            self.columns = [index_of(column)]
+            self.kept.append(column)
+            if columns > stack:
+                self.vector = column
+        if stack == 1:
+            self.kept = [self.vector]
+        # One matrix is scalar code, or uniform.
+        self.at = ZERO if stack == 1 else index_of(matrix)
         self.width = lanes(like.dtype, self.vector.extent, vector_bytes, registers=1)
 
     def load(self, buffer: Buffer, rows: int, columns: int) -> Matrix:
@@ -154,32 +164,33 @@ class _Loops:
 
 
 # ------------------------------------------------------------------------------ elimination
-def _eliminated(a: Matrix, rows: list[list[Any]]) -> tuple[Matrix, list[Expr]]:
-    """LU with partial pivoting, as LAPACK's; rows of other things are exchanged as those of a.
+def _eliminated(a: Matrix, columns: int, order: list[list[Any]]) -> list[Expr]:
+    """LU with partial pivoting in place, of the first columns; the pivots.
 
-    The largest of a column comes up, the first if several are; a column of zeros stays.
+    The largest of a column comes up, the first if several are; a column of zeros stays. The rows of
+    `order` are exchanged as those of a.
     """
-    m, n = len(a), len(a[0]) if a else 0
-    a, pivots = [list(row) for row in a], []
-    one = _constant(1, a[0][0].dtype) if n else None
-    for j in range(min(m, n)):
+    m, pivots = len(a), []
+    for j in range(min(m, columns)):
         best, p = _size(a[j][j]), e.const(j, "i32")
         for i in range(j + 1, m):
             size = _size(a[i][j])
             larger = size > best
             best, p = e.select(larger, size, best), e.select(larger, e.const(i, "i32"), p)
         pivots.append(p)
-        if j + 1 < m:
-            _exchange(a, j, p)
-            _exchange(rows, j, p)
+        _exchange(a, j, p)
+        _exchange(order, j, p)
         pivot = a[j][j]
-        zero = _is_zero(pivot)
-        divisor = choose(zero, one, pivot)
+        one = _constant(1, pivot.dtype)
+        divisor = choose(_is_zero(pivot), one, pivot)
+        inverse = _div(one, divisor) if type(pivot) is Complex else None
         for i in range(j + 1, m):
-            factor = a[i][j] = _div(a[i][j], divisor)
-            for c in range(j + 1, n):
+            # Divisions of complex numbers are dear.
+            entry = a[i][j]
+            factor = a[i][j] = _div(entry, divisor) if inverse is None else _mul(entry, inverse)
+            for c in range(j + 1, len(a[i])):
                 a[i][c] = _sub(a[i][c], _mul(factor, a[j][c]))
-    return a, pivots
+    return pivots
 
 
 def _exchange(rows: list[list[Any]], j: int, p: Expr) -> None:
@@ -265,12 +276,13 @@ def solve(
     """Systems, by elimination."""
     loops = _Loops(stack, k, a, vector_bytes)
     at = [[loops.place(i, column, n, k, True) for column in loops.columns] for i in range(n)]
-    right = [[load(b, place) for place in row] for row in at]
-    factors, _ = _eliminated(loops.load(a, n, n), right)
+    both = loops.load(a, n, n)
+    for row, places in zip(both, at, strict=True):
+        row += [load(b, place) for place in places]
+    _eliminated(both, n, [])
     stores = []
     for c in range(len(loops.columns)):
-        y = _substituted(factors, [row[c] for row in right], True, True)
-        x = _substituted(factors, y, False, False)
+        x = _substituted(both, [row[n + c] for row in both], False, False)
         stores += [Store(out, at[i][c], x[i]) for i in range(n)]
     return loops.kernel(stores)
 
@@ -279,7 +291,8 @@ def lu(stack: int, m: int, n: int, a: Buffer, results: list[Buffer], vector_byte
     """The factors in one matrix, pivots, and the permutation of rows."""
     loops = _Loops(stack, 0, a, vector_bytes)
     order: list[list[Any]] = [[e.const(i, "i32")] for i in range(m)]
-    factors, pivots = _eliminated(loops.load(a, m, n), order)
+    factors = loops.load(a, m, n)
+    pivots = _eliminated(factors, n, order)
     stores = loops.stores(results[0], factors) if n else []
     if pivots:
         stores += loops.stores(results[1], [list(pivots)])
@@ -290,7 +303,8 @@ def lu(stack: int, m: int, n: int, a: Buffer, results: list[Buffer], vector_byte
 def determinant(stack: int, n: int, a: Buffer, results: list[Buffer], vector_bytes: int) -> Kernel:
     """The determinants, or the signs and logarithms of moduli where two results are wanted."""
     loops = _Loops(stack, 0, a, vector_bytes)
-    factors, pivots = _eliminated(loops.load(a, n, n), [])
+    factors = loops.load(a, n, n)
+    pivots = _eliminated(factors, n, [])
     one = _constant(1, a.dtype)
     moved: Any = None
     for j, p in enumerate(pivots[:-1]):

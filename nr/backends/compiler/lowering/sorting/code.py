@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -84,26 +84,33 @@ class Code:
             place = self.at(kind, place, index)
         self.do(f"store {kind} {value}, ptr {place}" + (f", align {align}" if align else ""))
 
-    # ------------------------------------------------------------------ arithmetic
+    # ------------------------------------------------------------------ arithmetic, of one type
     def add(self, a: str, b: str | int, kind: str = "i64") -> str:
+        """The sum."""
         return self.op(f"add {kind} {a}, {b}")
 
     def sub(self, a: str, b: str | int, kind: str = "i64") -> str:
+        """The difference."""
         return self.op(f"sub {kind} {a}, {b}")
 
     def mul(self, a: str, b: str | int, kind: str = "i64") -> str:
+        """The product."""
         return self.op(f"mul {kind} {a}, {b}")
 
     def both(self, a: str, b: str | int, kind: str = "i64") -> str:
+        """The bits that both have."""
         return self.op(f"and {kind} {a}, {b}")
 
     def either(self, a: str, b: str | int, kind: str = "i64") -> str:
+        """The bits that either has."""
         return self.op(f"or {kind} {a}, {b}")
 
     def differ(self, a: str, b: str | int, kind: str = "i64") -> str:
+        """The bits in which they differ."""
         return self.op(f"xor {kind} {a}, {b}")
 
     def shift(self, how: str, a: str, b: str | int, kind: str = "i64") -> str:
+        """A shift: `shl`, `lshr` or `ashr`."""
         return self.op(f"{how} {kind} {a}, {b}")
 
     def divide(self, a: str, b: str | int) -> tuple[str, str]:
@@ -112,15 +119,19 @@ class Code:
         return quotient, self.sub(a, self.mul(quotient, b))
 
     def test(self, how: str, a: str, b: str | int, kind: str = "i64") -> str:
+        """A comparison by one of LLVM's conditions."""
         return self.op(f"icmp {how} {kind} {a}, {b}")
 
     def choose(self, condition: str, a: str, b: str, kind: str = "i64") -> str:
+        """One of two values, by a condition that is a scalar."""
         return self.op(f"select i1 {condition}, {kind} {a}, {kind} {b}")
 
     def least(self, a: str, b: str | int) -> str:
+        """The lesser of two signed integers."""
         return self.choose(self.test("slt", a, b), a, str(b))
 
     def most(self, a: str, b: str | int) -> str:
+        """The greater of two signed integers."""
         return self.choose(self.test("sgt", a, b), a, str(b))
 
     def resize(self, value: str, source: str, target: str, width: int = 0) -> str:
@@ -157,6 +168,7 @@ class Code:
         return Variable(self, kind, value)
 
     def label(self, name: str) -> None:
+        """Go on in a new block."""
         self.do(f"br label %{name}")
         self.lines.append(f"{name}:")
 
@@ -164,13 +176,13 @@ class Code:
     def loop(self, first: str | int, last: str | int, step: str | int = 1) -> Iterator[str]:
         """For first, first + step, … below last."""
         counter = self.variable("i64", str(first))
-        with self.unless_done(lambda: self.test("slt", counter.get(), last)):
+        with self.repeat_while(lambda: self.test("slt", counter.get(), last)):
             index = counter.get()
             yield index
             counter.set(self.add(index, step))
 
     @contextmanager
-    def unless_done(self, condition) -> Iterator[None]:  # type: ignore[no-untyped-def]
+    def repeat_while(self, condition: Callable[[], str]) -> Iterator[None]:
         """While a condition, which is computed before each step, holds."""
         head, body, end = [self._name(p) for p in ("head", "body", "end")]
         self.label(head)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nr.backends.compiler.expr import SIGNED
 from nr.backends.compiler.loops import ITEMSIZE
 from nr.backends.compiler.lowering.sorting.code import Code, every, wide
 
+# Lanes of the vectors in which rows are looked through for zeros and NaN.
+_LANES = 16
 # The bits of infinity.
 _INFINITY = {"f16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000, "f64": 0x7FF0000000000000}
 
@@ -58,9 +62,7 @@ def is_nan(code: Code, bits: str, dtype: str, width: int = 0) -> str:
     return code.test("ugt", magnitude, every(f"i{size}", _INFINITY[dtype], width), kind)
 
 
-def ordered(
-    code: Code, bits: str, dtype: str, width: int = 0, *, signed_zero: bool = False
-) -> str:
+def ordered(code: Code, bits: str, dtype: str, width: int = 0, *, signed_zero: bool = False) -> str:
     """Unsigned integers in the order of keys that are given by their bits.
 
     NaNs are all ones, and so the last; zeros are equal, or if `signed_zero`, the negative less.
@@ -105,8 +107,7 @@ def is_special(code: Code, bits: str, dtype: str, width: int) -> str:
 
 def any_lane(code: Code, mask: str, width: int) -> str:
     """Whether any lane of a mask is set."""
-    bits = code.op(f"bitcast {wide('i1', width)} {mask} to i{width}")
-    return code.test("ne", bits, 0, f"i{width}")
+    return code.test("ne", lane_bits(code, mask, width), 0)
 
 
 def mend_function(dtype: str) -> str:
@@ -114,31 +115,72 @@ def mend_function(dtype: str) -> str:
     those of the sorted row, in the order in which the row has them."""
     code = Code()
     size = bits_of(dtype)
-    kind = f"i{size}"
-    negative, others = code.variable("i64", "0"), code.variable("i64", "0")
-    end = code.mul("%n", "%stride")
-    with code.loop("0", end, "%stride") as i:
-        bits = code.load(kind, "%x", i)
-        nan = code.op(f"zext i1 {is_nan(code, bits, dtype)} to i64")
-        others.set(code.add(others.get(), nan))
-        # Above the bits of the negative zero are those of negative numbers, and of NaN.
-        low = code.test("ugt", bits, str(1 << (size - 1)), kind)
-        low = code.both(low, code.test("eq", nan, 0), "i1")
-        negative.set(code.add(negative.get(), code.op(f"zext i1 {low} to i64")))
-    zeros = code.variable("i64", negative.get())
-    nans = code.variable("i64", code.sub("%n", others.get()))
-    with code.loop("0", end, "%stride") as i:
-        bits = code.load(kind, "%x", i)
-        magnitude = code.both(bits, str((1 << (size - 1)) - 1), kind)
-        for place, condition in (
-            (zeros, code.test("eq", magnitude, 0, kind)),
-            (nans, is_nan(code, bits, dtype)),
+    element, sign = f"i{size}", 1 << (size - 1)
+    kind = wide(element, _LANES)
+
+    def vector(i: str) -> str:
+        return code.load(kind, code.at(element, "%x", i), align=size // 8)
+
+    def negative(bits: str, width: int) -> str:
+        """Numbers below zero: above the bits of the negative zero are theirs, and those of NaN."""
+        low = code.test("ugt", bits, every(element, sign, width), wide(element, width))
+        mask, true = wide("i1", width), every("i1", 1, width)
+        return code.both(low, code.differ(is_nan(code, bits, dtype, width), true, mask), mask)
+
+    # Whole vectors of rows whose elements are neighbours, then the rest.
+    near = code.test("eq", "%stride", 1)
+    whole = code.choose(near, code.both("%n", -_LANES), "0")
+    below, others = code.variable("i64", "0"), code.variable("i64", "0")
+    with code.loop("0", whole, _LANES) as i:
+        bits = vector(i)
+        for counter, mask in (
+            (below, negative(bits, _LANES)),
+            (others, is_nan(code, bits, dtype, _LANES)),
         ):
-            with code.when(condition):
+            count = code.op(f"call i64 @llvm.ctpop.i64(i64 {lane_bits(code, mask, _LANES)})")
+            counter.set(code.add(counter.get(), count))
+    with code.loop(whole, "%n") as i:
+        bits = code.load(element, "%x", code.mul(i, "%stride"))
+        for counter, mask in ((below, negative(bits, 0)), (others, is_nan(code, bits, dtype))):
+            counter.set(code.add(counter.get(), code.op(f"zext i1 {mask} to i64")))
+    zeros = code.variable("i64", below.get())
+    nans = code.variable("i64", code.sub("%n", others.get()))
+
+    def put(i: str) -> None:
+        bits = code.load(element, "%x", code.mul(i, "%stride"))
+        zero = code.test("eq", code.both(bits, str(sign - 1), element), 0, element)
+        for place, mask in ((zeros, zero), (nans, is_nan(code, bits, dtype))):
+            with code.when(mask):
                 at = place.get()
-                code.store(kind, bits, "%out", code.mul(at, "%stride"))
+                code.store(element, bits, "%out", code.mul(at, "%stride"))
                 place.set(code.add(at, 1))
+
+    with code.loop("0", whole, _LANES) as i:
+        bits = vector(i)
+        magnitude = code.both(bits, every(element, sign - 1, _LANES), kind)
+        zero = code.test("eq", magnitude, every(element, 0, _LANES), kind)
+        mask = code.either(zero, is_nan(code, bits, dtype, _LANES), wide("i1", _LANES))
+        with each_lane(code, lane_bits(code, mask, _LANES)) as lane:
+            put(code.add(i, lane))
+    with code.loop(whole, "%n") as i:
+        put(i)
     return code.function("mend", "ptr %x, ptr %out, i64 %n, i64 %stride")
+
+
+def lane_bits(code: Code, mask: str, width: int) -> str:
+    """A mask as a number, a bit a lane."""
+    bits = code.op(f"bitcast {wide('i1', width)} {mask} to i{width}")
+    return code.resize(bits, f"i{width}", "i64")
+
+
+@contextmanager
+def each_lane(code: Code, bits: str) -> Iterator[str]:
+    """A loop over the lanes that a number has a bit of."""
+    left = code.variable("i64", bits)
+    with code.repeat_while(lambda: code.test("ne", left.get(), 0)):
+        now = left.get()
+        yield code.op(f"call i64 @llvm.cttz.i64(i64 {now}, i1 true)")
+        left.set(code.both(now, code.sub(now, 1)))
 
 
 def _select(code: Code, mask: str, a: str, b: str, element: str, width: int) -> str:

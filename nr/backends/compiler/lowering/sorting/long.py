@@ -16,7 +16,7 @@ from nr.backends.compiler.lowering.sorting.keys import (
     is_float,
     mend_function,
 )
-from nr.backends.compiler.lowering.sorting.networks import Network, Words, declarations
+from nr.backends.compiler.lowering.sorting.networks import Heads, Network, Words, declarations
 from nr.backends.compiler.lowering.sorting.rows import (
     KERNEL,
     Payload,
@@ -68,7 +68,9 @@ def chunk_values_text(words: Words, dtype: str) -> str:
     return module(words, code.function("kernel", KERNEL, internal=False))
 
 
-def chunk_digits_text(words: Words, digit: Digit, nbytes: int, ordered: bool) -> str:
+def chunk_digits_text(
+    words: Words, digit: Digit, nbytes: int, ordered: bool, *, descending: bool = False
+) -> str:
     """Sorts chunks of rows by a digit. Arguments: the array, for `ordered` the places of the
     elements by the digits before, words, more room; n, chunks of a row, runs, length of a run."""
     code = Code()
@@ -83,10 +85,15 @@ def chunk_digits_text(words: Words, digit: Digit, nbytes: int, ordered: bool) ->
         if ordered:
             row = code.at(kind, x, code.mul(chunk.row, n))
             places = code.at("i32", order[0], chunk.begin)
-            encode_digit(code, words, digit, row, chunk.first, chunk.count, target, places)
+            encode_digit(
+                code, words, digit, row, chunk.first, chunk.count, target, places,
+                descending=descending,
+            )  # fmt: skip
         else:
             part = code.at(kind, x, chunk.begin)
-            encode_digit(code, words, digit, part, chunk.first, chunk.count, target)
+            encode_digit(
+                code, words, digit, part, chunk.first, chunk.count, target, descending=descending
+            )
         call_sort(code, target, other, runs, length)
     return module(words, code.function("kernel", KERNEL, internal=False))
 
@@ -127,26 +134,16 @@ def merge_text(words: Words) -> str:
                 pieces.append((place, end))
             (x, _), (y, end) = pieces
             to = code.at(kind, out, code.mul(piece, k))
-            low_, carry = net.merge(net.load(x), net.load(y))
-            net.store(low_, to)
-            state = (
-                code.variable(words.vector, carry),
-                code.variable("ptr", code.at(kind, x, str(width))),
-                code.variable("ptr", code.at(kind, y, str(width))),
-            )
-            chains.append((*state, end, to))
+            lower, carry = net.merge(net.load(x), net.load(y))
+            net.store(lower, to)
+            heads = Heads(net, *[code.at(kind, p, str(width)) for p in (x, y)])
+            heads.carry.set(carry)
+            chains.append((heads, code.op(f"ptrtoint ptr {end} to i64"), to))
         with code.loop(width, piece, width) as i:
-            for carried, xs, ys, end, to in chains:
-                x, y = xs.get(), ys.get()
-                first = code.test("ult", code.load(kind, x), code.load(kind, y), kind)
-                over = code.test("uge", y, end, "ptr")
-                first = code.either(first, over, "i1")
-                value = net.load(code.choose(first, x, y, "ptr"))
-                xs.set(code.choose(first, code.at(kind, x, str(width)), x, "ptr"))
-                ys.set(code.choose(first, y, code.at(kind, y, str(width)), "ptr"))
-                low_, carry = net.merge(carried.get(), value)
-                net.store(low_, to, i)
-                carried.set(carry)
+            for heads, end, to in chains:
+                lower, carry = net.merge(heads.carry.get(), heads.next(end))
+                net.store(lower, to, i)
+                heads.carry.set(carry)
     kernel = code.function("kernel", KERNEL, internal=False)
     return "\n".join([declarations(words), _rank_function(words), kernel])
 
@@ -157,7 +154,7 @@ def _rank_function(words: Words) -> str:
     code = Code()
     low = code.variable("i64", code.most(code.sub("%s", "%n"), 0))
     high = code.variable("i64", code.least("%s", "%n"))
-    with code.unless_done(lambda: code.test("slt", low.get(), high.get())):
+    with code.repeat_while(lambda: code.test("slt", low.get(), high.get())):
         middle = code.shift("lshr", code.add(low.get(), high.get()), 1)
         other = code.sub(code.sub("%s", 1), middle)
         x, y = code.load(words.kind, "%a", middle), code.load(words.kind, "%b", other)
@@ -182,7 +179,7 @@ def decode_text(words: Words, dtype: str) -> str:
     return code.function("kernel", KERNEL, internal=False)
 
 
-def mend_text(dtype: str) -> str:
+def mend_text(words: Words, dtype: str) -> str:
     """Zeros and NaNs in the order of the operand. Arguments: flags, x, out; n, chunks of a row."""
     code = Code()
     kind = f"i{bits_of(dtype)}"
@@ -196,19 +193,20 @@ def mend_text(dtype: str) -> str:
             begin = code.mul(row, n)
             source, target = code.at(kind, x, begin), code.at(kind, out, begin)
             code.do(f"call void @mend(ptr {source}, ptr {target}, i64 {n}, i64 1)")
-    return "\n".join([mend_function(dtype), code.function("kernel", KERNEL, internal=False)])
+    kernel = code.function("kernel", KERNEL, internal=False)
+    return "\n".join([declarations(words), mend_function(dtype), kernel])
 
 
 def gather_text(words: Words, payloads: Sequence[Payload], ordered: bool) -> str:
     """Elements in the order of words. Arguments: the words, for `ordered` the places that the
-    words' places are of; payloads that do not count; results; n, words of a row, elements of a
-    piece, pieces of a row."""
+    words' places are of; payloads that do not count; results; n, how many of a sorted row are
+    wanted, words of a row, elements of a piece, pieces of what is wanted of a row."""
     code = Code()
     read = [p for p in payloads if not p.counts]
     pointers = 1 + ordered + len(read) + len(payloads)
-    source, *arrays, n, total, piece, pieces = arguments(code, pointers, 4)
+    source, *arrays, n, wanted, total, piece, pieces = arguments(code, pointers, 5)
     with code.loop("%low", "%high") as unit:
-        part = _Chunk(code, unit, n, pieces, piece)
+        part = _Chunk(code, unit, wanted, pieces, piece)
         row = code.mul(part.row, n)
         row_words = code.at(words.kind, source, code.mul(part.row, total))
         rest = arrays
@@ -216,7 +214,8 @@ def gather_text(words: Words, payloads: Sequence[Payload], ordered: bool) -> str
         if ordered:
             order, rest = code.at("i32", arrays[0], row), arrays[1:]
         kinds = [payload_kind(p) for p in (*read, *payloads)]
-        rows = [code.at(kind, p, row) for kind, p in zip(kinds, rest, strict=True)]
+        begins = [row] * len(read) + [code.mul(part.row, wanted)] * len(payloads)
+        rows = [code.at(*each) for each in zip(kinds, rest, begins, strict=True)]
         sources = iter(rows[: len(read)])
         inputs = ["" if p.counts else next(sources) for p in payloads]
 

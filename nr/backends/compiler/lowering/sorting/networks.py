@@ -143,10 +143,11 @@ class Network:
         squares = [self.transpose(rows[k : k + width]) for k in range(0, len(rows), width)]
         runs = [[square[lane] for square in squares] for lane in range(width)]
         while len(runs) > 1:
-            runs = [self._merge_runs(a, b) for a, b in zip(runs[::2], runs[1::2], strict=True)]
+            runs = [self.merge_runs(a, b) for a, b in zip(runs[::2], runs[1::2], strict=True)]
         return runs[0]
 
-    def _merge_runs(self, a: list[str], b: list[str]) -> list[str]:
+    def merge_runs(self, a: list[str], b: list[str]) -> list[str]:
+        """Two sorted runs of one number of vectors as one."""
         all_ = a + [self.reverse(v) for v in b[::-1]]
         distance = len(a)
         while distance:
@@ -197,6 +198,42 @@ def _block_function(words: Words) -> str:
     return code.function("block", "ptr %run, i64 %length")
 
 
+class Heads:
+    """Where a merge is in its two runs, and the vector that it carries.
+
+    Which run is next can't be predicted, so nothing branches: addresses are numbers here, and
+    conditions masks, lest LLVM makes branches of choices.
+    """
+
+    def __init__(self, net: Network, a: str, b: str, *, backwards: bool = False) -> None:
+        self.net = net
+        self.backwards = backwards
+        code = net.code
+        self.places = [code.variable("i64", code.op(f"ptrtoint ptr {p} to i64")) for p in (a, b)]
+        self.carry = code.variable(net.words.vector, "zeroinitializer")
+
+    def next(self, end: str | None = None) -> str:
+        """The next vector; of the first run if the second has come to its end, an address."""
+        code, words = self.net.code, self.net.words
+        a, b = [place.get() for place in self.places]
+        offset = (words.width - 1) * words.nbytes if self.backwards else 0
+        heads = []
+        for place in (a, b):
+            at = code.op(f"inttoptr i64 {code.add(place, offset)} to ptr")
+            heads.append(code.load(words.kind, at))
+        first = code.test("ugt" if self.backwards else "ult", *heads, words.kind)
+        mask = code.op(f"sext i1 {first} to i64")
+        if end is not None:
+            over = code.op(f"sext i1 {code.test('uge', b, end)} to i64")
+            mask = code.either(mask, over)
+        chosen = code.differ(b, code.both(code.differ(a, b), mask))
+        value = self.net.load(code.op(f"inttoptr i64 {chosen} to ptr"))
+        step = words.width * words.nbytes * (-1 if self.backwards else 1)
+        self.places[0].set(code.add(a, code.both(mask, step)))
+        self.places[1].set(code.add(b, code.both(code.differ(mask, -1), step)))
+        return value
+
+
 def _merge_function(words: Words) -> str:
     """``void @merge(ptr a, ptr b, ptr out, i64 length)``: two runs of one length."""
     code = Code()
@@ -205,33 +242,22 @@ def _merge_function(words: Words) -> str:
     # From the front.
     low, carry = net.merge(net.load("%a"), net.load("%b"))
     net.store(low, "%out")
-    front = code.variable(words.vector, carry)
-    a, b = [code.variable("ptr", code.at(kind, p, str(width))) for p in ("%a", "%b")]
+    front = Heads(net, *[code.at(kind, p, str(width)) for p in ("%a", "%b")])
+    front.carry.set(carry)
     # From the back; these point to the last vector that has not been taken.
     last = code.sub("%length", width)
     ends = [code.at(kind, p, last) for p in ("%a", "%b")]
     carry, high = net.merge(*[net.load(p) for p in ends])
     net.store(high, "%out", code.sub(end, width))
-    back = code.variable(words.vector, carry)
-    c, d = [code.variable("ptr", code.at(kind, p, str(-width))) for p in ends]
+    back = Heads(net, *[code.at(kind, p, str(-width)) for p in ends], backwards=True)
+    back.carry.set(carry)
     with code.loop(width, "%length", width) as i:
-        x, y = a.get(), b.get()
-        first = code.test("ult", code.load(kind, x), code.load(kind, y), kind)
-        value = net.load(code.choose(first, x, y, "ptr"))
-        a.set(code.choose(first, code.at(kind, x, str(width)), x, "ptr"))
-        b.set(code.choose(first, y, code.at(kind, y, str(width)), "ptr"))
-        low, carry = net.merge(front.get(), value)
+        low, carry = net.merge(front.carry.get(), front.next())
         net.store(low, "%out", i)
-        front.set(carry)
-        x, y = c.get(), d.get()
-        tails = [code.load(kind, p, str(width - 1)) for p in (x, y)]
-        first = code.test("ugt", *tails, kind)
-        value = net.load(code.choose(first, x, y, "ptr"))
-        c.set(code.choose(first, code.at(kind, x, str(-width)), x, "ptr"))
-        d.set(code.choose(first, y, code.at(kind, y, str(-width)), "ptr"))
-        carry, high = net.merge(back.get(), value)
+        front.carry.set(carry)
+        carry, high = net.merge(back.carry.get(), back.next())
         net.store(high, "%out", code.sub(code.sub(end, width), i))
-        back.set(carry)
+        back.carry.set(carry)
     return code.function("merge", "ptr %a, ptr %b, ptr %out, i64 %length")
 
 
@@ -242,7 +268,7 @@ def _sort_function(words: Words) -> str:
         code.do(f"call void @block(ptr {code.at(words.kind, '%a', i)}, i64 %length)")
     source, target = code.variable("ptr", "%a"), code.variable("ptr", "%b")
     length = code.variable("i64", "%length")
-    with code.unless_done(lambda: code.test("slt", length.get(), total)):
+    with code.repeat_while(lambda: code.test("slt", length.get(), total)):
         a, b, one = source.get(), target.get(), length.get()
         both = code.add(one, one)
         with code.loop("0", total, both) as i:
@@ -258,7 +284,7 @@ def _sort_function(words: Words) -> str:
 
 
 def declarations(words: Words) -> str:
-    """What the functions of networks call."""
+    """The intrinsics that sorts of words call."""
     kind = words.vector
     suffix = f"v{words.width}{words.kind}"
     return "\n".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nr.backends.compiler.loops import ITEMSIZE, Buffer
-from nr.backends.compiler.lowering.sorting import long
+from nr.backends.compiler.lowering.sorting import long, short, top
 from nr.backends.compiler.lowering.sorting.keys import bits_of, digits_of, is_float
 from nr.backends.compiler.lowering.sorting.networks import Words, words
 from nr.backends.compiler.lowering.sorting.rows import (
@@ -24,22 +24,68 @@ _FEW = 16
 _LONGEST = 1 << 18
 # Elements of a piece: of merges, at most, and of what is done element by element.
 _PIECE = 1 << 12
+# The k largest are looked for among candidates up to this k.
+_MOST_CANDIDATES = 1 << 11
 # Nanoseconds of an element: of a first sort of blocks, of a merge, of a copy.
 _BLOCK_NS, _MERGE_NS, _COPY_NS = 0.7, 0.35, 0.3
+_GATHER_NS, _SCAN_NS = 2.0, 0.3
 
 
 def sorted_rows(
     operands: Sequence[Buffer], results: Sequence[Buffer], rows: int, n: int, num_keys: int,
     vector_bytes: int,
 ) -> list[Routine]:  # fmt: skip
-    """Arrays of rows of n elements, each row sorted by the first arrays.
+    """Arrays of rows of n elements, one row after the other, each sorted by the first arrays.
 
-    An operand of one element, for results of more, counts along each row; results of none are not
-    wanted.
+    An operand of no elements counts along each row; results of none are not wanted.
     """
     if len(operands) == 1 and operands[0].dtype not in ("c64", "c128"):
         return _Values(operands[0], results[0], rows, n, vector_bytes).steps()
     return _Orders(operands, results, rows, n, num_keys, vector_bytes).steps()
+
+
+def sorted_columns(
+    operands: Sequence[Buffer], results: Sequence[Buffer], outer: int, n: int, inner: int,
+    num_keys: int, vector_bytes: int, *, wanted: int | None = None,
+) -> list[Routine] | None:  # fmt: skip
+    """Arrays ``[outer, n, inner]``, sorted along the middle; None where rows are not short. Or the
+    first `wanted` in descending order."""
+    rows = outer * inner
+    key = operands[0]
+    digits = digits_of([x.dtype for x in operands[:num_keys]])
+    if n > short.LENGTHS[-1] or rows < _FEW:
+        return None
+    length = min([size for size in short.LENGTHS if size >= n])
+    integers = [n, inner, rows]
+    if len(operands) == 1 and key.dtype not in ("c64", "c128"):
+        kind = words(64 if bits_of(key.dtype) == 64 else 32, vector_bytes)
+        text = short.values_text(kind, key.dtype, length)
+        read, written = [key], list(results)
+    elif len(digits) == 1:
+        kind = words(32 if digits[0].bits <= 16 else 64, vector_bytes)
+        payloads, read, written = payloads_of(operands, results)
+        text = short.order_text(kind, digits[0], payloads, length, descending=wanted is not None)
+        read = [key, *read]
+        integers.insert(1, n if wanted is None else wanted)
+    else:
+        return None
+    work = rows * length * (length.bit_length() * 0.15 + len(written)) * kind.nbytes / 4
+    units = -(-rows // kind.width)
+    return [Routine("sort", text, read, written, integers, units, work)]
+
+
+def payloads_of(
+    operands: Sequence[Buffer], results: Sequence[Buffer]
+) -> tuple[list[Payload], list[Buffer], list[Buffer]]:
+    """What is put in order, where it is read, and where written."""
+    payloads, read, written = [], [], []
+    for x, out in zip(operands, results, strict=True):
+        if out.size:
+            counts = not x.size
+            payloads.append(Payload(ITEMSIZE[x.dtype], counts))
+            written.append(out)
+            read += [] if counts else [x]
+    return payloads, read, written
 
 
 class _Sorting:
@@ -132,56 +178,57 @@ class _Values(_Sorting):
         if flags:
             steps.append(
                 Routine(
-                    "mend", long.mend_text(x.dtype), [*flags, x], [out], [self.n, self.chunks],
-                    self.rows, self.ns * self.chunks,
+                    "mend", long.mend_text(self.words, x.dtype), [*flags, x], [out],
+                    [self.n, self.chunks], self.rows, self.ns * self.chunks,
                 )
             )  # fmt: skip
         return steps
 
 
 class _Orders(_Sorting):
-    """Rows of several arrays, or of complex numbers."""
+    """Rows of several arrays, or of complex numbers; or the first `wanted` of a row's elements in
+    descending order."""
 
     def __init__(
         self, operands: Sequence[Buffer], results: Sequence[Buffer], rows: int, n: int,
-        num_keys: int, vector_bytes: int,
+        num_keys: int, vector_bytes: int, *, wanted: int | None = None,
     ) -> None:  # fmt: skip
         self.keys = list(operands[:num_keys])
         self.digits = digits_of([x.dtype for x in self.keys])
         # Words of 32 bits have room for 16 bits of a key and a place.
         small = n <= 1 << 16 and max([d.bits for d in self.digits]) <= 16
         super().__init__(32 if small else 64, rows, n, vector_bytes)
-        self.payloads, self.read, self.written = [], [], []
-        for x, out in zip(operands, results, strict=True):
-            if out.size:
-                counts = x.size == 1
-                self.payloads.append(Payload(ITEMSIZE[x.dtype], counts))
-                self.written.append(out)
-                self.read += [] if counts else [x]
+        self.payloads, self.read, self.written = payloads_of(operands, results)
+        self.wanted = n if wanted is None else wanted
+        self.descending = wanted is not None
 
     def steps(self) -> list[Routine]:
         if self.long:
             return self._long()
         runs, many = self.runs, len(self.digits) > 1
-        text = order_text(self.words, self.digits, [ITEMSIZE[x.dtype] for x in self.keys], self.payloads)
+        nbytes = [ITEMSIZE[x.dtype] for x in self.keys]
+        text = order_text(
+            self.words, self.digits, nbytes, self.payloads, descending=self.descending
+        )
         scratch = 2 * runs.total * self.words.nbytes + (8 * self.n if many else 0)
         work = len(self.digits) * self.nanoseconds() + self.rows * self.n * len(self.payloads)
         return [
             Routine(
                 "sort", text, [*self.keys, *self.read], self.written,
-                [self.n, runs.count, runs.length], self.rows, work, scratch,
+                [self.n, self.wanted, runs.count, runs.length], self.rows, work, scratch,
             )
         ]  # fmt: skip
 
     def _long(self) -> list[Routine]:
         steps: list[Routine] = []
         order: list[Buffer] = []
-        pieces = self.pieces()
         for k, digit in enumerate(reversed(self.digits)):
             key = self.keys[digit.operand]
             name = f"{self.written[0]}.{k}"
             a, b = [self.temporary(f"{name}.{part}", self.rows) for part in ("words", "room")]
-            text = long.chunk_digits_text(self.words, digit, ITEMSIZE[key.dtype], bool(order))
+            text = long.chunk_digits_text(
+                self.words, digit, ITEMSIZE[key.dtype], bool(order), descending=self.descending
+            )
             steps.append(
                 Routine(
                     "sort chunks", text, [key, *order], [a, b],
@@ -191,15 +238,69 @@ class _Orders(_Sorting):
             )  # fmt: skip
             merges, source = self.merged(a, b)
             steps += merges
-            last = k == len(self.digits) - 1
-            payloads = self.payloads if last else [Payload(4, counts=True)]
-            written = self.written if last else [Buffer(f"{name}.order", "u32", self.rows * self.n)]
-            text = long.gather_text(self.words, payloads, bool(order))
-            steps.append(
-                Routine(
-                    "elements", text, [source, *order, *(self.read if last else [])], written,
-                    pieces, self.rows * pieces[-1], 2.0 * self.rows * self.n * len(payloads),
-                )
-            )  # fmt: skip
-            order = written
+            if k < len(self.digits) - 1:
+                out = Buffer(f"{name}.order", "u32", self.rows * self.n)
+                steps.append(self._gather(source, order, [Payload(4, counts=True)], [out], self.n))
+                order = [out]
+        steps.append(self._gather(source, order, self.payloads, self.written, self.wanted))
         return steps
+
+    def _gather(
+        self, source: Buffer, order: list[Buffer], payloads: list[Payload], written: list[Buffer],
+        wanted: int,
+    ) -> Routine:  # fmt: skip
+        text = long.gather_text(self.words, payloads, bool(order))
+        read = self.read if written is self.written else []
+        pieces = -(-wanted // _PIECE)
+        return Routine(
+            "elements", text, [source, *order, *read], written,
+            [self.n, wanted, self.runs.total, _PIECE, pieces], self.rows * pieces,
+            _GATHER_NS * self.rows * wanted * len(payloads),
+        )  # fmt: skip
+
+
+def largest(
+    x: Buffer, values: Buffer, places: Buffer, rows: int, n: int, k: int, vector_bytes: int
+) -> list[Routine]:
+    """The k largest elements of rows of n, and their places."""
+    counting = Buffer(f"{places}.counting", places.dtype, 0)
+    operands, results = [x, counting], [values, places]
+    found = sorted_columns(operands, results, rows, n, 1, 1, vector_bytes, wanted=k)
+    if found is not None:
+        return found
+    if 4 * k >= n or k > _MOST_CANDIDATES:
+        return _Orders(operands, results, rows, n, 1, vector_bytes, wanted=k).steps()
+    digits = digits_of([x.dtype])
+    kind = words(64, vector_bytes)
+
+    def room(count: int) -> int:
+        size = kind.block
+        while size < count:
+            size *= 2
+        return size
+
+    capacity = room(2 * k + vector_bytes)
+    scratch = top.room_bytes(kind, capacity)
+    if rows >= _FEW or n < 2 * _CHUNK:
+        text = top.scan_text(kind, digits, x.dtype, vector_bytes, last=True)
+        return [
+            Routine(
+                "top_k", text, [x], [values, places], [n, 1, n, k, capacity], rows,
+                rows * (_SCAN_NS * n + kind.block), scratch,
+            )
+        ]  # fmt: skip
+    chunks = n // _CHUNK
+    partial = Buffer(f"{values}.partial", "u32", rows * chunks * k)
+    several = room(chunks * k)
+    return [
+        Routine(
+            "top_k of chunks", top.scan_text(kind, digits, x.dtype, vector_bytes, last=False),
+            [x], [partial], [n, chunks, _CHUNK, k, capacity], rows * chunks, rows * _SCAN_NS * n,
+            scratch,
+        ),
+        Routine(
+            "top_k", top.pick_text(kind, digits, x.dtype), [x, partial], [values, places],
+            [n, chunks * k, k, several], rows, rows * 4.0 * chunks * k,
+            top.room_bytes(kind, several),
+        ),
+    ]  # fmt: skip

@@ -7,10 +7,10 @@ the order of the elements. Keys of several digits are sorted by each, the least 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nr.backends.compiler.lowering.sorting.code import Code, Variable, numbers, wide
+from nr.backends.compiler.lowering.sorting.code import Code, Variable, every, numbers, wide
 from nr.backends.compiler.lowering.sorting.keys import (
     Digit,
     any_lane,
@@ -146,7 +146,7 @@ def call_sort(code: Code, a: str, b: str, runs: str, length: str) -> str:
 
 
 # ------------------------------------------------------------------------------ digits and places
-def _digit(
+def digit_word(
     code: Code, bits: str, digit: Digit, words: Words, width: int, descending: bool
 ) -> str:
     """A digit in the upper half of a word."""
@@ -154,19 +154,15 @@ def _digit(
     kind = wide(f"i{size}", width)
     key = ordered(code, bits, digit.dtype, width, signed_zero=descending)
     if descending:
-        key = code.differ(key, _every(f"i{size}", -1, width), kind)
+        key = code.differ(key, every(f"i{size}", -1, width), kind)
     if digit.shift:
-        key = code.shift("lshr", key, _every(f"i{size}", digit.shift, width), kind)
+        key = code.shift("lshr", key, every(f"i{size}", digit.shift, width), kind)
     half, word = words.bits // 2, words.kind
     if size > half:
         key = code.resize(key, f"i{size}", f"i{half}", width)
         size = half
     key = code.resize(key, f"i{size}", word, width)
-    return code.shift("shl", key, _every(word, half, width), wide(word, width))
-
-
-def _every(kind: str, value: int, width: int) -> str:
-    return numbers(kind, [value] * width) if width else str(value)
+    return code.shift("shl", key, every(word, half, width), wide(word, width))
 
 
 def encode_digit(
@@ -189,15 +185,15 @@ def encode_digit(
         with code.loop("0", done, width) as i:
             at = code.at(element, source, i)
             bits = code.load(wide(element, width), at, align=size // 8)
-            upper = _digit(code, bits, digit, words, width, descending)
+            upper = digit_word(code, bits, digit, words, width, descending)
             net.store(code.either(upper, places.get(), words.vector), target, i)
-            places.set(code.add(places.get(), _every(word, width, width), words.vector))
+            places.set(code.add(places.get(), every(word, width, width), words.vector))
     with code.loop(done, count) as i:
         at = i if order is None else place_at(code, order, i)
         if digit.stride > 1:
             at = code.add(code.mul(at, digit.stride), digit.part)
         bits = code.load(element, source, at)
-        upper = _digit(code, bits, digit, words, 0, descending)
+        upper = digit_word(code, bits, digit, words, 0, descending)
         place = code.resize(code.add(first, i), "i64", word)
         code.store(word, code.either(upper, place, word), target, i)
 
@@ -229,7 +225,7 @@ def payload_kind(payload: Payload) -> str:
 
 def gather_payloads(
     code: Code, payloads: Sequence[Payload], sources: Sequence[str], targets: Sequence[str],
-    first: str, last: str, place,
+    first: str, last: str, place: Callable[[str], str],
 ) -> None:  # fmt: skip
     """Elements of operands at the places that `place(i)` gives, for i from first below last."""
     with code.loop(first, last) as i:
@@ -245,28 +241,33 @@ def gather_payloads(
 
 
 def order_text(
-    words: Words, digits: Sequence[Digit], keys: Sequence[int], payloads: Sequence[Payload]
-) -> str:
+    words: Words, digits: Sequence[Digit], keys: Sequence[int], payloads: Sequence[Payload], *,
+    descending: bool = False,
+) -> str:  # fmt: skip
     """Sorts rows of several arrays by the digits of some.
 
     Arguments: the arrays of keys, whose bytes an element `keys` has; those of payloads that do
-    not count; the results; n, runs, length of a run.
+    not count; the results; n, how many of a sorted row are wanted, runs, length of a run.
     """
     code = Code()
     read = [p for p in payloads if not p.counts]
     pointers = len(keys) + len(read) + len(payloads)
-    *places, n, runs, length = arguments(code, pointers, 3)
+    *places, n, wanted, runs, length = arguments(code, pointers, 4)
     total = code.mul(runs, length)
     other = code.at(words.kind, "%scratch", total)
     orders = code.at(words.kind, other, total)
     with code.loop("%low", "%high") as row:
-        begin = code.mul(row, n)
+        begins = [code.mul(row, n)] * (len(keys) + len(read))
+        begins += [code.mul(row, wanted)] * len(payloads)
         kinds = [f"i{8 * b}" for b in keys] + [payload_kind(p) for p in (*read, *payloads)]
-        rows = [code.at(kind, p, begin) for kind, p in zip(kinds, places, strict=True)]
+        rows = [code.at(*each) for each in zip(kinds, places, begins, strict=True)]
         order, following = None, orders
         for k, digit in enumerate(reversed(digits)):
             fill(code, words, "%scratch", n, total)
-            encode_digit(code, words, digit, rows[digit.operand], "0", n, "%scratch", order)
+            encode_digit(
+                code, words, digit, rows[digit.operand], "0", n, "%scratch", order,
+                descending=descending,
+            )  # fmt: skip
             result = call_sort(code, "%scratch", other, runs, length)
             if k < len(digits) - 1:
                 with code.loop("0", n) as i:
@@ -274,8 +275,9 @@ def order_text(
                     if order is not None:
                         at = place_at(code, order, at)
                     code.store("i32", code.resize(at, "i64", "i32"), following, i)
-                order, following = following, (
-                    code.at("i32", orders, n) if following == orders else orders
+                order, following = (
+                    following,
+                    (code.at("i32", orders, n) if following == orders else orders),
                 )
 
         def place(i: str, result: str = result, order: str | None = order) -> str:
@@ -287,8 +289,8 @@ def order_text(
         outputs = rows[len(keys) + len(read) :]
         first = "0"
         if order is None and all([p.counts for p in payloads]):
-            first = _store_places(code, words, payloads, result, outputs, n)
-        gather_payloads(code, payloads, inputs, outputs, first, n, place)
+            first = _store_places(code, words, payloads, result, outputs, wanted)
+        gather_payloads(code, payloads, inputs, outputs, first, wanted, place)
     return module(words, code.function("kernel", KERNEL, internal=False))
 
 
@@ -308,4 +310,3 @@ def _store_places(
             place = code.at(kind, target, i)
             code.store(wide(kind, width), value, place, align=payload.nbytes)
     return whole
-

@@ -21,9 +21,8 @@ def transposed(source: Buffer, target: Buffer, batch: int, rows: int, columns: i
     nbytes = ITEMSIZE[source.dtype]
     groups = -(-columns // _BLOCK)
     work = _NS_PER_BYTE * nbytes * batch * rows * columns
-    return Routine(
-        "transpose", _text(nbytes), [source], [target], [rows, columns, groups], batch * groups, work
-    )
+    integers = [rows, columns, groups]
+    return Routine("transpose", _text(nbytes), [source], [target], integers, batch * groups, work)
 
 
 def _text(nbytes: int) -> str:

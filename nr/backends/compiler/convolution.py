@@ -1,0 +1,299 @@
+"""Large convolutions, made such that tiled loops run through them at full speed.
+
+Padding and spread operands are written out, so that no tap of a window needs a test; operands and
+results are transposed where the loop over output features (channels last), or over the pixels of
+a line (channels first), would not go through neighbouring elements. Gradients arrive as
+convolutions with other dimension numbers and are treated alike. Windows of one pixel are matrix
+products.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nr.backends.compiler.lowering.rules import storage
+from nr.core.jaxprs import JaxprEqn, Literal, Var
+from nr.core.tracing import Primitive
+
+# Below so many multiplications a convolution is done as it is: copies would take longer.
+_SMALLEST = 1 << 15
+_HALVES = ("bf16", "f16")
+# Lines of pixels are a vector loop where they fill this part of the vectors.
+_FILLED = 0.7
+_LANES = 16
+# Convolutions of spread operands are made of others, up to so many.
+_MOST_PHASES = 16
+
+
+def prepare_convolutions(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
+    """Equivalent eqns whose convolutions loops can do, and large ones at full speed."""
+    preparation = _Preparation()
+    for eqn in eqns:
+        if eqn.primitive.name == "conv_general_dilated":
+            preparation.convolution(eqn)
+        else:
+            preparation.eqns.append(eqn)
+    return preparation.eqns
+
+
+class _Preparation:
+    """Eqns in the place of those of a jaxpr."""
+
+    def __init__(self) -> None:
+        self.eqns: list[JaxprEqn] = []
+        self.known: dict[tuple, Var] = {}
+        self.source: Any = None
+
+    # ------------------------------------------------------------------ eqns
+    def bind(self, name: str, operands: Sequence[Any], aval: Any, **params: Any) -> Var:
+        """A new eqn, or the result of an equal one."""
+        key = (name, aval, *[id(a) for a in operands], *params.items())
+        known = self.known.get(key)
+        if known is None:
+            known = self.known[key] = Var(aval)
+            self.result(name, operands, known, **params)
+        return known
+
+    def result(self, name: str, operands: Sequence[Any], out: Var, **params: Any) -> None:
+        """An eqn that computes a value of the jaxpr."""
+        self.eqns.append(JaxprEqn(Primitive.all[name], list(operands), [out], params, self.source))
+
+    def convert(self, x: Any, dtype: Any) -> Any:
+        """An operand as another type."""
+        if x.aval.dtype == dtype:
+            return x
+        aval = x.aval.update(dtype=np.dtype(dtype), weak_type=False)
+        return self.bind("convert_element_type", [x], aval, new_dtype=aval.dtype, weak_type=False)
+
+    def transpose(self, x: Any, order: Sequence[int]) -> Any:
+        """An operand with its dimensions in another order."""
+        if list(order) == list(range(x.aval.ndim)):
+            return x
+        aval = x.aval.update(shape=tuple([x.aval.shape[d] for d in order]))
+        return self.bind("transpose", [x], aval, permutation=tuple(order))
+
+    def pad(self, x: Any, config: Sequence[tuple[int, int, int]]) -> Any:
+        """An operand with zeros around and between its elements."""
+        if all([c == (0, 0, 0) for c in config]):
+            return x
+        shape = [
+            low + (n - 1) * (between + 1) + 1 + high if n else low + high
+            for n, (low, high, between) in zip(x.aval.shape, config, strict=True)
+        ]
+        zero = Literal(np.zeros((), x.aval.dtype))
+        return self.bind(
+            "pad", [x, zero], x.aval.update(shape=tuple(shape)), padding_config=tuple(config)
+        )
+
+    # ------------------------------------------------------------------ convolutions
+    def convolution(self, eqn: JaxprEqn) -> None:
+        """A convolution, as it is or prepared."""
+        (out,) = eqn.outvars
+        self.source = eqn.source
+        lhs, rhs = eqn.invars
+        kind = _sum_type(eqn)
+        if kind == out.aval.dtype and (not _is_large(eqn) or storage(kind) not in ("f32", "f64")):
+            self.eqns.append(eqn)
+            return
+        lhs, rhs = self.convert(lhs, kind), self.convert(rhs, kind)
+        params = {**eqn.params, "preferred_element_type": None}
+        result = out
+        if kind != out.aval.dtype:
+            result = Var(out.aval.update(dtype=np.dtype(kind), weak_type=False))
+        if not _is_large(eqn):
+            self.result("conv_general_dilated", [lhs, rhs], result, **params)
+        else:
+            self.large(lhs, rhs, params, result)
+        if result is not out:
+            self.result(
+                "convert_element_type", [result], out, new_dtype=out.aval.dtype, weak_type=False
+            )
+
+    def large(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
+        """A convolution of stored operands without padding, in a layout that suits it."""
+        dims = params["dimension_numbers"]
+        spreads = params["lhs_dilation"]
+        alone = [
+            s == 1 or (stride == 1 and taps == 1)
+            for s, stride, taps in zip(
+                spreads, params["window_strides"], params["rhs_dilation"], strict=True
+            )
+        ]
+        if 1 < math.prod(spreads) <= _MOST_PHASES and all(alone):
+            self.phases(lhs, rhs, params, out)
+            return
+        config = [(0, 0, 0)] * lhs.aval.ndim
+        for d, (low, high), spread in zip(
+            dims.lhs_spec[2:], params["padding"], spreads, strict=True
+        ):
+            config[d] = (max(low, 0), max(high, 0), spread - 1)
+        lhs = self.pad(lhs, config)
+        params = {
+            **params, "padding": tuple([(min(a, 0), min(b, 0)) for a, b in params["padding"]]),
+            "lhs_dilation": (1,) * len(spreads), "tiled": True,
+        }  # fmt: skip
+        lhs_spec, rhs_spec, out_spec = dims
+        last = lhs.aval.ndim - 1
+        if _along_lines(dims, params, lhs.aval, rhs.aval, out.aval):
+            self.result("conv_general_dilated", [lhs, rhs], out, **params)
+            return
+        # Output features last, in what they are read from and written to.
+        if rhs_spec[0] != last:
+            order = [*[d for d in range(last + 1) if d != rhs_spec[0]], rhs_spec[0]]
+            rhs, rhs_spec = self.transpose(rhs, order), _moved(rhs_spec, order)
+        if lhs_spec[0] != last and lhs_spec[1] != last:  # neighbours are the images, or features
+            order = [*[d for d in range(last + 1) if d != lhs_spec[1]], lhs_spec[1]]
+            lhs, lhs_spec = self.transpose(lhs, order), _moved(lhs_spec, order)
+        target = out
+        back: list[int] = []
+        if out_spec[1] != last:
+            order = [*[d for d in range(last + 1) if d != out_spec[1]], out_spec[1]]
+            out_spec = _moved(out_spec, order)
+            target = Var(out.aval.update(shape=tuple([out.aval.shape[d] for d in order])))
+            back = [order.index(d) for d in range(last + 1)]
+        params["dimension_numbers"] = type(dims)(lhs_spec, rhs_spec, out_spec)
+        self.result("conv_general_dilated", [lhs, rhs], target, **params)
+        if back:
+            self.result("transpose", [target], out, permutation=tuple(back))
+
+    def phases(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
+        """A convolution of a spread operand: one of its own for the results that are so many
+        places from a multiple of the spread, with the taps that meet elements for these."""
+        dims = params["dimension_numbers"]
+        config = [(0, 0, 0)] * lhs.aval.ndim
+        choices = []
+        for k, s in enumerate(params["lhs_dilation"]):
+            d, window = dims.lhs_spec[2 + k], rhs.aval.shape[dims.rhs_spec[2 + k]]
+            steps = -(-out.aval.shape[dims.out_spec[2 + k]] // s)
+            low, high = params["padding"][k]
+            ways = []  # first tap, number of taps, padding
+            for phase in range(s):
+                first = (low - phase) % s
+                taps = max(-(-(window - first) // s), 0)
+                before = (low - phase - first) // s
+                after = (
+                    params["window_strides"][k] * (steps - 1) + taps - lhs.aval.shape[d] - before
+                )
+                ways.append((first, taps, (before, after) if s > 1 else (low, high)))
+            choices.append(ways)
+            config[d] = (
+                max(0, *[before for _, _, (before, _) in ways]),
+                max(0, *[after for _, _, (_, after) in ways]), 0,
+            )  # fmt: skip
+        lhs = self.pad(lhs, config)
+        shape = list(out.aval.shape)
+        for k, s in enumerate(params["lhs_dilation"]):
+            d = dims.out_spec[2 + k]
+            shape[d] = -(-shape[d] // s)
+        aval = out.aval.update(shape=tuple(shape))
+        pieces = [
+            self.phase(lhs, rhs, params, config, chosen, aval)
+            for chosen in itertools.product(*choices)
+        ]
+        self.interleave(pieces, params["lhs_dilation"], dims.out_spec[2:], out)
+
+    def phase(
+        self, lhs: Any, rhs: Any, params: dict[str, Any], config: Sequence[tuple[int, int, int]],
+        chosen: Sequence[tuple[int, int, tuple[int, int]]], aval: Any,
+    ) -> Var:  # fmt: skip
+        """One of the convolutions that make up that of a spread operand, which is padded."""
+        dims, spreads = params["dimension_numbers"], params["lhs_dilation"]
+        if any([not taps for _, taps, _ in chosen]):
+            zero = Literal(np.zeros((), aval.dtype))
+            return self.bind(
+                "broadcast_in_dim", [zero], aval, shape=aval.shape, broadcast_dimensions=()
+            )
+        start, stop, strides = [0] * rhs.aval.ndim, list(rhs.aval.shape), [1] * rhs.aval.ndim
+        shape, padding = list(rhs.aval.shape), []
+        for k, (first, taps, (before, after)) in enumerate(chosen):
+            d, there = dims.rhs_spec[2 + k], config[dims.lhs_spec[2 + k]]
+            if spreads[k] > 1:
+                start[d], strides[d], shape[d] = first, spreads[k], taps
+            padding.append((before - there[0], after - there[1]))
+        rhs = self.bind(
+            "slice", [rhs], rhs.aval.update(shape=tuple(shape)), start_indices=tuple(start),
+            limit_indices=tuple(stop), strides=tuple(strides),
+        )  # fmt: skip
+        piece = Var(aval)
+        self.large(
+            lhs, rhs,
+            {**params, "padding": tuple(padding), "lhs_dilation": (1,) * len(spreads)}, piece,
+        )  # fmt: skip
+        return piece
+
+    def interleave(
+        self, pieces: list[Var], spreads: Sequence[int], dims: Sequence[int], out: Var
+    ) -> None:
+        """Results of all phases, each of which has every so manieth element."""
+        aval = pieces[0].aval
+        whole = aval.update(shape=(len(pieces), *aval.shape))
+        rows = [
+            self.bind(
+                "reshape", [p], aval.update(shape=(1, *aval.shape)), new_sizes=(1, *aval.shape)
+            )
+            for p in pieces
+        ]  # fmt: skip
+        joined = self.bind("concatenate", rows, whole, dimension=0)
+        apart = (*spreads, *aval.shape)
+        joined = self.bind("reshape", [joined], aval.update(shape=apart), new_sizes=apart)
+        order: list[int] = []
+        for d in range(aval.ndim):
+            order.append(len(spreads) + d)
+            if d in dims:
+                order.append(dims.index(d))
+        joined = self.transpose(joined, order)
+        merged = list(aval.shape)
+        for d, s in zip(dims, spreads, strict=True):
+            merged[d] *= s
+        joined = self.bind(
+            "reshape", [joined], aval.update(shape=tuple(merged)), new_sizes=tuple(merged)
+        )
+        self.result(
+            "slice", [joined], out, start_indices=(0,) * aval.ndim,
+            limit_indices=out.aval.shape, strides=(1,) * aval.ndim,
+        )  # fmt: skip
+
+
+def _moved(spec: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
+    """Where dimensions are after a transpose."""
+    return tuple([list(order).index(d) for d in spec])
+
+
+def _along_lines(dims: Any, params: dict[str, Any], lhs: Any, rhs: Any, out: Any) -> bool:
+    """Whether neighbouring pixels are neighbours in memory, and enough of them in a line."""
+    lhs_spec, rhs_spec, out_spec = dims
+    last = lhs.ndim - 1
+    if last not in lhs_spec[2:]:
+        return False
+    k = lhs_spec.index(last)
+    pixels = 1
+    if params["window_strides"][k - 2] == 1 and out_spec[k] == last:
+        pixels = out.shape[last]
+    if params["rhs_dilation"][k - 2] == 1 and rhs_spec[k] == last:  # a weight's gradient
+        pixels = max(pixels, rhs.shape[last])
+    return pixels / (-(-pixels // _LANES) * _LANES) >= _FILLED
+
+
+def _sum_type(eqn: JaxprEqn) -> Any:
+    """The type in which a convolution's products are added up."""
+    left, out = eqn.invars[0].aval.dtype, eqn.outvars[0].aval.dtype
+    if storage(left) == "f64" and storage(out) not in ("f64", "c128"):
+        return left
+    if storage(out) in _HALVES and _is_large(eqn):
+        return np.dtype(np.float32)
+    return out
+
+
+def _is_large(eqn: JaxprEqn) -> bool:
+    """Whether copies of operands pay."""
+    if any([type(a) is not Var for a in eqn.invars]):
+        return False
+    lhs, rhs = [a.aval for a in eqn.invars]
+    out = eqn.outvars[0].aval
+    window = rhs.size // max(rhs.shape[eqn.params["dimension_numbers"].rhs_spec[0]], 1)
+    return lhs.size > 0 and out.size * window >= _SMALLEST

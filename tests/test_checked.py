@@ -1,0 +1,225 @@
+"""Without these, compiled programs would index out of range, or make NaNs, and say nothing."""
+
+import re
+
+import numpy as np
+import pytest
+
+import nr
+import nr.numpy as jnp
+from nr import lax
+
+X = np.arange(10.0, dtype=np.float32)
+FAR = (
+    r"^index: index {} is out of bounds for axis {} with size {}, "
+    r"at test_checked.py:\d+ \(.*\){}\.$"
+)
+
+
+def refuses(f, args, index, axis=0, size=10, where=""):
+    message = FAR.format(re.escape(str(index)), axis, size, re.escape(where))
+    with pytest.raises(IndexError, match=message):
+        nr.jit(f)(*args)
+
+
+# ---------------------------------------------------------------- indices
+@pytest.mark.parametrize("index", [10, -11, 2**31 - 1, -(2**31)])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x, i: x[i],
+        lambda x, i: x[jnp.stack([i, 0 * i])],
+        lambda x, i: x.at[i].set(1.0),
+        lambda x, i: x.at[i].add(1.0),
+        lambda x, i: jnp.take(x, i),
+        lambda x, i: x.at[i].get(mode="error"),
+        lambda x, i: nr.grad(lambda x: x[i] ** 2)(x),
+        lambda x, i: nr.jvp(lambda x: x[i], (x,), (x,))[1],
+        lambda x, i: nr.checkpoint(lambda x: x[i])(x),
+        lambda x, i: nr.jit(lambda x: jnp.sin(x)[i])(x),
+    ],
+)
+def test_out_of_range(f, index):
+    refuses(f, (X, index), index)
+    for inside in (9, -10, 0):
+        nr.jit(f)(X, inside)
+
+
+def test_the_first_of_many():
+    tokens = np.arange(5000, dtype=np.int32).reshape(50, 100) % 300
+    tokens[17, 3] = 411
+    tokens[40, 3] = -999
+    table = np.ones((300, 8), np.float32)
+    refuses(lambda t, i: t[i] * 2, (table, tokens), 411, size=300)
+    refuses(lambda t, i: t.T[:, i], (table, tokens), 411, axis=1, size=300)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int64", "uint32", "uint64"])
+def test_index_types(dtype):
+    refuses(lambda x, i: x[i], (X, np.asarray([3, 100], dtype)), 100)
+    assert nr.jit(lambda x, i: x[i])(X, np.asarray([3, 9], dtype)).tolist() == [3, 9]
+
+
+def test_beyond_32_bits():
+    with pytest.raises(IndexError, match="out of bounds for axis 0 with size 10"):
+        nr.jit(lambda x, i: x[i])(X, np.int64(2**40))
+
+
+def test_lanes():
+    pick = nr.vmap(lambda i: jnp.asarray(X)[i])
+    refuses(lambda i: pick(i), (np.array([1, 12, 3]),), 12, where=", in lane 1 of vmap")
+    nested = nr.vmap(pick)
+    places = np.zeros((4, 3), np.int32)
+    places[2, 1] = -20
+    refuses(lambda i: nested(i), (places,), -20, where=", in lane (2, 1) of vmap")
+    with pytest.raises(IndexError, match="index 12 is out of bounds.*, in lane 1 of vmap"):
+        pick(np.array([1, 12, 3]))  # eager
+
+
+def test_lanes_that_do_not_run_are_not_checked():
+    def pick(i):
+        return lax.cond(i < 10, lambda: jnp.asarray(X)[i], lambda: jnp.float32(-1))
+
+    assert nr.jit(nr.vmap(pick))(np.array([3, 12])).tolist() == [3, -1]
+
+    def walk(i):
+        go_on = lambda c: c[0] < 10  # noqa: E731
+        return lax.while_loop(go_on, lambda c: (c[0] + 1, c[1] + jnp.asarray(X)[c[0]]), (i, 0.0))
+
+    assert nr.jit(nr.vmap(walk))(np.array([8, 0, 9]))[1].tolist() == [17, 45, 9]
+
+
+def test_loops():
+    add = lambda i, s: s + jnp.asarray(X)[i]  # noqa: E731
+    refuses(lambda: lax.fori_loop(0, 20, add, 0.0), (), 10, where=", in step 10 of the loop")
+    assert nr.jit(lambda: lax.fori_loop(0, 10, add, 0.0))() == 45
+
+    def step(c, i):
+        return c, jnp.asarray(X)[i]
+
+    scanned = lambda i: lax.scan(step, 0, i)  # noqa: E731
+    refuses(scanned, (np.array([1, 2, 30, 40]),), 30, where=", in step 2 of the loop")
+    back = lambda i: lax.scan(step, 0, i, reverse=True)  # noqa: E731
+    refuses(back, (np.array([1, 2, 30, 40]),), 40, where=", in step 3 of the loop")
+    refuses(
+        lambda i: nr.vmap(scanned)(i), (np.array([[1, 2], [3, 50]]),), 50,
+        where=", in step 1 of the loop, in lane 1 of vmap",
+    )  # fmt: skip
+    refuses(
+        lambda i: nr.grad(lambda x: jnp.sum(lax.scan(lambda c, i: (c, x[i]), 0, i)[1]))(X),
+        (np.array([1, 20]),), 20, where=", in step 1 of the loop",
+    )  # fmt: skip
+
+
+def test_while_loops_end():
+    x = jnp.asarray(X)
+    test = lambda: lax.while_loop(lambda i: x[i] >= 0, lambda i: i + 1, 0)  # noqa: E731
+    refuses(test, (), 10, where=", in step 9 of the loop")
+    refuses(lambda n: lax.while_loop(lambda i: x[i] < 99, lambda i: i + n, 0), (25,), 25,
+            where=", in step 0 of the loop")  # fmt: skip
+    refuses(lambda n: lax.while_loop(lambda i: x[i] < 99, lambda i: i + 1, n), (25,), 25)
+
+
+def test_branches():
+    def f(n):
+        return lax.switch(
+            n, [lambda: jnp.asarray(X)[n], lambda: jnp.asarray(X)[n + 50], lambda: 0.0]
+        )
+
+    with pytest.raises(IndexError, match="index 51"):
+        nr.jit(f)(1)
+    assert nr.jit(f)(2) == 0
+
+
+def test_known_to_be_in_range():
+    """What counters, remainders, clips and argmax give needs no check, and has none."""
+    x = jnp.asarray(X)
+    for f in (
+        lambda n: x[n % 10],
+        lambda n: x[jnp.clip(n, 0, 9)],
+        lambda n: x[jnp.argmax(jnp.sin(x + n))],
+        lambda n: lax.fori_loop(0, 9, lambda i, s: s + x[i] * x[i + 1], 0.0) + n,
+        lambda n: jnp.sum(x[jnp.arange(10)[::-1]]) + n,
+        lambda n: x[(n > 3).astype("int32")],
+        lambda n: lax.scan(lambda c, i: (c + x[i], None), 0.0, jnp.arange(10))[0] + n,
+    ):
+        assert not _sites(f, 3)
+    assert _sites(lambda n: x[n], 3)
+
+
+def _sites(f, *args):
+    from nr.backends.compiler.checks import with_errors
+    from nr.backends.compiler.simplify import simplify
+
+    return with_errors(simplify(nr.make_jaxpr(f)(*args)))[1]
+
+
+def test_what_is_not_used_is_not_checked():
+    assert nr.jit(lambda x, i: (x[i], x[0])[1])(X, 50) == 0
+
+
+def test_modes_are_not_checked():
+    for mode in ("clip", "fill", "drop", "promise_in_bounds"):
+        assert not _sites(lambda i, mode=mode: jnp.asarray(X).at[i].get(mode=mode), 3)
+
+
+def test_a_program_goes_on_after_an_error():
+    f = nr.jit(lambda x, i: x[i])
+    for _ in range(3):
+        with pytest.raises(IndexError):
+            f(X, 10)
+        assert f(X, 9) == 9
+
+
+# ---------------------------------------------------------------- NaNs
+def first_nan(f, *args):
+    with pytest.raises(FloatingPointError) as caught:
+        nr.jit(f, check="nan")(*args)
+    return str(caught.value)
+
+
+def test_the_operation_that_makes_the_first_nan():
+    y = np.array([1.0, 4.0, -1.0, -9.0], np.float32)
+    said = first_nan(lambda y: jnp.sum(jnp.tanh(jnp.sqrt(y) * 2) + 1), y)
+    assert said.startswith("sqrt: element (2,) of its result is the first NaN, in the forward pass")
+    assert re.search(r"at test_checked.py:\d+ ", said)
+
+
+def test_a_nan_of_the_backward_pass():
+    def loss(x):
+        return jnp.sum(jnp.where(x > 0, jnp.sqrt(x), 0.0))
+
+    said = first_nan(nr.grad(loss), np.array([1.0, 0.0], np.float32))
+    assert said.startswith("mul: element (1,)") or said.startswith("div: element (1,)"), said
+    assert "backward pass" in said
+
+
+def test_a_nan_in_a_loop():
+    y = np.array([1.0, 4.0, -1.0, 9.0], np.float32)
+    said = first_nan(lambda y: lax.scan(lambda c, t: (jnp.log(c) * t, c), 5.0, y), y)
+    assert said.startswith("log: its result is the first NaN") and "in step 3 of the loop" in said
+
+
+def test_a_nan_that_comes_in():
+    assert "of an argument" in first_nan(lambda x: x + 1, np.array([1.0, np.nan], np.float32))
+
+
+def test_no_nan_no_error():
+    f = nr.jit(lambda x: (jnp.log(x), (x + 1) / 0.0, jnp.exp(1000 * x)), check="nan")
+    for got, want in zip(f(X), (np.log(X[1:]), np.inf, np.inf), strict=True):
+        np.testing.assert_allclose(np.asarray(got)[1:], want, rtol=1e-6)
+
+
+def test_infinities_minus_themselves():
+    assert first_nan(lambda x: jnp.exp(x) - jnp.exp(x + 1), np.float32(1e3)).startswith("sub: ")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16", "complex64"])
+def test_types_of_nans(dtype):
+    x = jnp.asarray([1.0, 0.0], dtype)
+    assert first_nan(lambda x: x / x + 1, x).startswith("div: element (1,)")
+
+
+def test_a_wrong_check():
+    with pytest.raises(ValueError, match='check must be "nan" or None'):
+        nr.jit(lambda x: x, check="inf")
