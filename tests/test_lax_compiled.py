@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 
 import nr
+from nr.backends.compiler.checks import with_errors
+from nr.backends.compiler.plan import Planner, TableCall
+from nr.backends.compiler.simplify import simplify
+from nr.backends.cpu.program import target
+from nr.backends.cpu.report import steps_of
 from tests.cases import ALL_CASES
 from tests.util import LANES, arrays, assert_close, grad_dtype, leaves, tolerance
 
@@ -51,3 +56,13 @@ def test_vjp(case, dtype):
         # Derivatives of these cases amplify rounding by about as much as they are large.
         scale = max(1.0, np.abs(want).max(initial=0.0, where=np.isfinite(want)))
         assert_close(got, want, 100 * tolerance(case, want.dtype) * scale, f"gradient {i}")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in ALL_CASES])
+def test_no_step_in_python(case):
+    for dtype in case.dtypes:
+        (args,) = case.samples(dtype, 1)
+        jaxpr, _ = with_errors(simplify(nr.make_jaxpr(case.fun)(*arrays(args))))
+        steps = [step for step, _ in steps_of(Planner(jaxpr, target()).top)]
+        names = {step.eqn.primitive.name for step in steps if type(step) is TableCall}
+        assert not names, f"{dtype}: {names} would run in Python"

@@ -381,3 +381,52 @@ def test_convolution(name, dtype):
     if dtype == "float32":
         check(nr.grad(lambda x, k: (convolve(x, k) ** 2).sum(), 0), x, k)
         check(nr.grad(lambda x, k: (convolve(x, k) ** 2).sum(), 1), x, k)
+
+
+# ------------------------------------------------------------------------------ every second number
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "complex64", "int8"])
+@pytest.mark.parametrize("n", [2, 3, 64, 130, 1001])
+def test_every_second_element(n, dtype):
+    """They are read with their neighbours, which must not lie outside of the array."""
+    x = some((3, n), dtype)
+    one = np.dtype(dtype).type(1)
+    check(lambda x: x[:, ::2] + one, x)
+    check(lambda x: x[:, 1::2] + one, x)
+    check(lambda x: x.reshape(-1)[1::2] * x.reshape(-1)[::2][: x.size // 2], x)
+    check(lambda x: jnp.pad(x[:, 1::2], ((0, 0), (2, 3))) + one, x)
+    check(lambda x: jnp.sum(x[:, ::2], axis=1), x)
+
+
+@pytest.mark.parametrize("n", [1, 5, 300])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_extrema_of_complex_numbers(dtype, n):
+    """By real, then by imaginary parts; NaN if one is."""
+    rng = np.random.default_rng(0)
+    real, imag = rng.integers(-2, 3, (2, 6, n))
+    x = (real + 1j * imag).astype(dtype)
+    with_nan = x.copy()
+    with_nan[3, n // 2] = np.nan
+    for values in (x, with_nan, np.full_like(x, complex(-np.inf, -np.inf))):
+        check(lambda x: jnp.max(x, axis=1), values, exact=True)
+        check(lambda x: jnp.min(x, axis=0), values, exact=True)
+        check(lambda x: jnp.max(x), values, exact=True)
+        check(lambda x: lax.cummax(x, axis=1), values, exact=True)
+        check(lambda x: lax.cummin(x, axis=0, reverse=True), values, exact=True)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("n", [1, 6, 300, 20_000])
+def test_cumulative_log_sum_exp_of_complex_numbers(n, axis):
+    """Of logarithms the imaginary part is defined up to turns: compare exponentials."""
+    x = jnp.asarray(some((3, n), "complex64"))
+    function = lambda x: lax.cumlogsumexp(x, axis=axis)  # noqa: E731
+    assert "everything is compiled" in nr.jit(function).lower(x).as_text("report")
+    exact = np.cumsum(np.exp(np.asarray(x).astype("complex128")), axis)
+    got = np.asarray(nr.jit(function)(x)).astype("complex128")
+    scale = np.cumsum(np.exp(np.asarray(x).real.astype("float64")), axis)
+    np.testing.assert_array_less(np.abs(np.exp(got) - exact), 3e-6 * scale)
+
+
+def test_bitcasts_to_the_same_dtype():
+    for dtype in ("bool", "complex64", "int8"):
+        check(lambda x, t=dtype: lax.bitcast_convert_type(x, t), some((5,), dtype), exact=True)

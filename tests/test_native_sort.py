@@ -131,10 +131,11 @@ def test_several_keys(n, num_keys):
 
 
 def test_orders_that_sorts_already_have():
-    up = np.arange(5000, dtype=np.float32)
-    for x in (up, up[::-1], np.zeros(5000, np.float32), np.r_[up[2500:], up[:2500]]):
-        check_sort(x, 0)
-        check_sort(np.tile(x[:600], (3, 1)), 1)
+    for n in (5000, 150_000):
+        up = np.arange(n, dtype=np.float32)
+        for x in (up, up[::-1], np.zeros(n, np.float32), np.roll(up, n // 3), up % 1000):
+            check_sort(x, 0)
+            check_sort(np.tile(x[:600], (3, 1)), 1)
 
 
 def test_places_of_other_types_and_results_that_nobody_reads():

@@ -418,6 +418,23 @@ def test_transposed_constants_are_copied_once():
     agree(with_plain_constants(hoist_invariants(jaxpr)), f, *args)
 
 
+def test_transposed_constants_of_while_loops_and_of_vectors():
+    def loop(w, x):
+        return lax.while_loop(lambda c: c[0] < 5, lambda c: (c[0] + 1, jnp.sin(c[1] @ w.T)), (0, x))
+
+    def vectors(w, x):
+        def step(h, x):
+            return jnp.cos(w @ h + x), jnp.tanh(h) @ w.T
+
+        return lax.scan(step, x[0], x)
+
+    w = weight(64, 64)
+    for f, x, copies in ((loop, array(B * 4, 64), 1), (vectors, array(T, 64), 1)):
+        plain = with_plain_constants(hoist_invariants(simplify(nr.make_jaxpr(f)(w, x).jaxpr)))
+        assert sum(q.primitive.name == "transpose" for q in plain.eqns) == copies
+        agree(plain, f, w, x)
+
+
 # ---------------------------------------------------------------- any body
 def random_scan(seed):
     """A scan whose body is a random program of square matrices and rows."""

@@ -38,6 +38,8 @@ _MASKED = -0.7 * float(np.finfo(np.float32).max)
 # masks leave out scores: the ends of a part are known when the program is compiled.
 _BLOCK = 128
 _MOST_PARTS = 16
+# Rows of scores that the derivative computes at a time, for a block of keys.
+_ROWS = 1024
 # Elements of scores of a step: what stays in the processors' caches.
 _STEP = 1 << 19
 
@@ -82,6 +84,33 @@ class _Setting:
         if length % block:
             yield blocks * block, 1, length % block
 
+    def tiles(self, length: int, keys: int, group: int) -> Iterator[tuple[int, int, int, int, int]]:
+        """(first key, number of blocks, their size, first and last row) of the derivative's loops.
+
+        Rows are cut, too: what is computed for a block of keys stays in the cache.
+        """
+        chunk = max(_ROWS // group, -(-length // _MOST_PARTS))
+        for first in range(0, length, chunk):
+            last = min(first + chunk, length)
+            tile = None
+            for start, n, block in self.parts(keys, _BLOCK):
+                low, high = self.rows(start, start + n * block, length)
+                rows = max(low, first), min(high, last)
+                if rows[0] >= rows[1]:
+                    continue
+                if (
+                    tile is not None
+                    and tile[2:] == (block, *rows)
+                    and (tile[0] + tile[1] * block == start)
+                ):
+                    tile = (tile[0], tile[1] + n, *tile[2:])
+                    continue
+                if tile is not None:
+                    yield tile
+                tile = (start, n, block, *rows)
+            if tile is not None:
+                yield tile
+
 
 # Arguments of a step: query [..., T, G, H], key and value [..., S, H], where G query heads share a
 # key's; bias and mask [..., T, G, S], query and key lengths [..., 1, 1, 1], or None. The leading
@@ -104,13 +133,20 @@ def _cut(x: Any, axis: int, low: int, high: int) -> Any:
     return x[tuple(index)]
 
 
-def _blocks(x: Any, axis: int, n: int) -> Any:
-    """An axis, counted from the end, cut into n blocks, which come first."""
+def _blocks(x: Any, axis: int, low: int, high: int, n: int) -> Any:
+    """Elements [low, high) of an axis, counted from the end, as n blocks, which come first.
+
+    None if the axis is 1 long: then all blocks share x."""
     if x is None or x.shape[axis] == 1:
         return None
+    x = _cut(x, axis, low, high)
     axis += x.ndim
     shape = (*x.shape[:axis], n, x.shape[axis] // n, *x.shape[axis + 1 :])
     return jnp.moveaxis(x.reshape(shape), axis, 0)
+
+
+def _either(block: Any, whole: Any) -> Any:
+    return whole if block is None else block
 
 
 def _loop(step: Callable, carry: Any, n: int, start: int, block: int, xs: Any) -> tuple[Any, Any]:
@@ -167,14 +203,12 @@ def _forward(setting: _Setting, inputs: _Inputs) -> tuple[Array, Array]:
             carry: None, first: Any, xs: Sequence[Any], start: int = start, end: int = end,
             low: int = low, high: int = high, block: int = block,
         ) -> Any:  # fmt: skip
-            rows, bias_rows, mask_rows = xs
+            rows, b, m = map(_either, xs, (query, bias, mask))
             k, v = _cut(key, -2, low, high), _cut(value, -2, low, high)
             scores = _product(rows, k, (batch + 2, batch + 1), setting.logits, batch)
             scores = scores * np.asarray(setting.scale, setting.logits)
-            b = bias if bias_rows is None else bias_rows
             if b is not None:
                 scores = (scores + _cut(b, -1, low, high)).astype(setting.logits)
-            m = mask if mask_rows is None else mask_rows
             allowed = _allowed(
                 setting, first, block, low, high - low, _cut(m, -1, low, high),
                 query_length, key_length,
@@ -190,7 +224,7 @@ def _forward(setting: _Setting, inputs: _Inputs) -> tuple[Array, Array]:
             )
             return carry, [(out / total).astype(query.dtype), (top + jnp.log(total))[..., 0]]
 
-        xs = [_blocks(_cut(x, -3, start, end), -3, n) for x in (query, bias, mask)]
+        xs = [_blocks(x, -3, start, end, n) for x in (query, bias, mask)]
         _, (out, log) = _loop(checkpoint(step), None, n, start, block, xs)
         outs.append(_joined(out, -3))
         logs.append(_joined(log, -2))
@@ -219,29 +253,26 @@ def _tangent(
     batch, length, keys = key.ndim - 2, query.shape[-3], key.shape[-2]
     shape = jnp.broadcast_shapes(query.shape[:-3], key.shape[:-2])
     out_dot = log_dot = None
+    whole = (key, value, bias, mask, key_dot, value_dot, bias_dot)
+    axes = (-2, -2, -1, -1, -2, -2, -1)
 
-    for start, n, block in setting.parts(keys, _BLOCK):
-        end = start + n * block
-        low, high = setting.rows(start, end, length)
-        if low == high:
-            continue
-        rows = (low, high)
+    for start, n, block, low, high in setting.tiles(length, keys, query.shape[-2]):
+        end, rows = start + n * block, (low, high)
+        # Cut outside of the step: the queries' cotangent is summed up over these rows only.
+        q_dot = _cut(query_dot, -3, *rows)
 
         def step(
-            carry: Any, first: Any, xs: Sequence[Any], moved: Any, rows: tuple[int, int] = rows,
-            block: int = block,
+            carry: Any, first: Any, xs: Sequence[Any], rows: tuple[int, int] = rows,
+            block: int = block, q_dot: Any = q_dot,
         ) -> Any:  # fmt: skip
-            k, v, b, m, k_dot, v_dot, b_dot = xs
-            q_dot, whole_b_dot = moved
+            k, v, b, m, k_dot, v_dot, b_dot = map(_either, xs, whole)
             q = _cut(query, -3, *rows)
             over = (batch + 2, batch + 1)
             scores = _product(q, k, over, setting.logits, batch)
             scores = scores * np.asarray(setting.scale, setting.logits)
-            b = bias if b is None else b
             if b is not None:
                 scores = (scores + _cut(b, -3, *rows)).astype(setting.logits)
             weights = jnp.exp(scores - _cut(log, -2, *rows)[..., None])
-            m = mask if m is None else m
             allowed = _allowed(
                 setting, rows[0], rows[1] - rows[0], first, block, _cut(m, -3, *rows),
                 query_length, key_length,
@@ -252,7 +283,6 @@ def _tangent(
                 q, k_dot, over, setting.logits, batch
             )
             scores_dot = scores_dot * np.asarray(setting.scale, setting.logits)
-            b_dot = whole_b_dot if b_dot is None else b_dot
             if b_dot is not None:
                 scores_dot = scores_dot + _cut(b_dot, -3, *rows).astype(setting.logits)
             moved_weights = weights * scores_dot
@@ -263,24 +293,13 @@ def _tangent(
             )
             return _sum(carry, (more, jnp.sum(moved_weights, -1))), []
 
-        bias_rows, bias_rows_dot = _cut(bias, -1, start, end), _cut(bias_dot, -1, start, end)
-        xs = [
-            *[_blocks(_cut(x, -2, start, end), -2, n) for x in (key, value)],
-            *[_blocks(x, -1, n) for x in (bias_rows, _cut(mask, -1, start, end))],
-            *[_blocks(_cut(x, -2, start, end), -2, n) for x in (key_dot, value_dot)],
-            _blocks(bias_rows_dot, -1, n),
-        ]  # fmt: skip
-        shared = bias_rows_dot if xs[-1] is None else None
-        moved = (_cut(query_dot, -3, *rows), shared)
+        xs = [_blocks(x, axis, start, end, n) for x, axis in zip(whole, axes, strict=True)]
         counts = (high - low, query.shape[-2])
         zeros = tuple([
             jnp.zeros((*shape, *counts, *rest), setting.logits) for rest in (value.shape[-1:], ())
         ])  # fmt: skip
-        kept = checkpoint(step)
-        (more, logs), _ = _loop(
-            lambda c, first, x, kept=kept, moved=moved: kept(c, first, x, moved),
-            None if n == 1 else zeros, n, start, block, xs,
-        )  # fmt: skip
+        carry = None if n == 1 else zeros
+        (more, logs), _ = _loop(checkpoint(step), carry, n, start, block, xs)
         out_dot = _sum(out_dot, _padded(more, -3, low, length))
         log_dot = _sum(log_dot, _padded(logs, -2, low, length))
     out_dot = (out_dot - log_dot[..., None] * out).astype(out.dtype)
@@ -314,9 +333,7 @@ def _stepwise(f: Callable, extent: int, size: int, args: Any) -> Any:
         return f(args)
     leaves = list(args)
     moved = [x is not None and x.shape[0] == extent for x in leaves]
-    xs = [
-        x.reshape((steps, size, *x.shape[1:])) for x, m in zip(leaves, moved, strict=True) if m
-    ]
+    xs = [x.reshape((steps, size, *x.shape[1:])) for x, m in zip(leaves, moved, strict=True) if m]
 
     def step(carry: None, xs: Sequence[Any]) -> Any:
         rest = iter(xs)

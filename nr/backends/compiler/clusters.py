@@ -175,9 +175,7 @@ class Graph:
             self.needed.update(self.call_reads(call.eqn))
         for eqn in self.jaxpr.eqns:
             if "tiled" in eqn.params:  # its loops read what they read many times
-                below = eqn.primitive.name == "dot_general"
-                atoms = [a for a in eqn.invars if type(a) is Var]
-                self.needed.update([self._stored_below(a) if below else self.root(a) for a in atoms])
+                self.needed.update([self._stored_below(a) for a in eqn.invars])
         uses, spread = self._uses(), self._spread()
         cost: dict[Var, float] = {}
         for eqn in self.jaxpr.eqns:
@@ -247,7 +245,7 @@ class Graph:
         """The one number that an operand is full of, or counts from, where kernels of its own take
         that instead."""
         operand, rule = eqn.invars[k], KERNELS.get(eqn.primitive.name)
-        if rule is None or isinstance(operand, Literal):
+        if rule is None or isinstance(operand, Literal) or not rule.supports(eqn):
             return None
         maker = self.producer.get(operand)
         if maker is None:

@@ -26,6 +26,11 @@ _HALVES = ("bf16", "f16")
 # Lines of pixels are a vector loop where they fill this part of the vectors.
 _FILLED = 0.7
 _LANES = 16
+# Operands read vector by vector lie in panels of so many bytes, if they are larger than this.
+_PANEL = 128
+_MOST_NEAR = 1 << 17
+# What only moves elements is not stored for itself.
+_MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
 # Convolutions of spread operands are made of others, up to so many.
 _MOST_PHASES = 16
 
@@ -37,7 +42,7 @@ def prepare_convolutions(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
         if eqn.primitive.name == "conv_general_dilated":
             preparation.convolution(eqn)
         else:
-            preparation.eqns.append(eqn)
+            preparation.add(eqn)
     return preparation.eqns
 
 
@@ -47,6 +52,7 @@ class _Preparation:
     def __init__(self) -> None:
         self.eqns: list[JaxprEqn] = []
         self.known: dict[tuple, Var] = {}
+        self.producer: dict[Var, JaxprEqn] = {}
         self.source: Any = None
 
     # ------------------------------------------------------------------ eqns
@@ -61,7 +67,12 @@ class _Preparation:
 
     def result(self, name: str, operands: Sequence[Any], out: Var, **params: Any) -> None:
         """An eqn that computes a value of the jaxpr."""
-        self.eqns.append(JaxprEqn(Primitive.all[name], list(operands), [out], params, self.source))
+        self.add(JaxprEqn(Primitive.all[name], list(operands), [out], params, self.source))
+
+    def add(self, eqn: JaxprEqn) -> None:
+        """An eqn as it is."""
+        self.eqns.append(eqn)
+        self.producer.update([(v, eqn) for v in eqn.outvars])
 
     def convert(self, x: Any, dtype: Any) -> Any:
         """An operand as another type."""
@@ -76,6 +87,31 @@ class _Preparation:
             return x
         aval = x.aval.update(shape=tuple([x.aval.shape[d] for d in order]))
         return self.bind("transpose", [x], aval, permutation=tuple(order))
+
+    def stored(self, x: Any) -> Any:
+        """An operand that lies in memory as its dimensions say."""
+        eqn = self.producer.get(x)
+        if eqn is None or eqn.primitive.name not in _MOVES:
+            return x
+        return self.bind("copy", [x], x.aval)
+
+    def in_panels(self, x: Any) -> Any:
+        """An operand whose last dimension, if that is long, lies in memory in parts, each within
+        one after the other for all other dimensions: then a loop over those reads neighbours."""
+        *outer, n = x.aval.shape
+        wide = _PANEL // x.aval.dtype.itemsize
+        if n % wide or n < 2 * wide or x.aval.size * x.aval.dtype.itemsize < _MOST_NEAR:
+            return self.stored(x)
+        rank = len(outer)
+        x = self.reshape(x, (*outer, n // wide, wide))
+        x = self.stored(self.transpose(x, (rank, *range(rank), rank + 1)))
+        x = self.transpose(x, (*range(1, rank + 1), 0, rank + 1))
+        return self.reshape(x, (*outer, n))
+
+    def reshape(self, x: Any, shape: Sequence[int]) -> Any:
+        """An operand as another shape."""
+        aval = x.aval.update(shape=tuple(shape))
+        return self.bind("reshape", [x], aval, new_sizes=tuple(shape))
 
     def pad(self, x: Any, config: Sequence[tuple[int, int, int]]) -> Any:
         """An operand with zeros around and between its elements."""
@@ -98,7 +134,7 @@ class _Preparation:
         lhs, rhs = eqn.invars
         kind = _sum_type(eqn)
         if kind == out.aval.dtype and (not _is_large(eqn) or storage(kind) not in ("f32", "f64")):
-            self.eqns.append(eqn)
+            self.add(eqn)
             return
         lhs, rhs = self.convert(lhs, kind), self.convert(rhs, kind)
         params = {**eqn.params, "preferred_element_type": None}
@@ -139,15 +175,17 @@ class _Preparation:
         }  # fmt: skip
         lhs_spec, rhs_spec, out_spec = dims
         last = lhs.aval.ndim - 1
-        if _along_lines(dims, params, lhs.aval, rhs.aval, out.aval):
-            self.result("conv_general_dilated", [lhs, rhs], out, **params)
+        if _along_lines(dims, params, lhs.aval, out.aval):
+            operands = [self.stored(lhs), self.stored(rhs)]
+            self.result("conv_general_dilated", operands, out, **params)
             return
         # Output features last, in what they are read from and written to.
         if rhs_spec[0] != last:
             order = [*[d for d in range(last + 1) if d != rhs_spec[0]], rhs_spec[0]]
             rhs, rhs_spec = self.transpose(rhs, order), _moved(rhs_spec, order)
-        if lhs_spec[0] != last and lhs_spec[1] != last:  # neighbours are the images, or features
-            order = [*[d for d in range(last + 1) if d != lhs_spec[1]], lhs_spec[1]]
+        channels = max(lhs_spec[:2])  # in a weight's gradient they are what images are elsewhere
+        if channels != last:
+            order = [*[d for d in range(last + 1) if d != channels], channels]
             lhs, lhs_spec = self.transpose(lhs, order), _moved(lhs_spec, order)
         target = out
         back: list[int] = []
@@ -157,6 +195,7 @@ class _Preparation:
             target = Var(out.aval.update(shape=tuple([out.aval.shape[d] for d in order])))
             back = [order.index(d) for d in range(last + 1)]
         params["dimension_numbers"] = type(dims)(lhs_spec, rhs_spec, out_spec)
+        lhs, rhs = self.stored(lhs), self.in_panels(rhs)
         self.result("conv_general_dilated", [lhs, rhs], target, **params)
         if back:
             self.result("transpose", [target], out, permutation=tuple(back))
@@ -264,19 +303,16 @@ def _moved(spec: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:
     return tuple([list(order).index(d) for d in spec])
 
 
-def _along_lines(dims: Any, params: dict[str, Any], lhs: Any, rhs: Any, out: Any) -> bool:
+def _along_lines(dims: Any, params: dict[str, Any], lhs: Any, out: Any) -> bool:
     """Whether neighbouring pixels are neighbours in memory, and enough of them in a line."""
-    lhs_spec, rhs_spec, out_spec = dims
+    lhs_spec, _, out_spec = dims
     last = lhs.ndim - 1
     if last not in lhs_spec[2:]:
         return False
     k = lhs_spec.index(last)
-    pixels = 1
-    if params["window_strides"][k - 2] == 1 and out_spec[k] == last:
-        pixels = out.shape[last]
-    if params["rhs_dilation"][k - 2] == 1 and rhs_spec[k] == last:  # a weight's gradient
-        pixels = max(pixels, rhs.shape[last])
-    return pixels / (-(-pixels // _LANES) * _LANES) >= _FILLED
+    pixels = out.shape[last]
+    filled = pixels / (-(-pixels // _LANES) * _LANES)
+    return params["window_strides"][k - 2] == 1 and out_spec[k] == last and filled >= _FILLED
 
 
 def _sum_type(eqn: JaxprEqn) -> Any:

@@ -48,9 +48,11 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     for tiles in _candidates(kernel, loads, lanes):
         copies = math.prod(tiles.values())
         # Registers: accumulators, what is read once for several of them, and one that is read last.
-        most = max(tiles, key=lambda k: tiles[k] * (k is not vector))
-        kept = sum([_times(tiles, needed) for needed in loads if most not in needed])
-        if copies * len(roots) + kept + 1 >= _REGISTERS[vector_bytes]:
+        rows = {k for k in tiles if k is not vector}
+        kept = [_times(tiles, needed) for needed in loads if not rows <= needed]
+        if len(kept) == len(loads):
+            kept.remove(max(kept))
+        if copies * len(roots) + sum(kept) + 1 >= _REGISTERS[vector_bytes]:
             continue
         cost = _whole_cost(kernel, loads, tiles, lanes, len(roots))
         cost *= 1.1 ** sum([far.get(loop, 0) for loop, n in tiles.items() if n > 1])
@@ -69,7 +71,7 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
 def _candidates(
     kernel: Kernel, loads: list[frozenset[Loop]], lanes: int
 ) -> Iterator[dict[Loop, int]]:
-    """Tiles of a loop and the vector loop; of two loops where the vector loop is reduced."""
+    """Tiles of a loop or two and the vector loop; of two loops where the vector loop is reduced."""
     vector = kernel.vector
     loops = [
         loop for loop in kernel.kept
@@ -86,6 +88,12 @@ def _candidates(
         steps = min(loop.extent, _MOST_STEPS)
         for size, vectors in itertools.product(range(1, steps + 1), range(1, columns + 1)):
             yield {loop: size, vector: vectors}
+    # All of a short loop, and some steps of the loop around it: small images.
+    for outer, inner in itertools.pairwise(loops):
+        for size, vectors in itertools.product(
+            range(2, _MOST_STEPS // inner.extent + 1), range(1, columns + 1)
+        ):
+            yield {outer: min(size, outer.extent), inner: inner.extent, vector: vectors}
 
 
 def _may_be_tiled(kernel: Kernel) -> bool:

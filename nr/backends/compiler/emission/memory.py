@@ -11,6 +11,12 @@ from nr.backends.compiler.index import Div, Index, Loop
 from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
 
 
+def _in_pairs(buffer: Buffer, rest: Index) -> bool:
+    """Whether of numbers 0 and 1, 2 and 3, ... both may be read where one of them is."""
+    whole = buffer.size % 2 == 0 and all([c % 2 == 0 for c in rest.terms.values()])
+    return whole and MEMORY[buffer.dtype] in ("float", "double", "i32", "i64")
+
+
 class Memory(Values):
     """Emits what reads and writes buffers."""
 
@@ -191,8 +197,11 @@ class Memory(Values):
             at = self._address(buffer, self._offset(split[0]), scope)
             pointers = self._splat("ptr", at, scope)
             return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
-        if split is not None and complex_pair and split[1] == 2:
-            return self._part_of_pairs(buffer, split, part, mask, scope)
+        if split is not None and split[1] == 2:
+            if complex_pair:
+                return self._part_of_pairs(buffer, split, part, mask, scope)
+            if _in_pairs(buffer, split[0]):
+                return self._part_of_pairs(buffer, split, split[0].offset % 2, mask, scope)
         if split is not None and split[1] in (1, -1):
             rest, stride, variable = split
             if stride == 1:
@@ -228,9 +237,10 @@ class Memory(Values):
         self, buffer: Buffer, split: tuple[Index, int, str], part: int, mask: str | None,
         scope: Scope,
     ) -> str:  # fmt: skip
-        """The real or imaginary parts of complex numbers that lie one after the other."""
+        """Every second number, e.g. the real parts of complex numbers; `part` is 0 or 1."""
         f, w = self.f, self.width
-        kind, align = MEMORY[buffer.dtype], ITEMSIZE[buffer.dtype] // 2
+        kind = MEMORY[buffer.dtype]
+        align = 8 if kind in ("double", "i64") else 4
         rest, _, variable = split
         rest = rest - part
         key = ("pairs", id(buffer), rest, variable, mask)

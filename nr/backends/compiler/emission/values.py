@@ -172,7 +172,16 @@ class Values:
             return self._table(expr, scope, varying)
         if expr.op in FUNCTIONS and varying:
             values = [self._vectorized(a) for a in expr.args]
-            return self._function(expr, values, self.width, scope)
+            if self.width > 1:
+                return self._function(expr, values, self.width, scope)
+            values = [
+                self.f.op(f"extractelement {self._type(a.dtype, True)} {v}, i32 0", scope)
+                for a, v in zip(expr.args, values, strict=True)
+            ]
+            result = f"{LLVM[expr.dtype]} {self._function(expr, values, 1, scope)}"
+            return self.f.op(
+                f"insertelement {self._type(expr.dtype, True)} poison, {result}, i32 0", scope
+            )
         if expr.op in FUNCTIONS:
             return self._call(expr, scope)
         names = [self._operand(a, varying) for a in expr.args]

@@ -31,6 +31,7 @@ from nr.backends.compiler.lowering.reduce import add, extreme_value, extremum, m
 from nr.backends.compiler.lowering.rules import kernels, storage
 from nr.backends.compiler.lowering.strided import lanes
 from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
 
 # Rows that are done together: about the latency of an addition, in additions.
 _TOGETHER = 4
@@ -72,18 +73,30 @@ def _extreme(name: str, largest: bool) -> _Scan:
     return _Scan(parts_of, identity, extremum(name), _whole)
 
 
-def _exponents(value: Expr) -> tuple[Expr, ...]:
+def _exponents(value: Expr | Complex) -> tuple[Expr, ...]:
+    if type(value) is Complex:
+        return value.re, FUNCTIONS["cos"](value.im), FUNCTIONS["sin"](value.im)
     return value, e.const(1, value.dtype)
 
 
 def _combine_exponents(a: tuple, b: tuple) -> tuple:
-    """Sums of exponentials as the largest exponent and the sum relative to its exponential."""
-    (x, s), (y, t) = a, b
+    """Sums of exponentials as the largest (real) exponent and the sum relative to its exponential,
+    of complex numbers in two parts."""
+    (x, *s), (y, *t) = a, b
     apart = e.unary("abs", y - x)
     # Infinities that are equal are no distance apart.
     apart = e.select(e.eq(x, y), 0, apart)
     small = FUNCTIONS["exp"](-apart)
-    return e.maximum(x, y), e.select(y > x, s * small + t, s + t * small)
+    after = y > x
+    parts = [e.select(after, s * small + t, s + t * small) for s, t in zip(s, t, strict=True)]
+    return e.maximum(x, y), *parts
+
+
+def _logarithm(parts: tuple) -> Expr | Complex:
+    if len(parts) == 2:
+        return parts[0] + FUNCTIONS["log"](parts[1])
+    log = COMPLEX_FUNCTIONS["log"](Complex(*parts[1:]))
+    return Complex(parts[0] + log.re, log.im)
 
 
 _SCANS = {
@@ -93,9 +106,9 @@ _SCANS = {
     "cummin": _extreme("min", True),
     "cumlogsumexp": _Scan(
         _exponents,
-        lambda kind, n: (e.const(float("-inf"), kind), e.const(0, kind)),
+        lambda kind, n: (e.const(float("-inf"), kind), *[e.const(0, kind)] * n),
         _combine_exponents,
-        lambda parts: parts[0] + FUNCTIONS["log"](parts[1]),
+        _logarithm,
         costly=True,
     ),
 }
@@ -103,8 +116,6 @@ _SCANS = {
 
 def _supported(eqn: Any) -> bool:
     kind = storage(eqn.outvars[0].aval.dtype)
-    if kind in ("c64", "c128"):
-        return eqn.primitive.name != "cumlogsumexp"
     return kind not in (None, "b1")
 
 

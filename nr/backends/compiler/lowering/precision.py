@@ -11,7 +11,7 @@ import numpy as np
 from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import NUMPY, Expr
 from nr.backends.compiler.index import Index, index_of
-from nr.backends.compiler.lowering.rules import element, round_to, storage, storage_of
+from nr.backends.compiler.lowering.rules import Value, element, round_to, storage, storage_of
 
 _WORDS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 # The bits of a format's fraction.
@@ -65,11 +65,13 @@ def from_bits(word: Expr, kind: str) -> Expr:
 # ------------------------------------------------------------------------------ bitcasts
 def _has_bits(eqn: Any) -> bool:
     kinds = [storage(a.aval.dtype) for a in (eqn.invars[0], eqn.outvars[0])]
+    if kinds[0] == kinds[1]:
+        return kinds[0] is not None
     return not {None, "b1", "c64", "c128"} & set(kinds)
 
 
 @element("bitcast_convert_type", cost=1, supports=_has_bits)
-def _bitcast_convert_type(eqn: Any, index: tuple[Index, ...], read: Callable) -> Expr:
+def _bitcast_convert_type(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
     source, target = eqn.invars[0].aval, eqn.outvars[0].aval
     old, new = storage_of(source), storage_of(target)
     before, after = [np.dtype(a.dtype).itemsize for a in (source, target)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.loops import Buffer, Kernel
-from nr.backends.compiler.lowering.rules import kernels
+from nr.backends.compiler.lowering.rules import kernels, storage
 from nr.backends.compiler.lowering.sorting.plans import largest, sorted_columns, sorted_rows
 from nr.backends.compiler.lowering.sorting.transposes import transposed
 from nr.backends.compiler.lowering.strided import copy
@@ -19,9 +19,10 @@ from nr.core.jaxprs import Literal
 _MOST = 1 << 32
 
 
-def _short_enough(eqn: Any) -> bool:
+def _supported(eqn: Any) -> bool:
     shape = eqn.invars[0].aval.shape
-    return shape[eqn.params.get("dimension", -1)] < _MOST
+    known = all([storage(x.aval.dtype) is not None for x in eqn.invars])
+    return known and shape[eqn.params.get("dimension", -1)] < _MOST
 
 
 def _counts(eqn: Any, k: int, producer: dict) -> bool:
@@ -45,7 +46,7 @@ def _counts(eqn: Any, k: int, producer: dict) -> bool:
     return False
 
 
-@kernels("sort", supports=_short_enough, counts=_counts)
+@kernels("sort", supports=_supported, counts=_counts)
 def _sort(
     eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int
 ) -> list[Kernel | Routine]:
@@ -88,7 +89,7 @@ def _copied(x: Buffer, out: Buffer, vector_bytes: int) -> Kernel | Routine:
     return copy(x, out, vector_bytes) if x.size < out.size else transposed(x, out, 1, 1, out.size)
 
 
-@kernels("top_k", supports=_short_enough)
+@kernels("top_k", supports=_supported)
 def _top_k(
     eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int
 ) -> list[Routine]:

@@ -103,49 +103,129 @@ def merge_text(words: Words) -> str:
     """Merges pairs of runs that lie one after the other, two pieces a unit. Arguments: the words,
     the merged words; length of a run, length of a piece."""
     code = Code()
-    net, kind, width = Network(code, words), words.kind, words.width
     source, target, length, piece = arguments(code, 2, 2)
-    per, _ = code.divide(length, piece)
-    room = code.add(piece, 2 * width)
     with code.loop("%low", "%high") as unit:
-        pair, part = code.divide(unit, per)
-        begin = code.mul(pair, code.add(length, length))
-        a = code.at(kind, source, begin)
-        b = code.at(kind, a, length)
-        bounds = [code.mul(part, code.add(piece, piece))]
-        bounds += [code.add(bounds[0], piece), code.add(bounds[0], code.add(piece, piece))]
-        ranks = [
-            code.op(f"call i64 @rank(ptr {a}, ptr {b}, i64 {length}, i64 {s})") for s in bounds
-        ]
-        out = code.at(kind, target, code.add(begin, bounds[0]))
-        chains = []
-        for k in range(2):
-            pieces = []
-            lows = (ranks[k], code.sub(bounds[k], ranks[k]))
-            highs = (ranks[k + 1], code.sub(bounds[k + 1], ranks[k + 1]))
-            for j, (run, low, high) in enumerate(zip((a, b), lows, highs, strict=True)):
-                place = code.at(kind, "%scratch", code.mul(room, 2 * k + j))
-                count = code.sub(high, low)
-                with code.loop("0", count, width) as i:
-                    net.store(net.load(code.at(kind, run, low), i), place, i)
-                end = code.at(kind, place, count)
-                net.store(words.last, end)
-                net.store(words.last, end, str(width))
-                pieces.append((place, end))
-            (x, _), (y, end) = pieces
-            to = code.at(kind, out, code.mul(piece, k))
-            lower, carry = net.merge(net.load(x), net.load(y))
-            net.store(lower, to)
-            heads = Heads(net, *[code.at(kind, p, str(width)) for p in (x, y)])
-            heads.carry.set(carry)
-            chains.append((heads, code.op(f"ptrtoint ptr {end} to i64"), to))
-        with code.loop(width, piece, width) as i:
-            for heads, end, to in chains:
-                lower, carry = net.merge(heads.carry.get(), heads.next(end))
-                net.store(lower, to, i)
-                heads.carry.set(carry)
+        pair, first = _pieces(code, unit, length, piece)
+        at = code.add(code.mul(pair, code.add(length, length)), first)
+        out = code.at(words.kind, target, at)
+        _merge_pieces(code, words, source, out, pair, first, length, piece)
+    return _merges(code, words)
+
+
+def merge_values_text(words: Words, dtype: str) -> str:
+    """The last merge, of words that are elements. Arguments: the words, out; n, length of a run,
+    length of a piece."""
+    code = Code()
+    source, target, n, length, piece = arguments(code, 2, 3)
+    merged = _merged(code, words, piece)
+    with code.loop("%low", "%high") as unit:
+        row, first = _pieces(code, unit, length, piece)
+        _merge_pieces(code, words, source, merged, row, first, length, piece)
+        count = code.most(code.least(code.sub(n, first), code.add(piece, piece)), 0)
+        out = code.at(f"i{bits_of(dtype)}", target, code.add(code.mul(row, n), first))
+        decode(code, words, dtype, merged, count, out)
+    return _merges(code, words)
+
+
+def merge_order_text(words: Words, payloads: Sequence[Payload], ordered: bool) -> str:
+    """The last merge, of words with places. Arguments: the words, for `ordered` the places that
+    the words' places are of; payloads that do not count; results; n, how many of a sorted row are
+    wanted, length of a run, length of a piece."""
+    code = Code()
+    read = [p for p in payloads if not p.counts]
+    source, *arrays, n, wanted, length, piece = arguments(
+        code, 1 + ordered + len(read) + len(payloads), 4
+    )
+    merged = _merged(code, words, piece)
+    with code.loop("%low", "%high") as unit:
+        row, first = _pieces(code, unit, length, piece)
+        _merge_pieces(code, words, source, merged, row, first, length, piece)
+        count = code.most(code.least(code.sub(wanted, first), code.add(piece, piece)), 0)
+        begin, out = code.mul(row, n), code.add(code.mul(row, wanted), first)
+        kinds = ["i32"] * ordered + [payload_kind(p) for p in (*read, *payloads)]
+        begins = [begin] * (ordered + len(read)) + [out] * len(payloads)
+        rows = [code.at(*each) for each in zip(kinds, arrays, begins, strict=True)]
+        order = rows.pop(0) if ordered else None
+        sources = iter(rows[: len(read)])
+        inputs = ["" if p.counts else next(sources) for p in payloads]
+
+        def place(i: str, order: str | None = order) -> str:
+            at = place_of(code, words, merged, i)
+            return at if order is None else place_at(code, order, at)
+
+        gather_payloads(code, payloads, inputs, rows[len(read) :], "0", count, place)
+    return _merges(code, words)
+
+
+def merge_scratch(words: Words, piece: int) -> int:
+    """The bytes of scratch for merges in pieces of a length: of two pieces, and their runs."""
+    return (6 * piece + 8 * words.width) * words.nbytes
+
+
+def _merges(code: Code, words: Words) -> str:
     kernel = code.function("kernel", KERNEL, internal=False)
     return "\n".join([declarations(words), _rank_function(words), kernel])
+
+
+def _merged(code: Code, words: Words, piece: str) -> str:
+    """Where in scratch the words of two merged pieces lie, if they don't go elsewhere."""
+    room = code.add(piece, 2 * words.width)
+    return code.at(words.kind, "%scratch", code.mul(room, 4))
+
+
+def _pieces(code: Code, unit: str, length: str, piece: str) -> tuple[str, str]:
+    """Which pair of runs a unit merges, and from which merged word on."""
+    per, _ = code.divide(length, piece)
+    pair, part = code.divide(unit, per)
+    return pair, code.mul(part, code.add(piece, piece))
+
+
+def _merge_pieces(
+    code: Code, words: Words, source: str, out: str, pair: str, first: str, length: str,
+    piece: str,
+) -> None:  # fmt: skip
+    """Merges the two pieces of a unit.
+
+    A piece may read on in the runs, for what comes later is not less. Near the ends of runs, what
+    is needed of them is copied to scratch first, with the greatest word behind it.
+    """
+    net, kind, width = Network(code, words), words.kind, words.width
+    room = code.add(piece, 2 * width)
+    a = code.at(kind, source, code.mul(pair, code.add(length, length)))
+    b = code.at(kind, a, length)
+    bounds = [first, code.add(first, piece)]
+    bounds.append(code.add(bounds[1], piece))
+    ranks = [code.op(f"call i64 @rank(ptr {a}, ptr {b}, i64 {length}, i64 {s})") for s in bounds]
+    last = code.most(ranks[2], code.sub(bounds[2], ranks[2]))
+    near = code.test("sgt", code.add(last, 2 * width), length)
+    chains = []
+    for k in range(2):
+        parts = []
+        lows = (ranks[k], code.sub(bounds[k], ranks[k]))
+        highs = (ranks[k + 1], code.sub(bounds[k + 1], ranks[k + 1]))
+        for j, (run, low, high) in enumerate(zip((a, b), lows, highs, strict=True)):
+            place = code.at(kind, "%scratch", code.mul(room, 2 * k + j))
+            count = code.choose(near, code.sub(high, low), "0")
+            begin = code.at(kind, run, low)
+            with code.loop("0", count, width) as i:
+                net.store(net.load(begin, i), place, i)
+            end = code.at(kind, place, count)
+            net.store(words.last, end)
+            net.store(words.last, end, str(width))
+            end = code.choose(near, code.op(f"ptrtoint ptr {end} to i64"), "-1")
+            parts.append((code.choose(near, place, begin, "ptr"), end))
+        (x, _), (y, end) = parts
+        to = code.at(kind, out, code.mul(piece, k))
+        lower, carry = net.merge(net.load(x), net.load(y))
+        net.store(lower, to)
+        heads = Heads(net, *[code.at(kind, p, str(width)) for p in (x, y)])
+        heads.carry.set(carry)
+        chains.append((heads, end, to))
+    with code.loop(width, piece, width) as i:
+        for heads, end, to in chains:
+            lower, carry = net.merge(heads.carry.get(), heads.next(end))
+            net.store(lower, to, i)
+            heads.carry.set(carry)
 
 
 def _rank_function(words: Words) -> str:
@@ -165,20 +245,7 @@ def _rank_function(words: Words) -> str:
     return code.function("rank", "ptr %a, ptr %b, i64 %n, i64 %s", "i64")
 
 
-# ------------------------------------------------------------------------------ what is wanted
-def decode_text(words: Words, dtype: str) -> str:
-    """Elements of words. Arguments: the words, out; n, words of a row, elements of a piece,
-    pieces of a row."""
-    code = Code()
-    source, out, n, total, piece, pieces = arguments(code, 2, 4)
-    with code.loop("%low", "%high") as unit:
-        part = _Chunk(code, unit, n, pieces, piece)
-        at = code.add(code.mul(part.row, total), part.first)
-        target = code.at(f"i{bits_of(dtype)}", out, part.begin)
-        decode(code, words, dtype, code.at(words.kind, source, at), part.count, target)
-    return code.function("kernel", KERNEL, internal=False)
-
-
+# ------------------------------------------------------------------------------ zeros and NaNs
 def mend_text(words: Words, dtype: str) -> str:
     """Zeros and NaNs in the order of the operand. Arguments: flags, x, out; n, chunks of a row."""
     code = Code()
@@ -195,34 +262,3 @@ def mend_text(words: Words, dtype: str) -> str:
             code.do(f"call void @mend(ptr {source}, ptr {target}, i64 {n}, i64 1)")
     kernel = code.function("kernel", KERNEL, internal=False)
     return "\n".join([declarations(words), mend_function(dtype), kernel])
-
-
-def gather_text(words: Words, payloads: Sequence[Payload], ordered: bool) -> str:
-    """Elements in the order of words. Arguments: the words, for `ordered` the places that the
-    words' places are of; payloads that do not count; results; n, how many of a sorted row are
-    wanted, words of a row, elements of a piece, pieces of what is wanted of a row."""
-    code = Code()
-    read = [p for p in payloads if not p.counts]
-    pointers = 1 + ordered + len(read) + len(payloads)
-    source, *arrays, n, wanted, total, piece, pieces = arguments(code, pointers, 5)
-    with code.loop("%low", "%high") as unit:
-        part = _Chunk(code, unit, wanted, pieces, piece)
-        row = code.mul(part.row, n)
-        row_words = code.at(words.kind, source, code.mul(part.row, total))
-        rest = arrays
-        order = None
-        if ordered:
-            order, rest = code.at("i32", arrays[0], row), arrays[1:]
-        kinds = [payload_kind(p) for p in (*read, *payloads)]
-        begins = [row] * len(read) + [code.mul(part.row, wanted)] * len(payloads)
-        rows = [code.at(*each) for each in zip(kinds, rest, begins, strict=True)]
-        sources = iter(rows[: len(read)])
-        inputs = ["" if p.counts else next(sources) for p in payloads]
-
-        def place(i: str, source: str = row_words, order: str | None = order) -> str:
-            at = place_of(code, words, source, i)
-            return at if order is None else place_at(code, order, at)
-
-        last = code.add(part.first, part.count)
-        gather_payloads(code, payloads, inputs, rows[len(read) :], part.first, last, place)
-    return code.function("kernel", KERNEL, internal=False)

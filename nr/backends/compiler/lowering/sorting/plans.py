@@ -22,12 +22,15 @@ from nr.backends.compiler.routine import Routine
 _CHUNK = 1 << 14
 _FEW = 16
 _LONGEST = 1 << 18
-# Elements of a piece: of merges, at most, and of what is done element by element.
-_PIECE = 1 << 12
+# If that would be many chunks, they are longer: merges of what is in cache are quicker.
+_MANY, _LONG_CHUNK = 32, 1 << 16
+# Elements of a piece of a merge, at most: such that it stays in the first cache.
+_PIECE = 1 << 11
 # The k largest are looked for among candidates up to this k.
 _MOST_CANDIDATES = 1 << 11
-# Nanoseconds of an element: of a first sort of blocks, of a merge, of a copy.
-_BLOCK_NS, _MERGE_NS, _COPY_NS = 0.7, 0.35, 0.3
+# Nanoseconds of an element: of a first sort of blocks, of a merge, of
+# what is read out of order, of what is compared with a threshold.
+_BLOCK_NS, _MERGE_NS = 0.7, 0.35
 _GATHER_NS, _SCAN_NS = 2.0, 0.3
 
 
@@ -97,7 +100,7 @@ class _Sorting:
         self.n = n
         self.long = n > (_CHUNK if rows < _FEW else _LONGEST)
         least = 1
-        while self.long and least * _CHUNK < n:
+        while self.long and least * (_CHUNK if least < _MANY else _LONG_CHUNK) < n:
             least *= 2
         self.runs: Runs = runs_of(n, self.words, least)
         self.chunks = least
@@ -113,30 +116,32 @@ class _Sorting:
         size = count * self.runs.total + self.words.width
         return Buffer(name, f"u{self.words.bits}", size)
 
-    def merged(self, a: Buffer, b: Buffer) -> tuple[list[Routine], Buffer]:
-        """Merges of sorted chunks, and where the sorted words are then."""
+    def merged(
+        self, a: Buffer, b: Buffer, text: str, read: list[Buffer], written: list[Buffer],
+        integers: list[int], work: float = 0.0,
+    ) -> list[Routine]:  # fmt: skip
+        """Merges of sorted chunks, of which the last has a text of its own, and is given more."""
         steps, length = [], self.inner * self.runs.length
         if self.inner.bit_length() % 2 == 0:  # an odd number of levels
             a, b = b, a
         piece = self.runs.length
         while piece * 2 <= min(_PIECE, length):
             piece *= 2
-        total = self.rows * self.runs.total
-        text = long.merge_text(self.words)
-        scratch = 4 * (piece + 2 * self.words.width) * self.words.nbytes
-        while length < self.runs.total:
-            work = self.ns * self.n * _MERGE_NS
+        units = self.rows * self.runs.total // (2 * piece)
+        scratch = long.merge_scratch(self.words, piece)
+        merge_ns = self.ns * self.n * _MERGE_NS
+        merge = long.merge_text(self.words)
+        while 2 * length < self.runs.total:
             steps.append(
-                Routine(
-                    "merge", text, [a], [b], [length, piece], total // (2 * piece), work, scratch
-                )
+                Routine("merge", merge, [a], [b], [length, piece], units, merge_ns, scratch)
             )
             a, b = b, a
             length *= 2
-        return steps, a
-
-    def pieces(self) -> list[int]:
-        return [self.n, self.runs.total, _PIECE, -(-self.n // _PIECE)]
+        integers = [*integers, length, piece]
+        steps.append(
+            Routine("merge", text, [a, *read], written, integers, units, merge_ns + work, scratch)
+        )
+        return steps
 
 
 class _Values(_Sorting):
@@ -166,15 +171,8 @@ class _Values(_Sorting):
                 self.nanoseconds(),
             )
         ]  # fmt: skip
-        merges, source = self.merged(a, b)
-        pieces = self.pieces()
-        steps += merges
-        steps.append(
-            Routine(
-                "elements", long.decode_text(self.words, x.dtype), [source], [out], pieces,
-                self.rows * pieces[-1], self.ns * self.n * _COPY_NS,
-            )
-        )  # fmt: skip
+        text = long.merge_values_text(self.words, x.dtype)
+        steps += self.merged(a, b, text, [], [out], [self.n])
         if flags:
             steps.append(
                 Routine(
@@ -236,27 +234,18 @@ class _Orders(_Sorting):
                     self.nanoseconds(),
                 )
             )  # fmt: skip
-            merges, source = self.merged(a, b)
-            steps += merges
-            if k < len(self.digits) - 1:
-                out = Buffer(f"{name}.order", "u32", self.rows * self.n)
-                steps.append(self._gather(source, order, [Payload(4, counts=True)], [out], self.n))
-                order = [out]
-        steps.append(self._gather(source, order, self.payloads, self.written, self.wanted))
+            last = k == len(self.digits) - 1
+            wanted, payloads, written = self.wanted, self.payloads, self.written
+            if not last:
+                wanted, payloads = self.n, [Payload(4, counts=True)]
+                written = [Buffer(f"{name}.order", "u32", self.rows * self.n)]
+            steps += self.merged(
+                a, b, long.merge_order_text(self.words, payloads, bool(order)),
+                [*order, *(self.read if last else [])], written, [self.n, wanted],
+                _GATHER_NS * self.rows * wanted * len(payloads),
+            )  # fmt: skip
+            order = written
         return steps
-
-    def _gather(
-        self, source: Buffer, order: list[Buffer], payloads: list[Payload], written: list[Buffer],
-        wanted: int,
-    ) -> Routine:  # fmt: skip
-        text = long.gather_text(self.words, payloads, bool(order))
-        read = self.read if written is self.written else []
-        pieces = -(-wanted // _PIECE)
-        return Routine(
-            "elements", text, [source, *order, *read], written,
-            [self.n, wanted, self.runs.total, _PIECE, pieces], self.rows * pieces,
-            _GATHER_NS * self.rows * wanted * len(payloads),
-        )  # fmt: skip
 
 
 def largest(

@@ -1,0 +1,165 @@
+"""Without these tests convolutions of some layout or size could run in Python, or go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import nr
+import nr.numpy as jnp
+from nr import lax
+from nr.backends.compiler import convolution
+
+NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
+
+
+def whole(rng: np.random.Generator, shape: Any) -> np.ndarray:
+    """Small whole numbers: their products and sums are exact in whatever order."""
+    return rng.integers(-2, 3, shape).astype(np.float32)
+
+
+def laid_out(extents: list[int], spec: tuple[int, ...]) -> list[int]:
+    shape = [0] * len(spec)
+    for d, n in zip(spec, extents, strict=True):
+        shape[d] = n
+    return shape
+
+
+def random_convolution(rng: np.random.Generator) -> tuple[Callable, np.ndarray, np.ndarray] | None:
+    def pick(*options: int) -> int:
+        return int(rng.choice(options))
+
+    rank, groups = pick(1, 2, 3), pick(1, 1, 1, 2, 3)
+    batch_groups = pick(1, 1, 2) if groups == 1 else 1
+    features, images = pick(1, 2, 5, 16), pick(1, 2, 3) * batch_groups
+    outputs = pick(1, 2, 8, 17, 33) * groups * batch_groups
+    specs = [tuple([int(d) for d in rng.permutation(rank + 2)]) for _ in range(3)]
+    if pick(0, 1):
+        last = (0, rank + 1, *range(1, rank + 1))
+        specs = [last, (rank + 1, rank, *range(rank)), last]
+    numbers = lax.ConvDimensionNumbers(*specs)
+    space = [pick(3, 7, 16, 19) if rank < 3 else pick(3, 5, 8) for _ in range(rank)]
+    window = [pick(1, 2, 3, 4) for _ in range(rank)]
+    options = {
+        "window_strides": [pick(1, 1, 2, 3) for _ in range(rank)],
+        "padding": [(pick(-1, 0, 1, 3), pick(-1, 0, 2)) for _ in range(rank)],
+        "lhs_dilation": [pick(1, 1, 2, 3) for _ in range(rank)],
+        "rhs_dilation": [pick(1, 1, 2) for _ in range(rank)],
+        "feature_group_count": groups,
+        "batch_group_count": batch_groups,
+    }
+    x = whole(rng, laid_out([images, features * groups, *space], specs[0]))
+    w = whole(rng, laid_out([outputs, features, *window], specs[1]))
+
+    def convolve(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(x, w, dimension_numbers=numbers, **options)
+
+    try:
+        nr.eval_shape(convolve, x, w)
+    except (TypeError, ValueError):  # negative padding may leave nothing
+        return None
+    return convolve, x, w
+
+
+def same(f: Callable, *args: Any) -> None:
+    args = tuple([jnp.asarray(a) for a in args])
+    with nr.disable_jit():
+        want = f(*args)
+    compiled = nr.jit(f)
+    report = compiled.lower(*args).compile().as_text("report")
+    assert "everything is compiled" in report
+    for a, b in zip(nr.tree.leaves(compiled(*args)), nr.tree.leaves(want), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        assert np.array_equal(np.asarray(a), np.asarray(b))
+
+
+@pytest.mark.parametrize("smallest", [1, 1 << 15])
+@pytest.mark.parametrize("seed", range(12))
+def test_random_convolutions_and_their_gradients(seed: int, smallest: int) -> None:
+    rng = np.random.default_rng(seed)
+    with mock.patch.object(convolution, "_SMALLEST", smallest):
+        done = 0
+        while done < 2:
+            found = random_convolution(rng)
+            if found is None:
+                continue
+            done += 1
+            convolve, x, w = found
+            same(convolve, x, w)
+            ct = whole(rng, nr.eval_shape(convolve, x, w).shape)
+            same(lambda x, w, ct, f=convolve: nr.vjp(f, x, w)[1](ct), x, w, ct)
+
+
+def text(f: Callable, *args: Any) -> str:
+    return nr.jit(f).lower(*args).compile().as_text("loops")
+
+
+def images(layouts: tuple[str, str, str]) -> tuple[Callable, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    x = whole(rng, (4, 16, 16, 32) if layouts is NHWC else (4, 32, 16, 16))
+    w = whole(rng, (3, 3, 32, 48) if layouts is NHWC else (48, 32, 3, 3))
+    return (
+        lambda x, w: lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=layouts
+        )
+    ), x, w  # fmt: skip
+
+
+@pytest.mark.parametrize("layouts", [NHWC, NCHW])
+def test_large_convolutions_are_tiles_without_tests(layouts: tuple[str, str, str]) -> None:
+    f, x, w = images(layouts)
+    for g in (f, lambda x, w: nr.grad(lambda x, w: (f(x, w) ** 2).sum(), (0, 1))(x, w)):
+        loops = text(g, x, w)
+        sums = [line for line in loops.splitlines() if "add mul(" in line]
+        assert sums and not any([" if " in line or "select" in line for line in sums])
+        assert " by " in loops
+    same(f, x, w)
+
+
+def test_what_comes_after_is_in_the_kernel() -> None:
+    f, x, w = images(NHWC)
+    loops = text(lambda x, w, b: jnp.maximum(f(x, w) + b, 0), x, w, np.ones(48, np.float32))
+    assert loops.count("kernel") == 2  # the padding, and the rest
+    assert "max(add(r0" in loops
+
+
+def test_weights_of_strided_convolutions_are_met_once() -> None:
+    """The gradient of a strided convolution does not multiply the zeros between elements."""
+    f, x, w = images(NHWC)
+
+    def strided(x: Any) -> Any:
+        return lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=NHWC)
+
+    ct = np.ones(nr.eval_shape(strided, x).shape, np.float32)
+    assert text(lambda x, ct: nr.vjp(strided, x)[1](ct), x, ct).count("add mul(") == 4
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_floats_are_summed_as_float32(dtype: str) -> None:
+    f, x, w = images(NHWC)
+    got = nr.jit(f)(jnp.asarray(x).astype(dtype), jnp.asarray(w).astype(dtype))
+    assert jnp.array_equal(got, nr.jit(f)(x, w).astype(dtype))
+
+
+def test_empty_operands() -> None:
+    for n, c, o in ((0, 3, 4), (2, 0, 4), (2, 3, 0)):
+        x, w = np.ones((n, 5, 5, c), np.float32), np.ones((2, 2, c, o), np.float32)
+        same(
+            lambda x, w: lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC),
+            x, w,
+        )  # fmt: skip
+
+
+def test_float64_products_of_a_float32_result_are_added_as_float64() -> None:
+    rng = np.random.default_rng(2)
+    x, w = rng.standard_normal((2, 9, 9, 4)), rng.standard_normal((3, 3, 4, 8))
+    same(
+        lambda x, w: lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=NHWC, preferred_element_type=jnp.float32
+        ).astype(jnp.float16),
+        x, w,
+    )  # fmt: skip
