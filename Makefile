@@ -13,6 +13,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # machine downloads gigabytes of CUDA libraries to run a test suite.
 JAX := jax>=0.10,<0.11
 TORCH := torch==2.13.0$(if $(filter Linux,$(shell uname -s)),+cpu)
+ONNX := "onnx>=1.23" "onnxruntime>=1.31"
 
 .DEFAULT_GOAL := help
 # Two pips must not write to one environment at once.
@@ -62,10 +63,11 @@ $(VENV)/.test: pyproject.toml $(BIN)/python
 
 # A peer that cannot be had costs its parity tests, not the run; it is tried again next time.
 $(VENV)/.peers: pyproject.toml $(BIN)/python
-	@echo "installing JAX and PyTorch (CPU) for parity tests and benchmarks"
+	@echo "installing JAX, PyTorch (CPU) and ONNX Runtime for parity tests and benchmarks"
 	@missing=; \
 	$(PIP) "$(JAX)" || missing="$$missing JAX"; \
 	$(PIP) "$(TORCH)" || missing="$$missing PyTorch"; \
+	$(PIP) $(ONNX) || missing="$$missing ONNX Runtime"; \
 	if [ -z "$$missing" ]; then touch $@; \
 	else echo "not installed:$$missing. Parity tests against it will be skipped."; fi
 

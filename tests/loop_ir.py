@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import nr
+from nr.backends.compiler.checks import with_errors
 from nr.backends.compiler.plan import Planner, Target
 from nr.backends.compiler.simplify import simplify
 from nr.backends.cpu.report import _block_lines
@@ -22,7 +23,8 @@ VECTOR_BYTES = 64
 def loop_ir(f: Callable, *args: Any) -> str:
     """The plan of a jitted function for such arguments; `as_text("loops")` for that machine."""
     jaxpr = nr.jit(f).lower(*args).jaxpr
-    planner = Planner(simplify(jaxpr), Target(VECTOR_BYTES))
+    checked, _ = with_errors(simplify(jaxpr))
+    planner = Planner(checked, Target(VECTOR_BYTES))
     return "".join([f"{line}\n" for line in _block_lines(planner.top, "")])
 
 

@@ -94,6 +94,7 @@ def test_differentiable_primitives_have_cases_with_derivatives():
 ZERO_DERIVATIVE = {
     "lu_pivots_to_permutation",
     "pivot_columns",
+    "check_index",
     *("eq", "ne", "lt", "le", "gt", "ge", "is_finite", "nextafter", "argmax", "argmin"),
     *("and", "or", "xor", "not", "shift_left", "shift_right_logical", "shift_right_arithmetic"),
     *("population_count", "clz", "reduce_and", "reduce_or", "reduce_xor"),

@@ -3,6 +3,7 @@
 import numpy as np
 
 import nr
+from nr.lax.checks import check_index
 from tests.cases.base import BOOL, COMPLEX, FLOATS, INTS, OpCase, booleans, integers, normal
 
 LAX = nr.lax
@@ -54,6 +55,15 @@ def _lines(x, indices):
 
 
 GATHERS = [
+    OpCase(
+        "check_index",
+        lambda i: check_index(i, 0, 5, -5, 5),
+        lambda rng, dt: (rng.integers(-5, 5, (4, 3)).astype(dt),),
+        lambda i: i,
+        ("int32", "int64", "int8"),
+        grad=False,
+        primitive="check_index",
+    ),
     OpCase(
         "gather rows",
         lambda x, i: _rows(x, i, "promise_in_bounds"),

@@ -52,8 +52,8 @@ _FEW_ROWS = 16
 _SPLIT_COLUMNS = 1 << 14
 # So are gradients of weights of convolutions, sums of so many products or more, for so many weights
 # at most.
-_SPLIT_SUMS = 1 << 12
-_SPLIT_RESULTS = 1 << 18
+_SPLIT_SUMS = 1 << 10
+_SPLIT_RESULTS = 1 << 22
 # A scalar is computed once a kernel, so it may cost more before it is stored.
 _SCALAR_COST = 100.0
 
@@ -84,7 +84,7 @@ class Cluster:
     reads: set[Var] = field(default_factory=set)
     group: Any = None
     stored: list[Var] = field(default_factory=list)
-    windows: bool = False  # whether it has prepared convolutions
+    weights: bool = False  # whether it has gradients of a convolution's weights
 
     @property
     def reduces(self) -> bool:
@@ -104,7 +104,7 @@ class Cluster:
         if size < _SPLIT_SIZE or not self.reduces:
             return False
         rows = size // self.kept_size
-        if self.windows:  # a weight's gradient: many products, of parts that stay in cache
+        if self.weights:  # many products: parts of the images stay in cache
             return rows >= _SPLIT_SUMS and self.kept_size <= _SPLIT_RESULTS
         columns = not self.loops[-1].reduced and self.kept_size <= _SPLIT_COLUMNS
         return rows >= 64 if columns else self.kept_size < _FEW_ROWS
@@ -442,7 +442,7 @@ class Graph:
                     f"r{len(cluster.reducers)}", values, rule.identity(eqn), rule.combine
                 )
                 cluster.reducers.append(reducer)
-                cluster.windows |= "tiled" in eqn.params and len(values) == 1
+                cluster.weights |= eqn.params.get("tiled") == "weights"
                 if storage(out.aval.dtype) in ("c64", "c128"):
                     cluster.kept[out] = Complex(reducer.result(0), reducer.result(1))
                 else:

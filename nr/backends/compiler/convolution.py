@@ -173,6 +173,9 @@ class _Preparation:
             **params, "padding": tuple([(min(a, 0), min(b, 0)) for a, b in params["padding"]]),
             "lhs_dilation": (1,) * len(spreads), "tiled": True,
         }  # fmt: skip
+        taps = math.prod([rhs.aval.shape[d] for d in dims.rhs_spec[2:]])
+        if taps > math.prod([out.aval.shape[d] for d in dims.out_spec[2:]]):
+            params["tiled"] = "weights"
         lhs_spec, rhs_spec, out_spec = dims
         last = lhs.aval.ndim - 1
         if _along_lines(dims, params, lhs.aval, out.aval):

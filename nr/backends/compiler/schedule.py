@@ -16,6 +16,7 @@ from nr.backends.compiler.clusters import Cluster, Graph
 from nr.backends.compiler.expr import NUMPY, Expr, node, select
 from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
 from nr.backends.compiler.loops import (
+    ITEMSIZE,
     REGISTER,
     Buffer,
     Kernel,
@@ -38,6 +39,9 @@ _WORTH_KEEPING = 10
 _MOST_SCRATCH = 1 << 18
 # Partial results of a split reduction.
 _PARTS = 32
+# What a part reads, and all partial results, where that decides on the number of parts.
+_IN_CACHE = 1 << 20
+_MOST_PARTIAL = 1 << 27
 _COSTLY = {"div": 6, "sqrt": 6, "rem": 20, "table": 8, "rarely": 4}
 
 
@@ -55,7 +59,7 @@ def schedule(graph: Graph, cluster: Cluster, vector_bytes: int) -> list[Kernel]:
     draft = _Draft(list(cluster.loops), list(cluster.reducers), stores, after)
     if not cluster.split:
         return [_finish(draft, vector_bytes)]
-    return [_finish(d, vector_bytes) for d in _split_reduction(draft)]
+    return [_finish(d, vector_bytes) for d in _split_reduction(draft, near=cluster.weights)]
 
 
 class _Draft:
@@ -439,13 +443,35 @@ def _costs(order: list[Expr]) -> dict[int, float]:
 
 
 # ------------------------------------------------------------------------------ split reductions
-def _split_reduction(draft: _Draft) -> list[_Draft]:
-    """Two drafts: the reductions over parts of the longest reduced loop, and over the parts."""
+def _parts_in_cache(draft: _Draft, loop: Loop) -> int:
+    """In how many parts of one length a loop is to be done for what each reads to stay in cache."""
+    depends = _Depends()
+    loads = [e for e in walk([v for r in draft.reducers for v in r.values]) if e.op == "load"]
+    read = sum([
+        math.prod([k.extent for k in depends.loops(e)]) * ITEMSIZE[e.param[0].dtype] for e in loads
+    ])  # fmt: skip
+    results = 8 * math.prod([k.extent for k in draft.loops if not k.reduced])
+    even = [
+        k for k in range(1, _PARTS + 1) if loop.extent % k == 0 and k * results <= _MOST_PARTIAL
+    ]
+    enough = [k for k in even if k >= _PARTS // 4 and read <= k * _IN_CACHE]
+    return min(enough, default=max(even, default=1))
+
+
+def _split_reduction(draft: _Draft, *, near: bool = False) -> list[_Draft]:
+    """Two drafts: the reductions over parts of the longest reduced loop, and over the parts.
+
+    With `near`, the parts are such that what they read stays in cache.
+    """
     draft = _merge_loops(_split_loops(_drop_trivial(draft)))
     longest = max([loop for loop in draft.loops if loop.reduced], key=lambda loop: loop.extent)
     # Parts of one length need no test of whether they have ended.
     parts = max([k for k in range(1, _PARTS + 1) if longest.extent % k == 0])
-    if parts < _PARTS // 4:
+    if near:
+        parts = _parts_in_cache(draft, longest)
+        if parts == 1:
+            return [draft]
+    elif parts < _PARTS // 4:
         parts = min(_PARTS, longest.extent)
     step = -(-longest.extent // parts)
     parts = -(-longest.extent // step)

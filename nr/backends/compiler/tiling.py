@@ -30,6 +30,7 @@ _LONGEST_BODY = 12
 # Where lanes are combined in the end, that costs about as much as so many steps.
 _SHORTEST_OF_LANES = 256
 _PAGE = 4096
+_MOST_CACHED = 1 << 20
 # Additions begin one after the other so many half cycles apart, if each needs the one before.
 _LATENCY = 10
 
@@ -64,6 +65,11 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     kernel.width = lanes
     tiled = [loop for loop in best[1] if loop is not vector]
     rest = [k for k in kernel.kept if k not in best[1]]
+    for e, needed in zip(read, loads, strict=True):
+        size = math.prod([k.extent for k in needed]) * ITEMSIZE[e.param[0].dtype]
+        if vector in needed and size > _MOST_CACHED:
+            # Each part of it should serve all else while it is in cache.
+            rest.sort(key=lambda k, needed=needed: k not in needed)
     kernel.kept = [*rest, *tiled, *([] if vector.reduced else [vector])]
     return True
 

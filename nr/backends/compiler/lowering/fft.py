@@ -33,7 +33,7 @@ _UNITS = 64
 
 
 # ------------------------------------------------------------------------ lengths and constants
-def radices(n: int, first: int = _LARGEST_RADIX) -> list[int] | None:
+def radices(n: int) -> list[int] | None:
     """Factors of n for the passes, the one with stride first; None if a prime is too large.
 
     Example:
@@ -41,16 +41,14 @@ def radices(n: int, first: int = _LARGEST_RADIX) -> list[int] | None:
         ([16, 8, 8], [15, 4], None)
     """
     found: list[int] = []
-    most = first
+    most = _LARGEST_RADIX
     while n > 1:
-        options = [r for r in range(2, most + 1) if n % r == 0]
+        options = [r for r in range(2, _LARGEST_PRIME + 1) if n % r == 0]
         if not options:
-            options = [r for r in range(2, _LARGEST_PRIME + 1) if n % r == 0]
-            if not options:
-                return None
-            options = options[:1]
+            return None
+        options = [r for r in options if r <= most] or options[:1]
         # A power of two is cheaper than a larger number that is none.
-        best = max(options, key=lambda r: (found == [] or r & (r - 1) == 0, r))
+        best = max(options, key=lambda r: (not found or r & (r - 1) == 0, r))
         found.append(best)
         n //= best
         most = _USUAL_RADIX

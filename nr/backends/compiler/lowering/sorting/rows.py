@@ -255,13 +255,14 @@ def order_text(
     *places, n, wanted, runs, length = arguments(code, pointers, 4)
     total = code.mul(runs, length)
     other = code.at(words.kind, "%scratch", total)
-    orders = code.at(words.kind, other, total)
+    orders = [code.at(words.kind, other, total)]
+    orders.append(code.at("i32", orders[0], n))
     with code.loop("%low", "%high") as row:
         begins = [code.mul(row, n)] * (len(keys) + len(read))
         begins += [code.mul(row, wanted)] * len(payloads)
         kinds = [f"i{8 * b}" for b in keys] + [payload_kind(p) for p in (*read, *payloads)]
         rows = [code.at(*each) for each in zip(kinds, places, begins, strict=True)]
-        order, following = None, orders
+        order: str | None = None
         for k, digit in enumerate(reversed(digits)):
             fill(code, words, "%scratch", n, total)
             encode_digit(
@@ -274,11 +275,8 @@ def order_text(
                     at = place_of(code, words, result, i)
                     if order is not None:
                         at = place_at(code, order, at)
-                    code.store("i32", code.resize(at, "i64", "i32"), following, i)
-                order, following = (
-                    following,
-                    (code.at("i32", orders, n) if following == orders else orders),
-                )
+                    code.store("i32", code.resize(at, "i64", "i32"), orders[k % 2], i)
+                order = orders[k % 2]
 
         def place(i: str, result: str = result, order: str | None = order) -> str:
             at = place_of(code, words, result, i)
