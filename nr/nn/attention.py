@@ -225,6 +225,7 @@ def _forward(setting: _Setting, inputs: _Inputs) -> tuple[Array, Array]:
             return carry, [(out / total).astype(query.dtype), (top + jnp.log(total))[..., 0]]
 
         xs = [_blocks(x, -3, start, end, n) for x in (query, bias, mask)]
+        # As a checkpoint it stays one step: scores of several blocks are never computed at once.
         _, (out, log) = _loop(checkpoint(step), None, n, start, block, xs)
         outs.append(_joined(out, -3))
         logs.append(_joined(log, -2))

@@ -334,5 +334,10 @@ def _is_large(eqn: JaxprEqn) -> bool:
         return False
     lhs, rhs = [a.aval for a in eqn.invars]
     out = eqn.outvars[0].aval
-    window = rhs.size // max(rhs.shape[eqn.params["dimension_numbers"].rhs_spec[0]], 1)
+    p = eqn.params
+    spec = p["dimension_numbers"].rhs_spec
+    groups = max(p["feature_group_count"], p["batch_group_count"])
+    if groups > 1 and (rhs.shape[spec[1]] == 1 or rhs.shape[spec[0]] == groups):
+        return False  # one feature a group: reading is what takes time
+    window = rhs.size // max(rhs.shape[spec[0]], 1)
     return lhs.size > 0 and out.size * window >= _SMALLEST

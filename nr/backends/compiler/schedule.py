@@ -292,13 +292,13 @@ def _lane_bytes(kernel: Kernel) -> int:
     return max(sizes, default=4)
 
 
-# Registers that values may take where there are 32, as with AVX-512: some will go to memory, which
-# costs less than waiting for results; and how many values a function has at a time.
+# Registers that values may take; where there are fewer, some go to memory, which costs less than
+# waiting for results. And how many values a function has at a time.
 _REGISTERS = 40
 _IN_FUNCTIONS = 4
 
 
-def _registers_each(kernel: Kernel, vector_bytes: int) -> int:
+def _registers_each(kernel: Kernel) -> int:
     """1, 2 or 4: how many registers each value may take, for all that are live to fit in them."""
     if kernel.reduced:
         return 1
@@ -317,8 +317,7 @@ def _registers_each(kernel: Kernel, vector_bytes: int) -> int:
             end = last.get(id(e), k)
             ends[end] = ends.get(end, 0) + 1
         live -= ends.get(k, 0)
-    room = _REGISTERS if vector_bytes >= 64 else _REGISTERS // 2
-    return 4 if 4 * most <= room else 2 if 2 * most <= room else 1
+    return next((k for k in (4, 2) if k * most <= _REGISTERS), 1)
 
 
 def _width(kernel: Kernel, vector_bytes: int) -> int:
@@ -326,8 +325,8 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     nodes = [e for e in walk(list(kernel.roots())) if e.op not in ("const", "load", "index", "acc")]
     count = sum([12 if e.op in FUNCTIONS else 1 for e in nodes])
     lanes = vector_bytes // max(_lane_bytes(kernel), 1 if count < 10 else 2)
-    fit = _registers_each(kernel, vector_bytes)
-    lanes *= 4 if count <= 40 else max(2 if count <= 120 else 1, fit)
+    least = 4 if count <= 40 else 2 if count <= 120 else 1
+    lanes *= max(least, _registers_each(kernel))
     lanes = min(lanes, 64)
     if kernel.reduced and not kernel.vector.reduced and count <= 3:
         # Sums of columns wait for memory: the longer the pieces of rows, the better.
