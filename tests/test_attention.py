@@ -123,7 +123,7 @@ def test_bias_and_mask_broadcast(dims):
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("window", [0, 3, (150, 0), (0, 40), (-5, 10)])
+@pytest.mark.parametrize("window", [0, 3, (150, 0), (0, 40), (-5, 10), (-400, 9)])
 def test_windows(window, causal):
     # Where keys are fewer, windows of late positions hold none.
     check((1, 300, 170, 2, 2, 8), local_window_size=window, is_causal=causal)
@@ -177,6 +177,29 @@ def test_large_scores():
     # Scores around 1e4 are rounded to 1e-3.
     np.testing.assert_allclose(out, wide, atol=2.0)
     assert np.isfinite(nr.grad(lambda q: dot_product_attention(q, k, v).sum())(q)).all()
+
+
+def test_scores_that_are_masked_may_be_as_large_as_they_like():
+    q, k, v = qkv(1, 6, 6, 1, 1, 4, "float64")
+    k = k.at[:, 4:].multiply(1e6)
+    mask = np.arange(6) < 4
+
+    def f(k):
+        return jnp.sin(dot_product_attention(q, k, v, mask=mask[None])).sum()
+
+    assert np.isfinite(nr.hessian(f)(k)).all()
+
+
+def test_the_scale_may_be_a_parameter():
+    q, k, v = qkv(1, 30, 30, 2, 1, 4, "float64")
+    ours, formula = [
+        nr.value_and_grad(lambda s, f=f: jnp.sin(f(q, k, v, scale=s)).sum())(jnp.float64(0.3))
+        for f in (dot_product_attention, reference)
+    ]
+    np.testing.assert_allclose(ours, formula, rtol=1e-12)
+    np.testing.assert_allclose(
+        dot_product_attention(q, k, v, scale=2), reference(q, k, v, scale=2), atol=1e-13
+    )
 
 
 def test_empty_arrays():

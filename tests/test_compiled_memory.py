@@ -18,7 +18,7 @@ def _training() -> tuple:
         {"w": jnp.asarray(rng.standard_normal((m, n), np.float32) * 0.05), "b": jnp.zeros(n)}
         for m, n in zip(sizes[:-1], sizes[1:])
     ]
-    x = jnp.asarray(rng.standard_normal((1024, 64), np.float32))
+    x = jnp.asarray(rng.standard_normal((960, 64), np.float32))
 
     def loss(params, x):
         for layer in params[:-1]:

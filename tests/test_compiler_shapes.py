@@ -366,7 +366,9 @@ def test_indices_out_of_bounds_in_every_dtype(dtype: str) -> None:
         modes = ("clip", "fill", "wrap")
         taken = [jnp.take(x * 2, i, axis=d, mode=m) for m in modes for d in (0, 1)]
         integers = jnp.take(jnp.arange(6, dtype=np.int16), i, mode="fill")
-        return taken, integers, x.at[i].get(), x.at[i].add(1.5), x.at[i, i].set(1.5)
+        read = x.at[i].get(mode="clip")
+        added, written = x.at[i].add(1.5, mode="drop"), x.at[i, i].set(1.5, mode="drop")
+        return taken, integers, read, added, written
 
     def one(x: Any, i: Any) -> Any:
         branches = [lambda x: x, lambda x: x * 2, lambda x: x * 3]

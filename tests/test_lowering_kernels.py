@@ -8,6 +8,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
+from nr.backends.compiler.checks import with_errors
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.plan import runs_in_table
 from nr.backends.compiler.simplify import simplify
@@ -21,7 +22,7 @@ ROUNDING = {"float32": 2e-6, "float64": 1e-14, "complex64": 2e-6, "bfloat16": 8e
 def check(function, *arrays, exact=False):
     """Natively compiled, jit gives what eager evaluation gives."""
     arrays = [jnp.asarray(a) for a in arrays]
-    jaxpr = simplify(nr.make_jaxpr(function)(*arrays))
+    jaxpr = with_errors(simplify(nr.make_jaxpr(function)(*arrays)))[0]
     in_table = [str(q.primitive.name) for q in jaxpr.eqns if runs_in_table(q)]
     assert not in_table, f"in the table: {in_table}"
     eager, jitted = function(*arrays), nr.jit(function)(*arrays)
@@ -337,7 +338,7 @@ def test_indices_that_count_are_rows(function, batching):
     x, i = jnp.asarray(some((6, 6, 6))), jnp.asarray([5, 0, 0, -1, 2, 3], dtype=jnp.int32)
     check(function, x, i)
     check(nr.grad(lambda x, i: (function(x, i) ** 2).sum()), x, i)
-    found = with_counted_rows(simplify(nr.make_jaxpr(function)(x, i)))
+    found = with_counted_rows(with_errors(simplify(nr.make_jaxpr(function)(x, i)))[0])
     (gather,) = [q for q in found.eqns if q.primitive.name == "gather"]
     assert gather.params["dimension_numbers"].operand_batching_dims == batching
 

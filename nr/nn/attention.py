@@ -273,13 +273,13 @@ def _tangent(
             scores = scores * np.asarray(setting.scale, setting.logits)
             if b is not None:
                 scores = (scores + _cut(b, -3, *rows)).astype(setting.logits)
-            weights = jnp.exp(scores - _cut(log, -2, *rows)[..., None])
             allowed = _allowed(
                 setting, rows[0], rows[1] - rows[0], first, block, _cut(m, -3, *rows),
                 query_length, key_length,
             )  # fmt: skip
             if allowed is not None:
-                weights = jnp.where(allowed, weights, 0)
+                scores = jnp.where(allowed, scores, np.asarray(-np.inf, setting.logits))
+            weights = jnp.exp(scores - _cut(log, -2, *rows)[..., None])
             scores_dot = _product(q_dot, k, over, setting.logits, batch) + _product(
                 q, k_dot, over, setting.logits, batch
             )
@@ -303,7 +303,10 @@ def _tangent(
         (more, logs), _ = _loop(checkpoint(step), carry, n, start, block, xs)
         out_dot = _sum(out_dot, _padded(more, -3, low, length))
         log_dot = _sum(log_dot, _padded(logs, -2, low, length))
-    out_dot = (out_dot - log_dot[..., None] * out).astype(out.dtype)
+    if out_dot is None:  # no row sees any key
+        out_dot, log_dot = jnp.zeros_like(out), jnp.zeros_like(log)
+    else:
+        out_dot = (out_dot - log_dot[..., None] * out).astype(out.dtype)
     return _finished(setting, inputs, out_dot, log, value_dot), log_dot
 
 
@@ -389,7 +392,7 @@ def dot_product_attention(
     bias: Any = None,
     mask: Any = None,
     *,
-    scale: float | None = None,
+    scale: Any = None,
     is_causal: bool = False,
     query_seq_lengths: Any = None,
     key_value_seq_lengths: Any = None,
@@ -409,7 +412,7 @@ def dot_product_attention(
         value: the shape of key.
         bias: added to scores; broadcasts against [B, N, T, S].
         mask: bool, broadcasts against [B, N, T, S]: which keys take part.
-        scale: by default 1 / sqrt(H).
+        scale: by default 1 / sqrt(H). An array is multiplied with query.
         is_causal: position i sees keys 0 to i only. Blocks of which nothing is seen cost nothing.
         query_seq_lengths: i32[B]; positions from there on are padding: their result is 0.
         key_value_seq_lengths: i32[B]; keys from there on take no part.
@@ -452,9 +455,12 @@ def dot_product_attention(
     batch, length, heads, features = q.shape
     shared = k.shape[2]
     logits = np.dtype(np.promote_types(q.dtype, np.float32)) if _is_wide(q) else np.dtype("f4")
+    if scale is None:
+        scale = 1 / math.sqrt(max(features, 1))
+    elif not isinstance(scale, (int, float, np.number)):  # an array, perhaps a parameter
+        q, scale = (q * scale).astype(q.dtype), 1.0
     setting = _Setting(
-        1 / math.sqrt(features) if scale is None and features else 1.0 if scale is None else scale,
-        is_causal, None if window is None else tuple(window),
+        float(scale), is_causal, None if window is None else tuple(window),
         any([x is not None for x in (mask, window, *lengths)]), logits,
     )  # fmt: skip
     if 0 in (*q.shape, *k.shape):
