@@ -53,6 +53,7 @@ class _Preparation:
         self.eqns: list[JaxprEqn] = []
         self.known: dict[tuple, Var] = {}
         self.producer: dict[Var, JaxprEqn] = {}
+        self.zeros: dict[Any, Literal] = {}
         self.source: Any = None
 
     # ------------------------------------------------------------------ eqns
@@ -73,6 +74,10 @@ class _Preparation:
         """An eqn as it is."""
         self.eqns.append(eqn)
         self.producer.update([(v, eqn) for v in eqn.outvars])
+
+    def zero(self, dtype: Any) -> Literal:
+        """The number 0 of a type, one and the same."""
+        return self.zeros.setdefault(dtype, Literal(np.zeros((), dtype)))
 
     def convert(self, x: Any, dtype: Any) -> Any:
         """An operand as another type."""
@@ -100,7 +105,7 @@ class _Preparation:
         one after the other for all other dimensions: then a loop over those reads neighbours."""
         *outer, n = x.aval.shape
         wide = _PANEL // x.aval.dtype.itemsize
-        if n % wide or n < 2 * wide or x.aval.size * x.aval.dtype.itemsize < _MOST_NEAR:
+        if n % wide or n <= 4 * wide or x.aval.size * x.aval.dtype.itemsize < _MOST_NEAR:
             return self.stored(x)
         rank = len(outer)
         x = self.reshape(x, (*outer, n // wide, wide))
@@ -121,9 +126,11 @@ class _Preparation:
             low + (n - 1) * (between + 1) + 1 + high if n else low + high
             for n, (low, high, between) in zip(x.aval.shape, config, strict=True)
         ]
-        zero = Literal(np.zeros((), x.aval.dtype))
         return self.bind(
-            "pad", [x, zero], x.aval.update(shape=tuple(shape)), padding_config=tuple(config)
+            "pad",
+            [x, self.zero(x.aval.dtype)],
+            x.aval.update(shape=tuple(shape)),
+            padding_config=tuple(config),
         )
 
     # ------------------------------------------------------------------ convolutions
@@ -144,7 +151,8 @@ class _Preparation:
         if not _is_large(eqn):
             self.result("conv_general_dilated", [lhs, rhs], result, **params)
         else:
-            self.large(lhs, rhs, params, result)
+            if not self.product(lhs, rhs, params, result):
+                self.large(lhs, rhs, params, result)
         if result is not out:
             self.result(
                 "convert_element_type", [result], out, new_dtype=out.aval.dtype, weak_type=False
@@ -203,6 +211,29 @@ class _Preparation:
         if back:
             self.result("transpose", [target], out, permutation=tuple(back))
 
+    def product(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> bool:
+        """A convolution that is a matrix product: windows of one pixel, channels last. False if
+        it is none."""
+        lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
+        groups = max(params["feature_group_count"], params["batch_group_count"])
+        taps = math.prod([rhs.aval.shape[d] for d in rhs_spec[2:]])
+        ones = [*params["lhs_dilation"], *params["window_strides"], taps, groups]
+        last = out.aval.ndim - 1
+        if max(ones) > 1 or any(itertools.chain(*params["padding"])) or out_spec[1] != last:
+            return False
+        order = (*rhs_spec[2:], rhs_spec[1], rhs_spec[0])
+        rhs = self.stored(self.transpose(rhs, order))
+        rhs = self.reshape(rhs, rhs.aval.shape[-2:])
+        roles = [r for r in sorted(range(last + 1), key=lambda r: lhs_spec[r]) if r != 1]
+        shape = (*[out.aval.shape[out_spec[r]] for r in roles], out.aval.shape[last])
+        value = self.bind(
+            "dot_general", [lhs, rhs], out.aval.update(shape=shape),
+            dimension_numbers=(((lhs_spec[1],), (0,)), ((), ())), preferred_element_type=None,
+        )  # fmt: skip
+        order = sorted(range(last + 1), key=lambda k: out_spec[[*roles, 1][k]])
+        self.result("transpose", [value], out, permutation=tuple(order))
+        return True
+
     def phases(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
         """A convolution of a spread operand: one of its own for the results that are so many
         places from a multiple of the spread, with the taps that meet elements for these."""
@@ -246,7 +277,7 @@ class _Preparation:
         """One of the convolutions that make up that of a spread operand, which is padded."""
         dims, spreads = params["dimension_numbers"], params["lhs_dilation"]
         if any([not taps for _, taps, _ in chosen]):
-            zero = Literal(np.zeros((), aval.dtype))
+            zero = self.zero(aval.dtype)
             return self.bind(
                 "broadcast_in_dim", [zero], aval, shape=aval.shape, broadcast_dimensions=()
             )

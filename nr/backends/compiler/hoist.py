@@ -1,7 +1,8 @@
 """Work that every step of a loop would repeat, done once before the loop.
 
-Values that depend on a loop's constants only move out of its body, if there is real work in them:
-what merely moves elements is cheaper as a view inside than as an array that is kept.
+Carries that no step changes are constants. Values that depend on constants only move out of a body,
+if there is real work in them: what merely moves elements is cheaper as a view inside than as an
+array that is kept.
 """
 
 from __future__ import annotations
@@ -54,7 +55,12 @@ def hoist_invariants(jaxpr: Jaxpr) -> Jaxpr:
         )
         return simplify(body), [outer[v] for v in results]
 
+    unchanged: dict[Var, Any] = {}
     for eqn in jaxpr.eqns:
+        eqn = eqn.replace(invars=[unchanged.get(a, a) if type(a) is Var else a for a in eqn.invars])
+        if eqn.primitive.name in ("scan", "while"):
+            eqn, found = _without_constant_carries(eqn)
+            unchanged.update(found)
         p = eqn.params
         if eqn.primitive.name == "scan":
             n = p["num_consts"]
@@ -72,7 +78,45 @@ def hoist_invariants(jaxpr: Jaxpr) -> Jaxpr:
             invars = [*first, *eqn.invars[:nc], *second, *eqn.invars[nc:]]
             eqn = eqn.replace(invars=invars, params=params)
         eqns.append(eqn)
-    return Jaxpr(constvars, consts, jaxpr.invars, eqns, jaxpr.outvars)
+    outvars = [unchanged.get(a, a) if type(a) is Var else a for a in jaxpr.outvars]
+    return Jaxpr(constvars, consts, jaxpr.invars, eqns, outvars)
+
+
+def _without_constant_carries(eqn: JaxprEqn) -> tuple[JaxprEqn, dict[Var, Any]]:
+    """A loop with the carries that no step changes as constants; what their results are."""
+    p, scan = eqn.params, eqn.primitive.name == "scan"
+    body = simplify(p["jaxpr" if scan else "body_jaxpr"])
+    n = p["num_consts" if scan else "body_nconsts"]
+    nc = 0 if scan else p["cond_nconsts"]
+    m = p["num_carry"] if scan else len(body.outvars)
+    same = [k for k in range(m) if body.outvars[k] is body.invars[n + k]]
+    if not same:
+        return eqn, {}
+    kept = [k for k in range(m) if k not in same]
+
+    def moved(atoms: Sequence[Any], consts: int) -> list[Any]:
+        """Constants, those that were carries, carries, and the rest."""
+        carry = atoms[consts : consts + m]
+        rest = atoms[consts + m :]
+        return [*atoms[:consts], *[carry[k] for k in same], *[carry[k] for k in kept], *rest]
+
+    def without(atoms: Sequence[Any]) -> list[Any]:
+        return [*[atoms[k] for k in kept], *atoms[m:]]
+
+    new = body.replace(invars=moved(body.invars, n), outvars=without(body.outvars))
+    found = {eqn.outvars[k]: eqn.invars[nc + n + k] for k in same}
+    if scan:
+        params = {**p, "jaxpr": new, "num_consts": n + len(same), "num_carry": len(kept)}
+        invars = moved(eqn.invars, n)
+    else:
+        test = p["cond_jaxpr"]
+        params = {
+            "cond_jaxpr": test.replace(invars=moved(test.invars, nc)), "body_jaxpr": new,
+            "cond_nconsts": nc + len(same), "body_nconsts": n + len(same),
+        }  # fmt: skip
+        starts = [eqn.invars[nc + n + k] for k in same]
+        invars = [*eqn.invars[:nc], *starts, *moved(eqn.invars[nc:], n)]
+    return eqn.replace(invars=invars, outvars=without(eqn.outvars), params=params), found
 
 
 def _invariant(body: Jaxpr, n: int) -> tuple[list[JaxprEqn], list[Var]]:

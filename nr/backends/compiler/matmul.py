@@ -44,6 +44,11 @@ _SMALLEST = 32 * 32 * 32
 # Tiled loops read the right operand again for each few rows: it is at most so many bytes, the part
 # of a cache that is a processor's own; and its rows fill a part of a vector.
 _MOST_CACHED = 1 << 20
+# From one contracted index to the next it is no further than this, or half of it in a transposed
+# left operand, or there are few of them: else too many pages are in use (measured against BLAS,
+# which copies into panels).
+_LONGEST_STEP = 2048
+_FEW_STEPS = 64
 _FEWEST_COLUMNS = 8
 _HALVES = ("bf16", "f16")
 # The types of a product's factors and its result.
@@ -265,16 +270,21 @@ class _Preparation:
         return JaxprEqn(eqn.primitive, invars, after.outvars, params, eqn.source)
 
     def _suits_tiles(self, eqn: JaxprEqn) -> bool:
-        """Whether rows of the right operand and of the result are contiguous, and the former stays
-        in cache."""
-        *_, rf, _, _ = dot_dimensions(eqn)
+        """Whether rows of the right operand and of the result are contiguous, and what is read for
+        each few rows of the result stays in cache."""
+        _, _, lf, rf, lc, rc = dot_dimensions(eqn)
         if not rf or "out_permutation" in eqn.params:
             return False
         _, m, n, k = sizes(eqn)
         itemsize = 8 if storage(eqn.invars[1].aval.dtype) == "f64" else 4
-        if m < 4 or n < _FEWEST_COLUMNS or k * n * itemsize > _MOST_CACHED:
+        left, right = [self._strides(a) for a in eqn.invars]
+        if m < 4 or n < _FEWEST_COLUMNS or right[rf[-1]] != 1:
             return False
-        return self._strides(eqn.invars[1])[rf[-1]] == 1
+        read, step = k * n * itemsize, itemsize * max([right[d] for d in rc], default=0)
+        if lf and left[lf[-1]] == 1 and lc:  # the left one lies transposed: its rows are read, too
+            read += k * m * itemsize
+            step = max(step, 2 * itemsize * max([left[d] for d in lc]))
+        return read <= _MOST_CACHED and (step <= _LONGEST_STEP or k <= _FEW_STEPS)
 
     def _strides(self, atom: Any) -> list[int]:
         """How far it is between elements of what is stored, if transposes are not."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nr.backends.compiler.plan import Gemm, Launch
 
 _MOST_STEPS = 64
-_MOST_IN_CHAIN = 4
+_MOST_IN_CHAIN = 6
 
 
 @dataclass(slots=True, eq=False)
@@ -72,12 +72,13 @@ def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
     if not met:
         region.chains.append([(step, Fraction(1))])
         return True
-    if len(met) > 1 or len(met[0]) >= _MOST_IN_CHAIN:
-        return False
-    ratio = _ratio(met[0], step)
+    # Chains that a step follows together become one.
+    units = met[0][0][0].units
+    chain = [(s, ratio * Fraction(other[0][0].units, units)) for other in met for s, ratio in other]
+    ratio = _ratio(chain, step) if len(chain) < _MOST_IN_CHAIN else None
     if ratio is None:
         return False
-    met[0].append((step, ratio))
+    region.chains = [c for c in region.chains if c not in met] + [[*chain, (step, ratio)]]
     return True
 
 
