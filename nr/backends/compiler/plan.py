@@ -39,6 +39,8 @@ from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
 
 CONTROL = ("scan", "while", "cond")
+# Loops of more than so many estimated nanoseconds have no other steps beside them.
+_LONG_NS = 5e6
 # Results take the memory of donated arguments of at least so many bytes.
 REUSED = 32 << 10
 
@@ -62,6 +64,12 @@ class Launch:
     work: float
     source: Any = None
     begins_update: bool = False  # copies an array of which another step writes a part
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a long loop, which only the caller's thread can end for a signal: beside
+        other steps another thread might take it."""
+        return FRAME in self.emitted.buffers and self.work > _LONG_NS
 
     @property
     def units(self) -> int:

@@ -64,6 +64,8 @@ def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
     """
     if len(region.steps) >= _MOST_STEPS:
         return False
+    if any([getattr(s, "alone", False) for s in (step, *region.steps)]):
+        return False
     if getattr(step, "begins_update", False) and any(
         [step.reads[0] in s.reads for s in region.steps]
     ):
