@@ -211,6 +211,12 @@ def test_an_updated_cache_is_not_copied():
     np.testing.assert_array_equal(np.asarray(cache)[10:], W[10:])
 
 
+def test_results_of_another_shape_have_memory_of_their_own():
+    f = donating(lambda x: x.reshape(64, 256) * 2, 0)
+    out = f(nr.jit(lambda x: x + 0)(W))
+    np.testing.assert_array_equal(out, W.reshape(64, 256) * 2)
+
+
 def views(x):
     data = np.asarray(x)
     return [data, data.T, data[3:], memoryview(data), np.from_dlpack(x)]

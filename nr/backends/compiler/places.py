@@ -8,27 +8,41 @@ from typing import Any
 from nr.backends.compiler.loops import Buffer, replaces
 
 
+class Timeline:
+    """The steps of a block, and which of them read and write a buffer."""
+
+    def __init__(self, steps: Sequence[Any]) -> None:
+        self.steps = steps
+        self.last_read: dict[Buffer, int] = {}
+        self.first_write: dict[Buffer, int] = {}
+        self.reads: list[list[Buffer]] = []
+        for i, step in enumerate(steps):
+            self.reads.append(list(dict.fromkeys(step.reads)))
+            self.last_read.update(dict.fromkeys(self.reads[-1], i))
+            for buffer in step.writes:
+                self.first_write.setdefault(buffer, i)
+
+
 def shared_place(
-    steps: Sequence[Any], old: Buffer, new: Buffer, fixed: Collection[Buffer]
+    of: Timeline, old: Buffer, new: Buffer, fixed: Collection[Buffer]
 ) -> list[Buffer] | None:
-    """The buffers that lie where `old` does, if `new`, which some of the steps write, may: those
+    """The buffers that lie where `old` does, if `new`, which a block's steps write, may: those
     through which the one becomes the other, none of them `fixed`. None if it may not."""
-    if old.nbytes != new.nbytes:
+    written = of.first_write.get(new)
+    if old.nbytes != new.nbytes or written is None:
         return None
-    reading = [i for i, step in enumerate(steps) if old in step.reads]
-    writing = [i for i, step in enumerate(steps) if new in step.writes]
-    if not writing or (reading and reading[-1] > writing[0]):
-        return None
-    if not reading:
+    last = of.last_read.get(old)
+    if last is None:
         return []
-    last = reading[-1]
-    if last == writing[0]:
-        return step_replaces(steps[last], old, new, fixed)
+    if last > written:
+        return None
+    if last == written:
+        return step_replaces(of.steps[last], old, new, fixed)
     # What replaces it at its last use may be what becomes the result.
-    for between in steps[last].writes:
-        if between not in fixed:
-            taken = step_replaces(steps[last], old, between, fixed)
-            rest = None if taken is None else shared_place(steps[last + 1 :], between, new, fixed)
+    for between in of.steps[last].writes:
+        if between not in fixed and of.first_write[between] == last:
+            taken = step_replaces(of.steps[last], old, between, fixed)
+            rest = None if taken is None else shared_place(of, between, new, fixed)
             if taken is not None and rest is not None:
                 return [*taken, between, *rest]
     return []
@@ -49,7 +63,7 @@ def step_replaces(
     if hasattr(step, "blocks"):  # a branch
         found: list[Buffer] = []
         for block in step.blocks:
-            taken = shared_place(block.steps, old, new, {*fixed, *step.results})
+            taken = shared_place(Timeline(block.steps), old, new, {*fixed, *step.results})
             if taken is None or step.index is old:
                 return None
             found += taken
@@ -61,14 +75,14 @@ def step_replaces(
     return None
 
 
-def leading_to(steps: Sequence[Any], result: Buffer, fixed: Collection[Buffer]) -> list[Buffer]:
+def leading_to(of: Timeline, result: Buffer, fixed: Collection[Buffer]) -> list[Buffer]:
     """The temporaries that may lie where a result will, whose memory is free before: what the
     step that writes it first replaces, what that has replaced, and so on."""
-    end = next((i for i, step in enumerate(steps) if result in step.writes), 0)
-    for old in steps[end].reads if end else ():
-        if old in fixed or any([old in step.reads for step in steps[end + 1 :]]):
+    end = of.first_write.get(result, 0)
+    for old in of.reads[end] if end else ():
+        if old.nbytes != result.nbytes or old in fixed or of.last_read[old] > end:
             continue
-        taken = step_replaces(steps[end], old, result, fixed)
+        taken = step_replaces(of.steps[end], old, result, fixed)
         if taken is not None:
-            return [*leading_to(steps, old, fixed), old, *taken]
+            return [*leading_to(of, old, fixed), old, *taken]
     return []

@@ -17,7 +17,7 @@ import numpy as np
 
 from nr.backends.compiler.clusters import Call, Cluster, Graph
 from nr.backends.compiler.counted import with_counted_rows
-from nr.backends.compiler.emission import Emitted, emit_kernel
+from nr.backends.compiler.emission import Emitted, emit_once
 from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
@@ -25,10 +25,9 @@ from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, w
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
-from nr.backends.compiler.places import shared_place
+from nr.backends.compiler.places import Timeline, shared_place
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.regions import form_regions
-from nr.backends.compiler.rewrite import expand
 from nr.backends.compiler.routine import Routine
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, reshaped, simplify
@@ -195,20 +194,27 @@ class Planner:
             self.inputs = [buffer_for(f"in{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
             self.outputs = [buffer_for(f"out{i}", a.aval) for i, a in enumerate(jaxpr.outvars)]
             self.top = self.block(jaxpr, self.inputs, self.outputs, overwritable=donated)
-        self.reused = self._reused(donated)
+        self.reused = self._reused(jaxpr, donated)
 
-    def _reused(self, donated: Sequence[int]) -> dict[int, tuple[int, list[Buffer]]]:
+    def _reused(self, jaxpr: Jaxpr, donated: Sequence[int]) -> dict[int, tuple[int, list[Buffer]]]:
         """By number of an output, the donated input whose memory it takes, and the buffers that
         lie there in between."""
         fixed = {*self.inputs, *self.outputs, *[b for b, _ in self.constants]}
         found: dict[int, tuple[int, list[Buffer]]] = {}
+        timeline = Timeline(self.top.steps)
+        numbers = range(len(self.outputs))
         for i in donated:
-            old = self.inputs[i]
-            for j, new in enumerate(self.outputs):
-                if j in found or (old.dtype, old.nbytes) != (new.dtype, new.nbytes):
+            old, aval = self.inputs[i], jaxpr.invars[i].aval
+            if old.nbytes < REUSED:
+                continue
+            # What is written where the argument is read last comes first.
+            last = timeline.last_read.get(old)
+            for j in sorted(numbers, key=lambda j: timeline.first_write.get(self.outputs[j]) != last):
+                other = jaxpr.outvars[j].aval
+                if j in found or (aval.shape, aval.dtype) != (other.shape, other.dtype):
                     continue
-                taken = shared_place(self.top.steps, old, new, fixed)
-                if old.nbytes >= REUSED and taken is not None:
+                taken = shared_place(timeline, old, self.outputs[j], fixed)
+                if taken is not None:
                     found[j] = i, taken
                     fixed.update(taken)
                     break
@@ -270,7 +276,7 @@ class Planner:
                 continue
             assert type(kernel) is Kernel
             validate(kernel)
-            emitted = emit_kernel(expand(kernel))
+            emitted = emit_once(kernel)
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
             reads = [b for b in emitted.buffers if b not in writes and b is not FRAME]

@@ -15,7 +15,7 @@ import numpy as np
 
 from nr.backends.compiler.emission import scratch_bytes
 from nr.backends.compiler.loops import FRAME, Buffer, is_copy
-from nr.backends.compiler.places import leading_to, shared_place, step_replaces
+from nr.backends.compiler.places import Timeline, leading_to, shared_place, step_replaces
 from nr.backends.compiler.plan import (
     Block,
     Branch,
@@ -125,12 +125,13 @@ class Assembler:
         for buffer, value in plan.constants:
             place = self.places[buffer] = Place(self._slot())
             self.constants.append((place.slot, value))
+        timeline = Timeline(plan.top.steps)
         for j, result in enumerate(plan.outputs):
             if j in plan.reused:
                 i, between = plan.reused[j]
                 self.places[result] = self.places[plan.inputs[i]]
             else:
-                between = leading_to(plan.top.steps, result, self.places)
+                between = leading_to(timeline, result, self.places)
             for buffer in between:
                 self.places[buffer] = self.places[result]
         self.block(plan.top)
@@ -292,10 +293,11 @@ class Assembler:
         for _, whole, _ in loop.moved:
             self.place(whole)
         swapped: list[tuple[Buffer, Buffer]] = []
+        timeline = Timeline(loop.body.steps)
         for (now, following), start, result in zip(
             loop.carries, loop.initial, loop.results, strict=True
         ):
-            taken = shared_place(loop.body.steps, now, following, self.places)
+            taken = shared_place(timeline, now, following, self.places)
             if taken is not None:  # its memory is that of the result, from the start
                 for buffer in (now, *taken, following):
                     self.places[buffer] = self.places[result]

@@ -9,5 +9,6 @@ is constant in, as a scalar where it does not depend on the vector loop, else as
 
 from nr.backends.compiler.emission.function import Emitted, scratch_bytes
 from nr.backends.compiler.emission.kernel import emit_kernel
+from nr.backends.compiler.emission.known import emit_once
 
-__all__ = ["Emitted", "emit_kernel", "scratch_bytes"]
+__all__ = ["Emitted", "emit_kernel", "emit_once", "scratch_bytes"]
