@@ -53,6 +53,11 @@ def _conv_torch(channels_last: bool) -> Callable:
     return build
 
 
+_WHY = (
+    "PyTorch uses the processor's matrix unit (AMX), at many times the rate of float32; nr widens "
+    "to float32, and takes as long as for float32."
+)
+
 ROWS = [
     Row(
         f"bfloat16 matmul {SIZE}x{SIZE}",
@@ -62,6 +67,7 @@ ROWS = [
         setup=_short,
         torch={"eager": _matmul_torch},
         tolerance=TOLERANCE,
+        why=_WHY,
     ),
     Row(
         "bfloat16 convolution 3x3, 64 to 64, 32x32x32",
@@ -71,5 +77,6 @@ ROWS = [
         setup=_short,
         torch={"eager": _conv_torch(False), "eager, channels_last": _conv_torch(True)},
         tolerance=TOLERANCE,
+        why=_WHY,
     ),
 ]

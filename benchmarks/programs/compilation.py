@@ -68,7 +68,6 @@ ROWS = [
         metric="first",
         # 200 functions of each other's results: nr is 4e-5 from float64, JAX 9e-5.
         tolerance=2e-4,
-        why="Vector kernels write every function out at every place; scalar ones call it.",
     ),
     Row(
         "GPT step, 4 layers: tracing alone",

@@ -306,6 +306,11 @@ def _inference(
 
 _RESNET18 = (64, 128, 256, 512), 2
 
+_DEEP = (
+    "Deep layers have few pixels and megabytes of weights, which tiles read again for each few "
+    "pixels; oneDNN and ONNX Runtime lay weights out beforehand, or use Winograd's algorithm."
+)
+
 ROWS = [
     _training(
         "CNN 32-64 step, Adam, 64x32x32x3",
@@ -338,11 +343,13 @@ ROWS = [
         False,
         RESNET18_BATCH,
         _resnet_products(32, 3, *_RESNET18, CLASSES),
+        why=_DEEP,
     ),
     _inference(
         "ResNet-18 inference, 1x224x224x3",
         True,
         1,
         _resnet_products(224, 7, *_RESNET18, 1000),
+        why=_DEEP,
     ),
 ]

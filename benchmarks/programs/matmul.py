@@ -33,14 +33,15 @@ def _row(name: str, left: tuple[int, ...], right: tuple[int, ...], why: str = ""
     )
 
 
-_LOADING = "The first call loads OpenBLAS (15-30 ms)."
-_LARGE = "OpenBLAS's kernels are slower than MKL's, which PyTorch calls. " + _LOADING
-_SMALL = "A jitted call takes 2 us, and OpenBLAS packs operands that MKL does not. " + _LOADING
-_BATCHED = "Each step of the inner loop loads as much as it computes: no tiles of several rows yet."
+_LARGE = "OpenBLAS's kernels are slower than MKL's, which PyTorch calls."
+_SMALL = (
+    "A jitted call takes 2 us; our tiles reach 80 % of MKL's rate on a core. First calls: LLVM "
+    "compiles a tile and its rests."
+)
 
 ROWS = [
     *(_row(f"matmul {n}x{n}", (n, n), (n, n), _SMALL) for n in (64, 128, 256)),
     *(_row(f"matmul {n}x{n}", (n, n), (n, n), _LARGE) for n in (512, 1024, 2048)),
-    _row("1024 batched 16x16", (1024, 16, 16), (1024, 16, 16), _BATCHED),
+    _row("1024 batched 16x16", (1024, 16, 16), (1024, 16, 16)),
     _row("matrix-vector 4096x4096", (4096, 4096), (4096,)),
 ]

@@ -262,9 +262,10 @@ class JaxprTrace(Trace):
         self.name = name
         self.arg_names = arg_names
         # Eager code does not look for lines: nobody would see them.
-        while parent is not None and not isinstance(parent, JaxprTrace):
-            parent = parent.parent
-        self.sources = self.parent is None or (parent is not None and parent.sources)
+        outer = parent
+        while outer is not None and not isinstance(outer, JaxprTrace):
+            outer = outer.parent
+        self.sources: bool = parent is None or (outer is not None and outer.sources)
 
     def new_arg(self, aval: ShapedArray) -> JaxprTracer:
         var = Var(aval)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -215,8 +215,8 @@ def _forward(setting: _Setting, inputs: _Inputs) -> tuple[Array, Array]:
             )  # fmt: skip
             if allowed is not None:
                 scores = jnp.where(allowed, scores, np.asarray(_MASKED, setting.logits))
-            empty = {"initial": _MASKED} if high == low else {}
-            top = jnp.max(scores, -1, keepdims=True, **empty)
+            initial = _MASKED if high == low else None
+            top = jnp.max(scores, -1, keepdims=True, initial=initial)
             weights = jnp.exp(scores - top)
             total = jnp.sum(weights, -1, keepdims=True)
             out = _product(
@@ -253,7 +253,8 @@ def _tangent(
     query_dot, key_dot, value_dot, bias_dot = tangents
     batch, length, keys = key.ndim - 2, query.shape[-3], key.shape[-2]
     shape = jnp.broadcast_shapes(query.shape[:-3], key.shape[:-2])
-    out_dot = log_dot = None
+    out_dot: Any = None
+    log_dot: Any = None
     whole = (key, value, bias, mask, key_dot, value_dot, bias_dot)
     axes = (-2, -2, -1, -1, -2, -2, -1)
 
@@ -365,7 +366,8 @@ def _over_heads(f: Callable, query: Array, key: Array, args: Sequence[Any]) -> l
 
 
 def _attention(setting: _Setting, *inputs: Any) -> tuple[Array, Array]:
-    out, log = _over_heads(lambda x: list(_forward(setting, tuple(x))), *inputs[:2], inputs)
+    query, key = inputs[:2]
+    out, log = _over_heads(lambda x: list(_forward(setting, tuple(x))), query, key, inputs)
     return out, log
 
 
@@ -380,7 +382,8 @@ def _attention_jvp(setting: _Setting, primals: Any, tangents: Any) -> Any:
     def f(args: Sequence[Any]) -> list[Array]:
         return list(_tangent(setting, tuple(args[:n]), args[n], args[n + 1], args[n + 2 :]))
 
-    dots = _over_heads(f, *primals[:2], [*primals, out, log, *tangents[:4]])
+    query, key = primals[:2]
+    dots = _over_heads(f, query, key, [*primals, out, log, *tangents[:4]])
     return (out, log), (dots[0], dots[1])
 
 
@@ -460,7 +463,8 @@ def dot_product_attention(
     elif not isinstance(scale, (int, float, np.number)):  # an array, perhaps a parameter
         q, scale = (q * scale).astype(q.dtype), 1.0
     setting = _Setting(
-        float(scale), is_causal, None if window is None else tuple(window),
+        float(scale), is_causal,
+        None if window is None else cast(tuple[int, int], tuple(window)),
         any([x is not None for x in (mask, window, *lengths)]), logits,
     )  # fmt: skip
     if 0 in (*q.shape, *k.shape):

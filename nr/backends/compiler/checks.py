@@ -262,7 +262,7 @@ class _Body:
     # ------------------------------------------------------------------ loops, branches
     def _call(self, eqn: JaxprEqn, invars: list[Atom], results: int, **params: Any) -> None:
         """The eqn with an error after its first results."""
-        error = tuple([Var(aval) for aval in _AVALS])
+        error = _fresh_error()
         outvars = [*eqn.outvars[:results], *error, *eqn.outvars[results:]]
         self.eqns.append(
             JaxprEqn(eqn.primitive, invars, outvars, {**eqn.params, **params}, eqn.source)

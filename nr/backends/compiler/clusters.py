@@ -175,7 +175,7 @@ class Graph:
             self.needed.update(self.call_reads(call.eqn))
         for eqn in self.jaxpr.eqns:
             if "tiled" in eqn.params:  # its loops read what they read many times
-                self.needed.update([self._stored_below(a) for a in eqn.invars])
+                self.needed.update([self._stored_below(a) for a in eqn.invars if type(a) is Var])
         uses, spread = self._uses(), self._spread()
         cost: dict[Var, float] = {}
         for eqn in self.jaxpr.eqns:
@@ -300,7 +300,7 @@ class Graph:
             for var in self.call_reads(eqn):
                 self._depend(before, var)
             if id(eqn) in self.updates.eqns:  # what has read its operand so far comes before
-                operand = self.root(eqn.invars[0])
+                operand = self.updated(eqn)
                 for unit in self._recent(len(self.units)):
                     if operand in unit.reads:
                         before |= {unit, *self.before[unit]}
@@ -459,6 +459,12 @@ class Graph:
         except _Apart:
             return False
 
+    def updated(self, eqn: JaxprEqn) -> Var:
+        """The stored value that an update writes a part of."""
+        operand = eqn.invars[0]
+        assert type(operand) is Var
+        return self.root(operand)
+
     def order_readers(self, replaced: Iterable[tuple[Var, Atom]]) -> None:
         """Put what reads a value before the unit that overwrites it, where it can come before.
 
@@ -469,7 +475,7 @@ class Graph:
             for var in set(self.call_reads(unit.eqn) if type(unit) is Call else unit.reads):
                 readers.setdefault(var, []).append(unit)
         writers: list[tuple[Var, Cluster | Call]] = [
-            (self.root(unit.eqn.invars[0]), unit)
+            (self.updated(unit.eqn), unit)
             for unit in self.units
             if type(unit) is Call and id(unit.eqn) in self.updates.eqns
         ]

@@ -230,8 +230,8 @@ class _Preparation:
             "dot_general", [lhs, rhs], out.aval.update(shape=shape),
             dimension_numbers=(((lhs_spec[1],), (0,)), ((), ())), preferred_element_type=None,
         )  # fmt: skip
-        order = sorted(range(last + 1), key=lambda k: out_spec[[*roles, 1][k]])
-        self.result("transpose", [value], out, permutation=tuple(order))
+        back = sorted(range(last + 1), key=lambda k: out_spec[[*roles, 1][k]])
+        self.result("transpose", [value], out, permutation=tuple(back))
         return True
 
     def phases(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:

@@ -20,12 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from nr.backends.compiler.matmul import is_product, sizes
 from nr.backends.compiler.simplify import eliminate_dead_code, simplify
 from nr.core.avals import ShapedArray
-from nr.core.jaxprs import Jaxpr, JaxprEqn, JaxprTrace, JaxprTracer, Literal, Var, eqn_effectful
+from nr.core.jaxprs import (
+    Atom,
+    Jaxpr,
+    JaxprEqn,
+    JaxprTrace,
+    JaxprTracer,
+    Literal,
+    Var,
+    eqn_effectful,
+)
 from nr.core.tracing import Primitive, current
 
 # Bytes that a scan may stack beyond what it has: in any case, and if it pays at all. Up to the
@@ -108,9 +117,9 @@ class _Sum:
     nodes: set[Var] = field(default_factory=set)  # the carry, sums, what is linear in terms
     products: dict[Var, JaxprEqn] = field(default_factory=dict)
     # Other terms: what they are sums of for all steps, over which dimensions.
-    values: dict[Var, tuple[Var, tuple[int, ...]]] = field(default_factory=dict)
+    values: dict[Var, tuple[Atom, tuple[int, ...]]] = field(default_factory=dict)
 
-    def summands(self) -> list[Var]:
+    def summands(self) -> list[Atom]:
         """What has to be known of all steps."""
         values = [v for v, _ in self.values.values()]
         return [*values, *[a for q in self.products.values() for a in q.invars]]
@@ -141,7 +150,7 @@ class _Split:
     # ------------------------------------------------------------------ what leaves
     def choose(self) -> bool:
         """Decide what leaves the scan; whether anything does."""
-        self.producer = {v: q for q in self.body.eqns for v in q.outvars}
+        self.producer: dict[Any, JaxprEqn] = {v: q for q in self.body.eqns for v in q.outvars}
         self.uses: dict[Any, int] = {}
         for atom in (*[a for q in self.body.eqns for a in q.invars], *self.body.outvars):
             self.uses[atom] = self.uses.get(atom, 0) + 1
@@ -207,7 +216,8 @@ class _Split:
         for a in self.results:
             if type(a) is Var:
                 outputs[a] += 1
-        read_late = dict(outputs)  # how often a value is read by what can be done after the scan
+        # How often a value is read by what can be done after the scan.
+        read_late: dict[Any, int] = dict(outputs)
         able: dict[int, JaxprEqn] = {}
         for eqn in reversed(self.body.eqns):
             if (
@@ -286,6 +296,7 @@ class _Split:
                 return None
             eqn = self.producer.get(var) if self.uses[var] == 1 else None
             if var in one.nodes or (_is_plain_add(eqn) and var in self.of_products):
+                assert eqn is not None
                 one.nodes.add(var)
                 stack += eqn.invars
             elif eqn is not None and self._is_summed(eqn):
@@ -322,7 +333,7 @@ class _Split:
         return is_product(_over_steps(eqn, self.length, (True, True)))
 
     # ------------------------------------------------------------------ what that takes
-    def _root(self, var: Var) -> Var:
+    def _root(self, var: Any) -> Any:
         """The value whose elements a value has, in another order."""
         while (source := self.producer.get(var)) is not None and (
             source.primitive.name in _VIEWS and not self._leaves(source)
@@ -372,7 +383,7 @@ class _Split:
         kept = [k for k in range(self.n_carry) if k not in summed]
         outside = _Outside(self)
         early = [v for q in self.early.values() if self._of_constant(q) for v in q.outvars]
-        new_inputs = {v: Var(v.aval) for v in early}
+        new_inputs: dict[Any, Any] = {v: Var(v.aval) for v in early}
         new_operands = {v: outside.all_steps(v) for v in early}
         split = len(outside.trace.eqns)
 
@@ -478,10 +489,12 @@ class _Outside:
     def compute(self, eqn: JaxprEqn) -> None:
         """All steps of an eqn."""
         pairs = [self.lookup(a) for a in eqn.invars]
-        values, dims = [v for v, _ in pairs], [d for _, d in pairs]
+        values = [v for v, _ in pairs]
+        dims: Any = [d for _, d in pairs]
         primitive = eqn.primitive
         with current(self.trace):
             if any([d is not None for d in dims]):
+                assert primitive.batch is not None
                 axis = _Axis(self.split.length)
                 out, dims = primitive.batch(axis, values, dims, **eqn.params)
             else:
@@ -517,8 +530,8 @@ class _Outside:
         if not split.is_zero(initial):
             found[one.var] = self.value(initial)
         with current(self.trace):
-            for var, (summed, axes) in one.values.items():
-                found[var] = bind["reduce_sum"].bind(self.all_steps(summed), axes=axes)
+            for term, (summed, axes) in one.values.items():
+                found[term] = bind["reduce_sum"].bind(self.all_steps(summed), axes=axes)
             for eqn in split.body.eqns:
                 var = eqn.outvars[0] if len(eqn.outvars) == 1 else None
                 if var in one.products:
@@ -534,7 +547,7 @@ class _Outside:
 
 
 # ------------------------------------------------------------------------------ eqns
-def _with_repeated_constants(eqn: JaxprEqn, producer: dict[Var, JaxprEqn]) -> JaxprEqn:
+def _with_repeated_constants(eqn: JaxprEqn, producer: dict[Any, JaxprEqn]) -> JaxprEqn:
     """A scan in which inputs that are the same in all steps are constants."""
     p = eqn.params
     n_consts, first = p["num_consts"], p["num_consts"] + p["num_carry"]
@@ -545,7 +558,7 @@ def _with_repeated_constants(eqn: JaxprEqn, producer: dict[Var, JaxprEqn]) -> Ja
     for var, atom in zip(body.invars[first:], eqn.invars[first:], strict=True):
         source = producer.get(atom)
         dims = source.params.get("broadcast_dimensions") if source is not None else None
-        if dims is None or 0 in dims:
+        if source is None or dims is None or 0 in dims:
             inputs.append((var, atom))
             continue
         (value,) = source.invars
@@ -582,7 +595,7 @@ def _movable(eqn: JaxprEqn) -> bool:
     )
 
 
-def _is_plain_add(eqn: JaxprEqn | None) -> bool:
+def _is_plain_add(eqn: JaxprEqn | None) -> TypeGuard[JaxprEqn]:
     """Whether an eqn adds arrays of one shape."""
     if eqn is None or eqn.primitive.name != "add":
         return False
@@ -590,7 +603,7 @@ def _is_plain_add(eqn: JaxprEqn | None) -> bool:
     return all([a.aval.shape == shape for a in eqn.invars])
 
 
-def _is_linear(eqn: JaxprEqn | None) -> bool:
+def _is_linear(eqn: JaxprEqn | None) -> TypeGuard[JaxprEqn]:
     """Whether an eqn's value for a sum is the sum of its values."""
     if eqn is None or eqn.primitive.name not in _LINEAR or type(eqn.invars[0]) is not Var:
         return False

@@ -243,7 +243,7 @@ class _Preparation:
         ):
             permutation = after.params["permutation"]
         plain, merged = eqn, None
-        if permutation is not None:
+        if after is not None and permutation is not None:
             merged = self._merged(eqn, after, permutation)
         for one in (merged, plain):
             if one is not None and self._suits_tiles(one):

@@ -208,8 +208,9 @@ class Planner:
             if old.nbytes < REUSED:
                 continue
             # What is written where the argument is read last comes first.
-            last = timeline.last_read.get(old)
-            for j in sorted(numbers, key=lambda j: timeline.first_write.get(self.outputs[j]) != last):
+            last, first = timeline.last_read.get(old), timeline.first_write
+            at_last = [j for j in numbers if first.get(self.outputs[j]) == last]
+            for j in (*at_last, *numbers):
                 other = jaxpr.outvars[j].aval
                 if j in found or (aval.shape, aval.dtype) != (other.shape, other.dtype):
                     continue
@@ -318,8 +319,8 @@ class Planner:
                 results = [b if w else u for w, b, u in zip(wanted, results, unread, strict=True)]
             build = KERNELS[name].build
             steps = self.kernels(build(eqn, buffers, results, self.target.vector_bytes), eqn.source)
-            if name in UPDATES and steps and buffers[0] in steps[0].reads:
-                steps[0].begins_update = True
+            if name in UPDATES and steps and type(steps[0]) is Launch:
+                steps[0].begins_update = buffers[0] in steps[0].reads
             return list(steps)
         operands = [self.operand(graph, a) for a in eqn.invars]
         return [TableCall(eqn, operands, [graph.buffer(v) for v in eqn.outvars])]

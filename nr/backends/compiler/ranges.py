@@ -34,7 +34,7 @@ class Ranges:
     def of(self, atom: Atom) -> Range:
         """The least and the greatest value that an integer, or an array of them, can have."""
         dtype = np.dtype(atom.aval.dtype)
-        if type(atom) is Literal:
+        if not isinstance(atom, Var):
             value = as_host(atom.val)
             return (int(value), int(value)) if dtype.kind in "iub" else _UNKNOWN
         if dtype.kind == "b":

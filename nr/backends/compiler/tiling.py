@@ -69,7 +69,7 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
         size = math.prod([k.extent for k in needed]) * ITEMSIZE[e.param[0].dtype]
         if vector in needed and size > _MOST_CACHED:
             # Each part of it should serve all else while it is in cache.
-            rest.sort(key=lambda k, needed=needed: k not in needed)
+            rest = [*[k for k in rest if k in needed], *[k for k in rest if k not in needed]]
     kernel.kept = [*rest, *tiled, *([] if vector.reduced else [vector])]
     return True
 

@@ -112,7 +112,7 @@ def _is_outer(eqn: JaxprEqn) -> bool:
     return eqn.primitive.name == "dot_general" and not eqn.params["dimension_numbers"][0][0]
 
 
-def _order(var: Var, producer: dict[Var, JaxprEqn]) -> tuple[Var, tuple[int, ...]]:
+def _order(var: Any, producer: dict[Var, JaxprEqn]) -> tuple[Var, tuple[int, ...]]:
     """The array that a value is, but for transposes, and which of its dimensions are its own."""
     order = tuple(range(var.aval.ndim))
     while (source := producer.get(var)) is not None and source.primitive.name == "transpose":

@@ -66,6 +66,7 @@ def find_updates(
 
 def _needed_after(body: Body, update: JaxprEqn, root: Callable[[Var], Var]) -> set[Var]:
     """Small values read from an update's operand that are used together with its result."""
+    assert type(update.invars[0]) is Var
     operand = root(update.invars[0])
     after = _descendants(body, update, [])
     small = update.invars[0].aval.size * _LARGEST_PART

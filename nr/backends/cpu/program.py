@@ -58,7 +58,7 @@ def _library() -> dict[str, int]:
 @cache
 def _references() -> int:
     """How many references to an argument a program counts that nobody holds but its caller."""
-    values = (np.empty(1),)
+    values: tuple[Any, ...] = (np.empty(1),)
     return (lambda a: sys.getrefcount(a))(*values)
 
 

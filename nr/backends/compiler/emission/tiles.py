@@ -105,7 +105,8 @@ class Tiles(Memory):
         loops = sorted(self.copies, key=lambda loop: loop is self.vector)
         for chosen in itertools.product(*[self.copies[loop] for loop in loops]):
             to = [index_of(copy) for copy, _ in chosen]
-            (name,) = {mask for _, mask in chosen if mask is not None} or {None}
+            names: set[str | None] = {mask for _, mask in chosen if mask is not None}
+            (name,) = names or {None}
             mask = None if name is None else self._register("b1", name, True)
             rewrite = _Copy(dict(zip(loops, to, strict=True)), self.lanes, mask)
             self.alive.append(rewrite)

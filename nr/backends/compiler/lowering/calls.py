@@ -139,10 +139,10 @@ class Calls:
         """Call a function by its name without the type's letter."""
         pointers, characters = [], 0
         for a in arguments:
-            if type(a) is str:
+            if isinstance(a, str):
                 characters += 1
                 a = ord(a)
-            place = a if type(a) is Place else Place("word", self._word(int(a)))  # type: ignore[call-overload]
+            place = a if isinstance(a, Place) else Place("word", self._word(int(a)))
             pointers.append(f"ptr {self._address(place)}")
         # Fortran is told the length of each CHARACTER after the arguments.
         pointers += ["i64 1"] * characters

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from nr.backends.compiler import expr as e
-from nr.backends.compiler.expr import NUMPY, Complex
+from nr.backends.compiler.expr import NUMPY, Complex, Expr
 from nr.backends.compiler.index import ZERO, Index, Loop, index_of
 from nr.backends.compiler.loops import REGISTER, Buffer, Kernel, Pass, Store, Table, load
 from nr.backends.compiler.lowering.rules import from_index, kernels
@@ -117,8 +117,15 @@ def _at(loop: Loop) -> Index:
     return index_of(loop) if loop.extent > 1 else ZERO
 
 
+def _real(buffer: Buffer, index: Index, guard: Any = None) -> Expr:
+    """An element of an array of real numbers."""
+    value = load(buffer, index, guard)
+    assert isinstance(value, Expr)
+    return value
+
+
 def _entry(table: Table, index: Index) -> Complex:
-    return Complex(load(table, index), load(table, index + table.size // 2))
+    return Complex(_real(table, index), _real(table, index + table.size // 2))
 
 
 # ------------------------------------------------------------------------ complex arithmetic
@@ -224,8 +231,8 @@ class _Planar:
         self.im = im
 
     def load(self, index: Index, guard: Any = None) -> Complex:
-        re = load(self.re, index, guard)
-        im = e.const(0, re.dtype) if self.im is None else load(self.im, index, guard)
+        re = _real(self.re, index, guard)
+        im = e.const(0, re.dtype) if self.im is None else _real(self.im, index, guard)
         return Complex(re, im)
 
     def stores(self, index: Index, value: Complex) -> list[Store]:
@@ -240,7 +247,7 @@ class _Pairs:
         self.buffer = buffer
 
     def load(self, index: Index, guard: Any = None) -> Complex:
-        return Complex(*[load(self.buffer, index * 2 + k, guard) for k in (0, 1)])
+        return Complex(*[_real(self.buffer, index * 2 + k, guard) for k in (0, 1)])
 
     def stores(self, index: Index, value: Complex) -> list[Store]:
         parts = (value.re, value.im)
@@ -320,7 +327,7 @@ class _Transforms:
         b, k, q = Loop("b", outer), Loop("k", padded), Loop("q", inner)
         inside = from_index(_at(k), "i64") < n
         x = source.load(_at(b) * (n * inner) + _at(k) * inner + _at(q), inside)
-        c = Complex(*[load(chirp, _at(k) + part * n, inside) for part in (0, 1)])
+        c = Complex(*[_real(chirp, _at(k) + part * n, inside) for part in (0, 1)])
         wide = _at(b) * (padded * inner) + _at(k) * inner + _at(q)
         vector = q if inner >= 8 else k
         self.kernel([b, k, q], vector, room.stores(wide, _mul(x, c)), 1)

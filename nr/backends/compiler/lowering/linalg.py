@@ -91,7 +91,8 @@ def _triangular_solve(
     if results[0].size == 0:
         return []
     if small.fits(operands[0].dtype, stack, n):
-        return [small.triangular_solve(stack, n, k, *operands, results[0], p, vector_bytes)]
+        first, second = operands
+        return [small.triangular_solve(stack, n, k, first, second, results[0], p, vector_bytes)]
     # To Fortran, all matrices are transposed: x on the other side, and the other triangle.
     calls = Calls("triangular_solve", results[0].dtype, stack)
     a, b, out = calls.read(operands[0]), calls.read(operands[1]), calls.write(results[0])
@@ -104,7 +105,8 @@ def _triangular_solve(
     if k == 1:
         calls.call("trsv", triangle, form, unit, n, a, n, out, 1)
     else:
-        one, rows, columns = calls.constant(1.0), *((k, n) if left else (n, k))
+        one = calls.constant(1.0)
+        rows, columns = (k, n) if left else (n, k)
         side = "R" if left else "L"
         calls.call("trsm", side, triangle, form, unit, rows, columns, one, a, n, out, rows)
     return [calls.routine(_nanoseconds(n * n * k))]
@@ -117,7 +119,8 @@ def _solve(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes
     if results[0].size == 0:
         return []
     if small.fits(operands[0].dtype, stack, n):
-        return [small.solve(stack, n, k, *operands, results[0], vector_bytes)]
+        first, second = operands
+        return [small.solve(stack, n, k, first, second, results[0], vector_bytes)]
     calls = Calls("solve", results[0].dtype, stack)
     a, b, out = calls.read(operands[0]), calls.read(operands[1]), calls.write(results[0])
     factors, pivots, info = _factorized(calls, a, n, n)
@@ -158,7 +161,7 @@ def _lu(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: i
     a, out, pivots = calls.read(operands[0]), calls.write(results[0]), calls.write(raw)
     factors, _, _ = _factorized(calls, a, m, n, pivots)
     calls.transpose(n, m, factors, out)
-    first = [calls.routine(_nanoseconds(2 * m * n * k))] if k else []
+    first: Steps = [calls.routine(_nanoseconds(2 * m * n * k))] if k else []
     if k:
         first.append(_from_zero(raw, results[1], vector_bytes))
     return [*first, _permutation(raw, stack, k, m, results[2], vector_bytes, first=1)]
@@ -210,7 +213,9 @@ def _full(value: int, out: Buffer, vector_bytes: int) -> Kernel:
 def _from_zero(raw: Buffer, out: Buffer, vector_bytes: int) -> Kernel:
     """Fortran's indices, less one."""
     loop = Loop("i", out.size)
-    store = Store(out, _at(loop), load(raw, _at(loop)) - 1)  # type: ignore[operator]
+    number = load(raw, _at(loop))
+    assert type(number) is e.Expr
+    store = Store(out, _at(loop), number - 1)
     width = lanes(out.dtype, out.size, vector_bytes)
     return Kernel([loop], [], loop, [Pass(stores=[store])], 1, width)
 
@@ -384,7 +389,7 @@ def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
     if _complex(dtype):
         w = calls.write(results[0])
         v = calls.scratch(n * n) if vectors else unused
-        rest = [work, room, calls.scratch(2 * n, REAL_PART[dtype])]
+        rest: list[Place | int] = [work, room, calls.scratch(2 * n, REAL_PART[dtype])]
         with calls.where_finite(a, n * n, info):
             calls.call("geev", "N", job, n, x, n, w, unused, 1, v, n, *rest, info)
         with calls.failed(info):

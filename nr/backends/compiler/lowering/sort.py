@@ -97,4 +97,5 @@ def _top_k(
     rows, k = math.prod(batch), eqn.params["k"]
     if not rows * k:
         return []
-    return largest(operands[0], *results, rows, n, k, vector_bytes)
+    values, places = results
+    return largest(operands[0], values, places, rows, n, k, vector_bytes)

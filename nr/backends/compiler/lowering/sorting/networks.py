@@ -112,7 +112,8 @@ class Network:
 
     def _gathered(self, registers: list[str], where: dict, elements: list) -> str:
         lanes = [where[e][0] * self.words.width + where[e][1] for e in elements]
-        return self.code.shuffle(self.words.vector, *registers, lanes)
+        a, b = registers
+        return self.code.shuffle(self.words.vector, a, b, lanes)
 
     def merge(self, a: str, b: str) -> tuple[str, str]:
         """Two sorted vectors as the sorted lower and upper half of all."""
@@ -221,7 +222,8 @@ class Heads:
         for place in (a, b):
             at = code.op(f"inttoptr i64 {code.add(place, offset)} to ptr")
             heads.append(code.load(words.kind, at))
-        first = code.test("ugt" if self.backwards else "ult", *heads, words.kind)
+        head_a, head_b = heads
+        first = code.test("ugt" if self.backwards else "ult", head_a, head_b, words.kind)
         mask = code.op(f"sext i1 {first} to i64")
         if end is not None:
             over = code.op(f"sext i1 {code.test('uge', b, end)} to i64")
