@@ -43,7 +43,7 @@ MOST_BATCH_DIMS = 3
 _SMALLEST = 32 * 32 * 32
 # Tiled loops read the right operand again for each few rows: it is at most so many bytes, the part
 # of a cache that is a processor's own; and its rows fill a part of a vector.
-_MOST_CACHED = 1 << 20
+_MOST_CACHED = 1 << 19
 # From one contracted index to the next it is no further than this, or half of it in a transposed
 # left operand, or there are few of them: else too many pages are in use (measured against BLAS,
 # which copies into panels).
