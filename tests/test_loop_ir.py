@@ -371,3 +371,14 @@ def test_tasks_are_whole_vectors(shape: tuple[int, ...]) -> None:
         want = f(jnp.asarray(x))
     # f64, sums of at most a thousand terms.
     np.testing.assert_allclose(np.asarray(nr.jit(f)(x)), np.asarray(want), rtol=1e-11, atol=1e-12)
+
+
+def test_products_of_exchanged_extents_do_not_share_loops() -> None:
+    """The results have the same size: as one kernel, one of them would be read across its rows."""
+
+    def f(x: Any, y: Any, z: Any) -> Any:
+        return jnp.einsum("kd,kn->dn", y, x), jnp.einsum("nk,kd->nd", x, z)
+
+    y = np.zeros((197, 64), np.float32)
+    text = loop_ir(f, np.zeros((197, 197), np.float32), y, y)
+    assert text.count("kernel width") == 2 and "//" not in text

@@ -437,7 +437,10 @@ class Graph:
             if self.reduces(eqn):
                 rule = REDUCTION[eqn.primitive.name]
                 shape, _ = rule.domain(eqn)
-                values = rule.values(eqn, unflatten(flat, shape), reader.operands(eqn))
+                places = unflatten(flat, shape)
+                if any([_mixes_loops(index) for index in places]):
+                    return False
+                values = rule.values(eqn, places, reader.operands(eqn))
                 reducer = Reducer(
                     f"r{len(cluster.reducers)}", values, rule.identity(eqn), rule.combine
                 )
@@ -640,6 +643,12 @@ class _Reader(Reads):
                 raise _Apart
             return load(self.graph.buffer(var), flatten(index, var.aval.shape), self.guard)
         return self.element(var, index)
+
+
+def _mixes_loops(index: Index) -> bool:
+    """Whether an index divides a sum of several loop variables: no splitting of loops undoes that,
+    and neighbours in a loop would not be neighbours in memory."""
+    return any([type(atom) is not Loop and len(atom.index.terms) > 1 for atom in index.terms])
 
 
 def _written_out(eqn: JaxprEqn) -> bool:
