@@ -120,6 +120,17 @@ def test_while_loops_end():
     refuses(lambda n: lax.while_loop(lambda i: x[i] < 99, lambda i: i + 1, n), (25,), 25)
 
 
+def test_a_branch_in_the_condition_of_a_loop():
+    x = jnp.asarray(X)
+
+    def go_on(i):
+        return lax.cond(i > 4, lambda: x[2 * i] < 99, lambda: x[i] < 99)
+
+    refuses(lambda n: lax.while_loop(go_on, lambda i: i + 1, n), (0,), 10,
+            where=", in step 4 of the loop")  # fmt: skip
+    assert _sites(lambda n: lax.while_loop(go_on, lambda i: i + 1, n), 0)
+
+
 def test_branches():
     def f(n):
         return lax.switch(

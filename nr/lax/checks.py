@@ -11,7 +11,6 @@ from typing import Any
 
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
-from nr.core.jaxprs import Jaxpr, JaxprEqn, Var, cached_on_jaxpr
 from nr.core.tracing import Primitive
 from nr.lax.rules import move_dim, zero_tangent
 
@@ -43,32 +42,3 @@ def check_index(indices: Array, dim: int, size: int, low: int, high: int) -> Arr
         dim, size: the dimension that they index, and its extent: for the message.
     """
     return check_index_p.bind(indices, dim=dim, size=size, low=low, high=high, lanes=0)
-
-
-@cached_on_jaxpr
-def without_checks(jaxpr: Jaxpr) -> Jaxpr:
-    """A program without its checks: for lanes that run what they do not need the results of."""
-    env: dict[Var, Any] = {}
-    eqns: list[JaxprEqn] = []
-
-    def known(atom: Any) -> Any:
-        return env.get(atom, atom) if type(atom) is Var else atom
-
-    for eqn in jaxpr.eqns:
-        invars = [known(a) for a in eqn.invars]
-        if eqn.primitive is check_index_p:
-            env[eqn.outvars[0]] = invars[0]
-            continue
-        params = {name: _stripped(value) for name, value in eqn.params.items()}
-        if params.get("mode") == "error":
-            params["mode"] = "clip"
-        eqns.append(eqn.replace(invars=invars, params=params))
-    return jaxpr.replace(eqns=eqns, outvars=[known(a) for a in jaxpr.outvars])
-
-
-def _stripped(value: Any) -> Any:
-    if type(value) is Jaxpr:
-        return without_checks(value)
-    if type(value) is tuple and any([type(v) is Jaxpr for v in value]):
-        return tuple([_stripped(v) for v in value])
-    return value

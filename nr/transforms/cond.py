@@ -15,7 +15,7 @@ from nr.core.jaxprs import (
     trace_closed,
 )
 from nr.core.tracing import Primitive, typeof
-from nr.lax.checks import without_checks
+from nr.core.unchecked import without_checks
 from nr.lax.rules import instantiate, to_front, zeros_of
 from nr.transforms.ad import (
     jvp_jaxpr,

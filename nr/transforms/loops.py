@@ -8,7 +8,7 @@ from typing import Any
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.jaxprs import Jaxpr, JaxprTrace, Var, depends_on, eval_jaxpr, trace_closed
 from nr.core.tracing import Primitive, typeof
-from nr.lax.checks import without_checks
+from nr.core.unchecked import without_checks
 from nr.lax.rules import add_tangents, instantiate, move_dim, to_front, zeros_of
 from nr.transforms.ad import (
     jvp_jaxpr,

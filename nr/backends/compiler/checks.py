@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler.ranges import Ranges
-from nr.backends.compiler.simplify import eliminate_dead_code, simplify
+from nr.backends.compiler.simplify import simplify
 from nr.core.avals import ShapedArray
-from nr.core.jaxprs import Atom, Jaxpr, JaxprEqn, Literal, Var
+from nr.core.jaxprs import Atom, Jaxpr, JaxprEqn, Literal, Var, subjaxprs
 from nr.core.source_info import Source
 from nr.core.tracing import Primitive
+from nr.core.unchecked import without_checks
 
 # What cannot make a NaN of numbers.
 _HARMLESS = frozenset([
@@ -105,19 +106,9 @@ def _has_checks(jaxpr: Jaxpr) -> bool:
     for eqn in jaxpr.eqns:
         if eqn.primitive.name == "check_index" or eqn.params.get("mode") == "error":
             return True
-        if any([_has_checks(inner) for inner in _inner(eqn)]):
+        if any([_has_checks(inner) for inner in subjaxprs(eqn.params)]):
             return True
     return False
-
-
-def _inner(eqn: JaxprEqn) -> list[Jaxpr]:
-    """The jaxprs that an eqn holds."""
-    found = []
-    for value in eqn.params.values():
-        found += [v for v in (value if type(value) is tuple else (value,)) if type(v) is Jaxpr]
-        if hasattr(value, "jaxpr"):
-            found.append(value.jaxpr)
-    return found
 
 
 class _Body:
@@ -168,7 +159,9 @@ class _Body:
                 self.check_index(
                     eqn.invars[0], p["low"], p["high"], p["dim"], p["size"], p["lanes"]
                 )
-            elif name in _CALLS and (self.nan or any([_has_checks(b) for b in _inner(eqn)])):
+            elif name in _CALLS and (
+                self.nan or any([_has_checks(b) for b in subjaxprs(eqn.params)])
+            ):
                 getattr(self, f"_{name}")(eqn)
             else:
                 if name in _INDEXING and eqn.params["mode"] == "error":
@@ -323,14 +316,13 @@ class _Body:
             [*fresh, *jaxpr.invars, *error, count], [*body.outvars(), *body.error, more]
         )
         # An error ends the loop: what is wrong might never end it.
-        ending = _Body(test, self.sites, False)
-        ending.add(_unchecked(test).eqns)
+        plain = without_checks(test)
+        ending = _Body(plain, self.sites, False)
+        ending.add(plain.eqns)
         site = _fresh_error()
-        go_on = ending.emit(
-            "and", ending.known(test.outvars[0]), ending.emit("eq", site[0], _NONE[0])
-        )
+        go_on = ending.emit("and", plain.outvars[0], ending.emit("eq", site[0], _NONE[0]))
         cond = Jaxpr(
-            ending.constvars, ending.consts, [*test.invars, *site, Var(count.aval)],
+            ending.constvars, ending.consts, [*plain.invars, *site, Var(count.aval)],
             ending.eqns, [go_on],
         )  # fmt: skip
         start = _NONE if self.error is None else self.error
@@ -385,15 +377,3 @@ class _Body:
 def _fresh_error() -> tuple[Var, Var, Var]:
     site, packed, step = [Var(aval) for aval in _AVALS]
     return site, packed, step
-
-
-def _unchecked(jaxpr: Jaxpr) -> Jaxpr:
-    """A test of a loop without its checks."""
-    eqns = []
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "check_index":
-            eqn = eqn.replace(primitive=Primitive.all["copy"], params={})
-        elif eqn.params.get("mode") == "error":
-            eqn = eqn.replace(params={**eqn.params, "mode": "clip"})
-        eqns.append(eqn)
-    return eliminate_dead_code(jaxpr.replace(eqns=eqns))

@@ -292,14 +292,21 @@ class Memory(Values):
             f"<{2 * w} x i32> <{places}>"
         )
         at = self._pairs_address(buffer, rest * 2, variable, scope)
+        doubled = None if mask is None else self._doubled(mask, scope)
+        self._put(kind, 2 * w, pairs, at, doubled, align)
+
+    def _put(
+        self, kind: str, w: int, value: str, at: str, mask: str | None, align: int
+    ) -> None:  # fmt: skip
+        """Store a vector to one address, its lanes one after the other."""
+        f = self.f
         if mask is None:
-            f.line(f"store <{2 * w} x {kind}> {pairs}, ptr {at}, align {align}")
+            f.line(f"store <{w} x {kind}> {value}, ptr {at}, align {align}")
             return
-        name = f"llvm.masked.store.v{2 * w}{short(kind)}.p0"
-        f.declare(name, f"void {{}}(<{2 * w} x {kind}>, ptr, i32, <{2 * w} x i1>)")
+        name = f"llvm.masked.store.v{w}{short(kind)}.p0"
+        f.declare(name, f"void {{}}(<{w} x {kind}>, ptr, i32, <{w} x i1>)")
         f.line(
-            f"call void @{name}(<{2 * w} x {kind}> {pairs}, ptr {at}, i32 {align}, "
-            f"<{2 * w} x i1> {self._doubled(mask, scope)})"
+            f"call void @{name}(<{w} x {kind}> {value}, ptr {at}, i32 {align}, <{w} x i1> {mask})"
         )
 
     def _contiguous(self, kind: str, at: str, mask: str | None, align: int, scope: Scope) -> str:
@@ -408,15 +415,7 @@ class Memory(Values):
         split = self._split_vector(index)
         if split is not None and split[1] == 1 and len(raws) == 1:
             at = self._place(buffer, index, scope)
-            if mask is None:
-                f.line(f"store <{w} x {kind}> {raws[0]}, ptr {at}, align {align}")
-                return
-            name = f"llvm.masked.store.v{w}{short(kind)}.p0"
-            f.declare(name, f"void {{}}(<{w} x {kind}>, ptr, i32, <{w} x i1>)")
-            f.line(
-                f"call void @{name}(<{w} x {kind}> {raws[0]}, ptr {at}, i32 {align}, "
-                f"<{w} x i1> {mask})"
-            )
+            self._put(kind, w, raws[0], at, mask, align)
             return
         if split is not None and split[1] == 1:
             self._store_pairs(buffer, split, raws, mask)
