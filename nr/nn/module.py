@@ -1,7 +1,8 @@
 """`module`: makes a class a frozen dataclass that is a pytree, the form of all layers and models.
 
 Fields are children: arrays, modules, or lists, tuples and dicts of them. Fields marked with
-`static` are structure: sizes, names, functions. There is no other state.
+`static` are structure: sizes, names, functions. Fields marked with `buffer` hold arrays that are
+not trained, such as running statistics. There is no other state.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, TypeVar, dataclass_transform
 
 from nr.core import dtypes
 from nr.core.trees import register_dataclass
-from nr.tree import static
+from nr.tree import buffer, static
 
-__all__ = ["module", "static"]
+__all__ = ["buffer", "module", "static"]
 
 T = TypeVar("T")
 
@@ -25,7 +26,7 @@ _STATIC_TYPES = frozenset(["bool", "int", "float", "complex", "str", "bytes"])
 
 
 @dataclass_transform(
-    frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field)
+    frozen_default=True, eq_default=False, field_specifiers=(static, buffer, dataclasses.field)
 )
 def module(cls: type[T]) -> type[T]:
     """Make a class a module: a frozen dataclass and pytree node, with `repr` and ``replace``.
@@ -109,6 +110,9 @@ def _repr(self: Any) -> str:
 def _show(x: Any, depth: int) -> str:
     """x in one line where it fits, else with each item on a line of its own."""
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        own = type(x).__repr__
+        if own is not _repr and not hasattr(own, "__wrapped__"):  # nor made by dataclasses
+            return repr(x)
         names = [field.name for field in dataclasses.fields(x) if field.repr]
         items: list[tuple[str, Any]] = [(f"{name}=", getattr(x, name)) for name in names]
         return _block(f"{type(x).__name__}(", items, ")", depth)

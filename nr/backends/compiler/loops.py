@@ -146,6 +146,18 @@ class Pass:
     recurrences: list[Recurrence] = field(default_factory=list)
     condition: Expr | None = None
 
+    def inner_roots(self) -> Iterator[Expr]:
+        """The expressions computed at every point of the reduced loops."""
+        for reducer in self.reducers:
+            yield from reducer.values
+        for recurrence in self.recurrences:
+            yield from recurrence.initial
+            yield from recurrence.following
+        if self.condition is not None:
+            yield self.condition
+        for store in self.stores:
+            yield from store.exprs()
+
 
 @dataclass(slots=True, eq=False)
 class Kernel:
@@ -196,14 +208,8 @@ class Kernel:
     def roots(self) -> Iterator[Expr]:
         """The expressions computed."""
         for p in self.passes:
-            for reducer in p.reducers:
-                yield from reducer.values
-            for recurrence in p.recurrences:
-                yield from recurrence.initial
-                yield from recurrence.following
-            if p.condition is not None:
-                yield p.condition
-            for store in (*p.stores, *p.after):
+            yield from p.inner_roots()
+            for store in p.after:
                 yield from store.exprs()
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nr.backends.base import ArrayPlan, ProgramPlan
-from nr.backends.compiler.loops import Buffer, Kernel, walk
+from nr.backends.compiler.loops import Buffer, Expr, Kernel, walk
 from nr.backends.compiler.plan import Block, Branch, Gemm, Launch, Loop, TableCall
 from nr.backends.compiler.regions import Region
 from nr.backends.compiler.routine import Routine
@@ -107,13 +107,23 @@ def steps_of(block: Block) -> Iterator[tuple[Any, int]]:
 
 
 # ------------------------------------------------------------------------------ memory and cost
+_FREE = ("const", "load", "index", "acc", "current", "running", "convert", "bitcast", "select")
+
+
+def _operations(roots: list[Expr]) -> int:
+    return len([e for e in walk(roots) if e.op not in _FREE])
+
+
 def kernel_flops(kernel: Kernel) -> float:
     """Arithmetic of a kernel; a function such as exp counts as one operation."""
-    points = math.prod([loop.extent for loop in (*kernel.kept, *kernel.reduced)])
-    free = ("const", "load", "index", "acc", "current", "running", "convert", "bitcast", "select")
-    nodes = [e for e in walk(list(kernel.roots())) if e.op not in free]
-    combined = sum([len(p.reducers) for p in kernel.passes])
-    return float(points) * (len(nodes) + combined)
+    rows = math.prod([loop.extent for loop in kernel.kept])
+    points = rows * math.prod([loop.extent for loop in kernel.reduced])
+    total = 0
+    for p in kernel.passes:
+        after = [e for store in p.after for e in store.exprs()]
+        inner = _operations(list(p.inner_roots())) + len(p.reducers)
+        total += points * inner + rows * _operations(after)
+    return float(total)
 
 
 def flops(program: CompiledProgram) -> float:
