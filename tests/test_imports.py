@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "nn": LIBRARY,
     "optim": LIBRARY,
     "data": LIBRARY,
+    "interop": LIBRARY | {"nn"},
     "tools": LIBRARY | {"nn", "optim", "data"},
     # single modules that gather names
     "dtypes": CORE,

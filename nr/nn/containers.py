@@ -25,7 +25,7 @@ __all__ = ["Function", "Sequential", "Stack"]
 
 
 @functools.cache
-def _options(cls: type) -> frozenset[str]:
+def _options(cls: Any) -> frozenset[str]:
     """Which of `key` and `training` the calls of a class take."""
     try:
         parameters = inspect.signature(cls.__call__).parameters

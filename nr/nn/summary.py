@@ -127,7 +127,7 @@ class _Recorder:
             )
             return result
 
-        made = type(cls.__name__, (cls,), {"__call__": call})
+        made: Any = type(cls.__name__, (cls,), {"__call__": call})
         self._classes.append(made)
         return register_dataclass(made)
 
