@@ -2,7 +2,7 @@
 of docs/accuracy.md.
 
 Functions are compiled as in a program and compared with a wider format: NumPy's float64 and long
-double, and mpmath (30 digits) for the special functions. NumPy's own errors are those of the same
+double, and mpmath (60 digits) for the special functions. NumPy's own errors are those of the same
 arguments. Takes about two minutes.
 """
 
@@ -25,8 +25,12 @@ from tests.math_reference import (  # noqa: E402
     BINARY,
     DTYPES,
     UNARY,
+    around,
+    log_gamma,
     pairs,
     reference,
+    roots_of_digamma,
+    roots_of_log_gamma,
     samples,
     ulp_errors,
 )
@@ -36,13 +40,16 @@ STRIDE = 257  # of all float32 numbers
 COUNTS = {"f32": 1 << 22, "f64": 1 << 22}
 SPECIAL: dict[str, Callable] = {
     "erf": mpmath.erf, "erfc": mpmath.erfc, "erf_inv": mpmath.erfinv,
-    "lgamma": lambda x: mpmath.log(abs(mpmath.gamma(x))), "digamma": mpmath.digamma,
+    "lgamma": log_gamma, "digamma": mpmath.digamma,
 }  # fmt: skip
-# The arguments of the special functions; digamma has zeros and poles at negative ones, near
-# which a relative error says little.
+# The arguments of the special functions, and roots around which all numbers are tried.
 RANGES = {
-    "erf": (-6, 6), "erfc": (-6, 26), "erf_inv": (-1, 1), "lgamma": (0, 60), "digamma": (0, 60),
+    "erf": (-6, 6), "erfc": (-6, 26), "erf_inv": (-1, 1), "lgamma": (-60, 60), "digamma": (-60, 60),
 }  # fmt: skip
+ROOTS: dict[str, Callable[[], list[float]]] = {
+    "lgamma": lambda: [1, 2, *[r for n in range(2, 17) for r in roots_of_log_gamma(n)]],
+    "digamma": lambda: [1.4616321449683622, *[roots_of_digamma(n) for n in range(60)]],
+}
 START, END = "<!-- measured -->", "<!-- end -->"
 
 
@@ -67,8 +74,11 @@ def special_errors(name: str, dtype: str) -> np.ndarray:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(low, high, 3000), rng.uniform(low, high, 500) * 1e-3])
     x = x.astype(DTYPES[dtype])
+    if name in ROOTS:
+        x = np.concatenate([x, around(ROOTS[name](), dtype, 20)])
+        x = x[(x > 0) | (x != np.rint(x))]
     x = x[(x > low) & (x < high)]
-    mpmath.mp.dps = 30
+    mpmath.mp.dps = 60
     high_part = [SPECIAL[name](mpmath.mpf(float(v))) for v in x]
     if dtype == "f32":
         exact = np.array([float(v) for v in high_part])

@@ -16,9 +16,11 @@ from calibrate import Calibration
 from row import GROUPS, Row
 
 COLUMNS = ("nr", "jax", "torch")
-NOTED = {"onnxruntime": "ONNX Runtime", "numpy": "NumPy"}  # below the table
+# Below the table:
+NOTED = {"by hand": "nr by hand", "onnxruntime": "ONNX Runtime", "numpy": "NumPy"}
 NAMES = {"nr": "nr", "jax": "JAX", "torch": "PyTorch", **NOTED}
 MEAN_TARGET, ROW_TARGET = 1.7, 0.9
+LAYERS_TARGET = 1.05  # layers over the same by hand: the same but for the measurement's error
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Result:
     """What one library made of one row.
 
     Attributes:
-        library, variant: which program; variants are PyTorch's.
+        library, variant: which program; variants are PyTorch's, and libraries' above JAX.
         first: seconds of the first call.
         steady: seconds of a call in the best round; None where only the first counts.
         memory: bytes that steady calls need at most beyond the inputs.
@@ -74,6 +76,11 @@ class Line:
         """nr's time over the least that the machine's rates allow."""
         ours = self.seconds("nr")
         return ours / self.floor[0] if ours and self.floor else None
+
+    def over_by_hand(self) -> float | None:
+        """nr's time over that of the same program by hand."""
+        ours, theirs = self.seconds("nr"), self.seconds("by hand")
+        return ours / theirs if ours and theirs else None
 
     def first_ratio(self) -> float | None:
         """nr's first call over JAX's."""
@@ -161,14 +168,23 @@ def _table(lines: list[Line]) -> list[str]:
 
 
 def _notes(lines: list[Line]) -> list[str]:
-    """The times of the libraries that run few of the rows."""
+    """The times of the libraries that run few of the rows, and of all libraries above JAX."""
     text = []
     for library, name in NOTED.items():
-        times = [
-            f"{line.row.name}: {_time(line, library)}" for line in lines if library in line.best
-        ]
+        times = []
+        for line in lines:
+            if library in line.best:
+                over = line.over_by_hand() if library == "by hand" else None
+                ratio = f" (layers: {_factor(over)} times)" if over else ""
+                times.append(f"{line.row.name}: {_time(line, library)}{ratio}")
         text += [f"{name}: {'; '.join(times)}.", ""] if times else []
-    return text
+    above = []
+    for line in lines:
+        results = [r for r in line.results if r.library == "jax" and r.variant and not r.error]
+        if len(results) > 1:
+            times = [f"{r.variant} {duration(r.steady or r.first)}" for r in results]
+            above.append(f"{line.row.name}: {', '.join(times)}")
+    return [*text, *([f"Above JAX: {'; '.join(above)}.", ""] if above else [])]
 
 
 def _first_table(lines: list[Line]) -> list[str]:
@@ -200,6 +216,8 @@ def _summary(lines: list[Line]) -> list[str]:
     behind = sorted((p for p in rated if p[1] < ROW_TARGET), key=lambda p: p[1])
     slow = [(line, line.first_ratio()) for line in lines if (line.first_ratio() or 0) > 1]
     slow.sort(key=lambda p: -p[1])
+    costly = [(line, line.over_by_hand()) for line in lines]
+    costly = [(line, r) for line, r in costly if r and r > LAYERS_TARGET]
     high = [
         (line, line.over_floor())
         for line in lines
@@ -224,6 +242,10 @@ def _summary(lines: list[Line]) -> list[str]:
         *_listed(
             "First calls slower than JAX's, both with cold caches",
             [f"{line.row.name}: {_factor(r)} times." for line, r in slow],
+        ),
+        *_listed(
+            f"Layers that cost more than {LAYERS_TARGET} times the same by hand",
+            [f"{line.row.name}: {_factor(r)} times.{reason(line)}" for line, r in costly],
         ),
         *_listed(
             "Rows over their target above the floor",
@@ -265,7 +287,11 @@ def page(
         "(processes that wait are stopped). A time is "
         "the best round's; a round's is the median over batches of calls. nr and JAX run the same "
         "source, jitted; of PyTorch's variants, named in parentheses, the fastest counts. Where "
-        "ONNX Runtime, or NumPy for sorts, is a further peer, its times stand below the table. The "
+        "ONNX Runtime, or NumPy for sorts, is a further peer, its times stand below the table. "
+        "Where nr's program is built of layers, in JAX's column is the faster of Flax and Equinox "
+        "(or Optax), jitted; all have the same weights, and the losses of the first steps are "
+        "compared; the time of the same program written by hand with nr stands below the table. "
+        "The "
         "first call is that of a process that has imported the library and run one tiny program; "
         "no cache of programs holds anything. MB is the peak of resident memory in steady calls "
         "above that before the first one, inputs not counted, what compilation leaves behind "
@@ -317,7 +343,8 @@ def _commit() -> str:
 
 def machine(threads: int) -> list[str]:
     """Lines about the machine, the versions and the time."""
-    packages = ("numpy", "llvmlite", "scipy-openblas32", "jax", "jaxlib", "torch", "onnxruntime")
+    packages = ("numpy", "llvmlite", "scipy-openblas32", "jax", "jaxlib", "flax", "equinox", "optax")
+    packages += ("torch", "onnxruntime")
     now = datetime.datetime.now(datetime.UTC)
     return [
         f"{_processor()}, {os.cpu_count()} processors, {threads} threads for every library; "

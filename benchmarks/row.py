@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-LIBRARIES = ("nr", "jax", "torch", "onnxruntime", "numpy")
+LIBRARIES = ("nr", "by hand", "jax", "torch", "onnxruntime", "numpy")
 GROUPS = {
     "training": "Training and inference of models",
+    "layers": "Training steps of models built from layers",
+    "optimizers": "Optimizers",
     "convolution": "Convolutional networks",
     "transformer": "Vision transformer and encoder",
     "attention": "Causal attention, float32, heads of 64",
@@ -43,6 +45,10 @@ class Row:
         seen: the part of the results, a tree, that is compared between libraries.
         torch: PyTorch's programs by the name of the variant: from the arguments, as tensors, to
             a function of none that returns a tree like ``seen``. The fastest one counts.
+        nr: nr's program in its own idiom, likewise: of layers, or of an optimizer. Then
+            ``program``, if there is one, is nr's by hand.
+        jax: such programs by the name of the library above JAX, in place of ``program``.
+        calls: so many calls are compared, of programs that train: the later ones tell of gradients.
         onnx: ONNX Runtime's program, likewise.
         numpy: NumPy's program, likewise, of NumPy arrays.
         peers: the libraries that nr is compared with; NumPy mostly runs for orientation.
@@ -70,6 +76,9 @@ class Row:
     jit: bool = True
     seen: Callable[[Any], Any] = field(default=lambda out: out)
     torch: Mapping[str, Callable] = field(default_factory=dict)
+    nr: Callable | None = None
+    jax: Mapping[str, Callable] = field(default_factory=dict)
+    calls: int = 1
     onnx: Callable | None = None
     numpy: Callable | None = None
     peers: tuple[str, ...] = ("jax", "torch", "onnxruntime")
@@ -86,10 +95,13 @@ class Row:
     why: str = ""
 
     def variants(self) -> list[tuple[str, str]]:
-        """Pairs of a library and, for PyTorch, the variant: one process each."""
+        """Pairs of a library and, for PyTorch and above JAX, the variant: one process each."""
         if self.scripts:
             return [(library, "") for library in self.scripts]
-        pairs = [("nr", ""), ("jax", "")] if self.program else []
+        pairs = [("nr", "")] if self.nr or self.program else []
+        if self.program:
+            pairs.append(("by hand" if self.nr else "jax", ""))
+        pairs += [("jax", variant) for variant in self.jax]
         pairs += [("torch", variant) for variant in self.torch]
         pairs += [("onnxruntime", "")] if self.onnx else []
         return pairs + ([("numpy", "")] if self.numpy else [])

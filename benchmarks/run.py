@@ -30,7 +30,7 @@ from row import LIBRARIES, Row
 from worker import MARK
 
 HERE = Path(__file__).parent
-PATIENCE = 120.0  # seconds until a worker that says nothing has failed
+PATIENCE = 300.0  # seconds until a worker that says nothing has failed
 SLOW = 2.0  # seconds of a call of which one round is enough
 
 
@@ -283,6 +283,13 @@ def calibrate(threads: int) -> Calibration:
     return Calibration.from_json(done.stdout)
 
 
+def _installed(library: str, variant: str) -> bool:
+    if library in ("nr", "by hand"):
+        return True
+    named = [library, variant] if library == "jax" and variant else [library]
+    return all(find_spec(name) for name in named)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="PATTERN", help="rows or groups: a part, or a glob")
@@ -293,7 +300,6 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(os, "sched_setaffinity"):  # JAX has as many threads as there are processors
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.threads])
     rounds, budget = (1, 0.03) if options.quick else (4, 0.25)
-    libraries = [name for name in options.libraries if name == "nr" or find_spec(name)]
     pattern = f"*{options.only or ''}*".lower()
     rows = [
         row
@@ -306,7 +312,9 @@ def main(argv: list[str] | None = None) -> int:
     outcomes = []
     for row in rows:
         start = time.perf_counter()
-        variants = [pair for pair in row.variants() if pair[0] in libraries]
+        variants = [
+            pair for pair in row.variants() if pair[0] in options.libraries and _installed(*pair)
+        ]
         results, unlike = run_row(row, variants, options.threads, rounds, budget)
         outcomes.append((row, results, unlike))
         problems = [f"{r.library} {r.variant}: {r.error}" for r in results if r.error] + unlike

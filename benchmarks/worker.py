@@ -45,11 +45,9 @@ def _reset_peak() -> None:
 
 # ---------------------------------------------------------------- programs
 def _jax_like(row: Row, library: str) -> Callable[[], Any]:
-    """A call of the row's program with nr or JAX, both of which have run a program before."""
-    lib = importlib.import_module(library)
-    lib.jit(lambda x: x + 1)(lib.numpy.ones(3)).block_until_ready()
+    """A call of the row's program with nr or JAX."""
+    lib, args = _prepared(row, library)
     f = row.program(lib)
-    args = tree_map(lib.numpy.array, row.inputs())
     if row.setup:
         args = row.setup(lib, *args)
     if row.jit:
@@ -64,6 +62,20 @@ def _jax_like(row: Row, library: str) -> Callable[[], Any]:
         return out
 
     return call
+
+
+def _built(row: Row, library: str, build: Callable) -> Callable[[], Any]:
+    """A call of a program that is built from nr's or JAX's arrays."""
+    lib, args = _prepared(row, library)
+    f = build(*args)
+    return (lambda: lib.block_until_ready(f())) if row.block else f
+
+
+def _prepared(row: Row, library: str) -> tuple[Any, Any]:
+    """The module, which has run a program, and the row's inputs as its arrays."""
+    lib = importlib.import_module(library)
+    lib.jit(lambda x: x + 1)(lib.numpy.ones(3)).block_until_ready()
+    return lib, tree_map(lib.numpy.array, row.inputs())
 
 
 def _torch(row: Row, build: Callable, threads: int) -> Callable[[], Any]:
@@ -84,7 +96,17 @@ def _call(row: Row, library: str, variant: str, threads: int) -> Callable[[], An
         return _torch(row, row.onnx, threads)
     if library == "numpy":
         return row.numpy(*row.inputs())
-    return _jax_like(row, library)
+    if library == "nr" and row.nr:
+        return _built(row, "nr", row.nr)
+    if library == "jax" and variant:
+        return _built(row, "jax", row.jax[variant])
+    return _jax_like(row, "nr" if library == "by hand" else library)
+
+
+def _seen(row: Row, library: str, variant: str, out: Any) -> list[np.ndarray]:
+    """Copies of the results that are compared."""
+    whole = library == "by hand" or (library in ("nr", "jax") and not (row.nr or variant))
+    return [np.array(_array(leaf)) for leaf in leaves(row.seen(out) if whole else out)]
 
 
 def _array(leaf: Any) -> np.ndarray:
@@ -127,8 +149,10 @@ def main() -> None:
     start = time.perf_counter()
     out = call()
     first = time.perf_counter() - start
-    seen = row.seen(out) if library in ("nr", "jax") else out
-    np.savez(path, *[_array(leaf) for leaf in leaves(seen)])
+    seen = _seen(row, library, variant, out)
+    for _ in range(row.calls - 1):
+        seen += _seen(row, library, variant, call())
+    np.savez(path, *seen)
     _report(first=first)
     del out, seen
     _reset_peak()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from mpmath import mp, mpf
 
 DTYPES = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 _BITS = {"f32": np.uint32, "f64": np.uint64}
@@ -40,6 +41,47 @@ def reference(name: str, *args: np.ndarray) -> np.ndarray:
     dtype = "f32" if args[0].dtype == np.float32 else "f64"
     with np.errstate(all="ignore"):
         return (UNARY | BINARY)[name](*[x.astype(wide(dtype)) for x in args])
+
+
+def log_gamma(x: mpf) -> mpf:
+    """log|gamma(x)|."""
+    return mp.log(abs(mp.gamma(x)))
+
+
+def _change_of_sign(function: Callable, low: float, high: float) -> float:
+    """The float64 next to which the function has another sign than at `low`, towards `high`."""
+    first = function(mpf(low)) > 0
+    while (middle := (low + high) / 2) not in (low, high):
+        if (function(mpf(middle)) > 0) == first:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def roots_of_digamma(n: int) -> float:
+    """The root between the poles -n - 1 and -n, to within a float64."""
+    with mp.workprec(160):
+        return _change_of_sign(mp.digamma, np.nextafter(-n - 1.0, 0), np.nextafter(-n, -np.inf))
+
+
+def roots_of_log_gamma(n: int) -> tuple[float, float]:
+    """The two roots between the poles -n - 1 and -n, for n from 2 to 16."""
+    smallest = roots_of_digamma(n)
+    ends = float(np.nextafter(-n - 1.0, 0)), float(np.nextafter(-n, -np.inf))
+    with mp.workprec(160):
+        return tuple([_change_of_sign(log_gamma, end, smallest) for end in ends])
+
+
+def around(points: list[float], dtype: str, count: int) -> np.ndarray:
+    """The points, rounded, and that many numbers on each side of each."""
+    kind = DTYPES[dtype].type
+    found = [np.array(points, kind)]
+    down = up = found[0]
+    for _ in range(count):
+        down, up = np.nextafter(down, kind(-np.inf)), np.nextafter(up, kind(np.inf))
+        found += [down, up]
+    return np.unique(np.concatenate(found))
 
 
 def specials(dtype: str) -> np.ndarray:

@@ -18,7 +18,16 @@ LAX = CORE | {"lax"}
 TRANSFORMS = LAX | {"backends", "transforms"}
 NUMPY = TRANSFORMS | {"numpy"}
 RANDOM = NUMPY | {"random"}
-LIBRARY = RANDOM | {"scipy", "flatten_util", "dtypes", "errors", "tree", "tree_util", "typing"}
+LIBRARY = RANDOM | {
+    "scipy",
+    "image",
+    "flatten_util",
+    "dtypes",
+    "errors",
+    "tree",
+    "tree_util",
+    "typing",
+}
 MAY_IMPORT = {
     "core": set(),
     "backends": CORE,
@@ -44,6 +53,7 @@ MAY_IMPORT = {
     "debug": TRANSFORMS,
     "experimental": TRANSFORMS,
     "flatten_util": NUMPY,
+    "image": NUMPY,
     "test_util": TRANSFORMS,
 }
 

@@ -15,13 +15,14 @@ from nr.backends.compiler.math.incomplete import igamma, igammac, regularized_in
 from nr.backends.compiler.math.zeta import polygamma, zeta
 from nr.core import devices
 from tests import expr_interpreter, native_kernels
+from tests.math_reference import around, log_gamma, roots_of_digamma, roots_of_log_gamma
 
 DTYPES = {"f32": np.float32, "f64": np.float64}
 EXACT = {
     erf: mp.erf,
     erfc: mp.erfc,
     erf_inv: mp.erfinv,
-    lgamma: lambda x: mp.log(abs(mp.gamma(x))),
+    lgamma: log_gamma,
     digamma: mp.digamma,
     bessel_i0e: lambda x: mp.besseli(0, x) * mp.exp(-abs(x)),
     bessel_i1e: lambda x: mp.besseli(1, x) * mp.exp(-abs(x)),
@@ -34,6 +35,11 @@ def interpreted(function, *arrays):
         kind = {v: k for k, v in DTYPES.items()}[arrays[0].dtype.type]
         leaves = [node("register", (), kind, f"x{k}") for k in range(len(arrays))]
         return expr_interpreter.evaluate(function(*leaves), dict(zip(leaves, arrays, strict=True)))
+
+
+def eager(function, x):
+    with np.errstate(all="ignore"):
+        return devices.backend("cpu").table[function.__name__](x)
 
 
 def exact(function, x):
@@ -97,22 +103,46 @@ def test_accuracy(name, dtype, evaluate):
     assert error.max() <= bounds[dtype], f"{name}: {error.max()} ulp at {x[error.argmax()]!r}"
 
 
+NEGATIVE = ((1e-30, 0.4), (0.4, 0.6), (0.5, 3), (3, 20), (20, 100), (100, 1e5))
+
+
+@pytest.mark.parametrize("evaluate", [interpreted, native_kernels.evaluate, eager])
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "function, low, bound",
-    [(lgamma, -0.5, 3.3), (lgamma, -8, None), (digamma, -0.5, None), (digamma, -8, None)],
-)
-def test_negative_arguments(function, low, bound, dtype):
-    """Relative to ulp where nothing cancels; else to epsilon times the larger of the two terms."""
-    x = np.random.default_rng(0).uniform(low, -1e-3, 200).astype(DTYPES[dtype])
-    expected = exact(function, x)
-    got = interpreted(function, x)
-    if bound is not None:
-        assert ulps(got, expected).max() <= bound
-        return
-    size = np.maximum(np.maximum(np.abs(expected), np.abs(exact(function, -x))), 1)
-    factor = 3 if function is lgamma else 8
-    assert np.max(np.abs(got - expected) / size) <= factor * np.finfo(x.dtype).eps
+@pytest.mark.parametrize("function", [lgamma, digamma])
+def test_negative_arguments(function, dtype, evaluate):
+    """The two terms of the reflection formulas cancel, more or less, nearly everywhere."""
+    x = -sample(dtype, *NEGATIVE)
+    poles = -np.array([1, 2, 3, 7, 16, 17, 18, 33, 64, 1000], x.dtype)
+    near_poles = [poles * (1 + s * np.finfo(x.dtype).eps * k) for k in (1, 2, 900) for s in (1, -1)]
+    x = np.concatenate([x, *near_poles, [-0.5, -1e-300, -1.5]], dtype=x.dtype)
+    x = x[x != np.rint(x)]
+    error = ulps(evaluate(function, x), exact(function, x))
+    assert error.max() <= 3.3, f"{error.max()} ulp at {x[error.argmax()]!r}"
+
+
+# Roots of digamma that are closer to a float64 than any others between powers of two.
+CLOSEST = [-120.81548081155381, -2977.8808777877402, -6066919.936815942, -204097275.94819948]
+
+
+@pytest.mark.parametrize("evaluate", [interpreted, native_kernels.evaluate, eager])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function", [lgamma, digamma])
+def test_roots_at_negative_arguments(function, dtype, evaluate):
+    """All digits of the small results next to the roots, and on the way to them."""
+    if function is lgamma:
+        roots = [r for n in range(2, 17) for r in roots_of_log_gamma(n)]
+    else:
+        roots = [*[roots_of_digamma(n) for n in (*range(24), 87, 300)], *CLOSEST]
+    x = np.concatenate(
+        [
+            around(roots, dtype, 4),
+            *[around(roots, dtype, 0) * (1 + (-2.0) ** -k) for k in range(3, 51)],
+        ],
+        dtype=DTYPES[dtype],
+    )
+    x = x[x != np.rint(x)]
+    error = ulps(evaluate(function, x), exact(function, x))
+    assert error.max() <= 3.3, f"{error.max()} ulp at {x[error.argmax()]!r}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

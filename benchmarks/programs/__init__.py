@@ -7,8 +7,10 @@ from programs import (
     convolution,
     dispatch,
     elementwise,
+    layers,
     linalg,
     matmul,
+    optimizers,
     ordering,
     recurrent,
     rows,
@@ -23,6 +25,8 @@ ROWS = {
     row.name: row
     for module in (
         training,
+        layers,
+        optimizers,
         convolution,
         transformer,
         attention,

@@ -56,14 +56,14 @@ class Maker:
         return self.normal(*shape), self.rng.integers(0, CLASSES, shape[0], np.int32)
 
 
-def _stats(tree: Any) -> Any:
+def stats_of(tree: Any) -> Any:
     """Running averages for every unit in a tree of parameters."""
     if isinstance(tree, list):
-        return [_stats(item) for item in tree]
+        return [stats_of(item) for item in tree]
     if "scale" in tree:
         n = tree["scale"].size
         return {"mean": np.zeros(n, np.float32), "var": np.ones(n, np.float32)}
-    return {key: _stats(item) for key, item in tree.items() if key != "head"}
+    return {key: stats_of(item) for key, item in tree.items() if key != "head"}
 
 
 def _unit(ops: Any, p: Any, stats: Any, x: Any, stride: int = 1, train: bool = True) -> Any:
@@ -71,7 +71,8 @@ def _unit(ops: Any, p: Any, stats: Any, x: Any, stride: int = 1, train: bool = T
 
 
 # ---------------------------------------------------------------- CNN
-def _cnn_inputs() -> tuple:
+def cnn_inputs() -> tuple:
+    """Parameters, no averages, images and classes."""
     make = Maker()
     params = {
         "first": make.conv(3, 3, 32),
@@ -81,14 +82,19 @@ def _cnn_inputs() -> tuple:
     return params, {}, *make.images(CNN_BATCH, 32, 32, 3)
 
 
-def _cnn_loss(ops: Any, params: Any, stats: Any, x: Any, labels: Any) -> Any:
+def cnn_loss(ops: Any, params: Any, stats: Any, x: Any, labels: Any) -> Any:
     for key in ("first", "second"):
         x = ops.max_pool(ops.relu(ops.conv(params[key], x)), 2, 2)
     return ops.cross_entropy(ops.flat(params["head"], x), labels)
 
 
+def cnn_products() -> list[float]:
+    """Multiplications and additions of every layer for an image, in order."""
+    return [2.0 * 32**2 * 27 * 32, 2.0 * 16**2 * 288 * 64, 2.0 * 4096 * CLASSES]
+
+
 # ---------------------------------------------------------------- ResNets
-def _resnet_params(make: Maker, stem: int, widths: Sequence[int], blocks: int, out: int) -> dict:
+def resnet_params(make: Maker, stem: int, widths: Sequence[int], blocks: int, out: int) -> dict:
     """Parameters of basic blocks; all but the first stage halve height and width."""
     made, m = [], widths[0]
     for stage, n in enumerate(widths):
@@ -117,11 +123,11 @@ def _resnet(ops: Any, params: Any, stats: Any, x: Any, train: bool, large: bool 
 
 def _resnet_inputs() -> tuple:
     make = Maker()
-    params = _resnet_params(make, 3, (32, 64, 128), 1, CLASSES)
-    return params, _stats(params), *make.images(RESNET_BATCH, 32, 32, 3)
+    params = resnet_params(make, 3, (32, 64, 128), 1, CLASSES)
+    return params, stats_of(params), *make.images(RESNET_BATCH, 32, 32, 3)
 
 
-def _resnet_loss(ops: Any, params: Any, stats: Any, x: Any, labels: Any) -> Any:
+def resnet_loss(ops: Any, params: Any, stats: Any, x: Any, labels: Any) -> Any:
     return ops.cross_entropy(_resnet(ops, params, stats, x, train=True), labels)
 
 
@@ -129,9 +135,9 @@ def _resnet18_inputs(large: bool) -> Callable[[], tuple]:
     def inputs() -> tuple:
         make = Maker()
         widths = (64, 128, 256, 512)
-        params = _resnet_params(make, *((7, widths, 2, 1000) if large else (3, widths, 2, 10)))
+        params = resnet_params(make, *((7, widths, 2, 1000) if large else (3, widths, 2, 10)))
         x = make.normal(1, 224, 224, 3) if large else make.normal(RESNET18_BATCH, 32, 32, 3)
-        return {"net": params, "stats": _stats(params)}, x
+        return {"net": params, "stats": stats_of(params)}, x
 
     return inputs
 
@@ -143,7 +149,7 @@ def _resnet18(large: bool) -> Callable:
     return net
 
 
-def _resnet_products(
+def resnet_products(
     size: int, stem: int, widths: Sequence[int], blocks: int, out: int
 ) -> list[float]:
     """Multiplications and additions of every convolution for an image, in order."""
@@ -174,7 +180,7 @@ def _separable_inputs() -> tuple:
         ],
         "head": make.head(SEPARABLE[-1][1]),
     }
-    return params, _stats(params), *make.images(SEPARABLE_BATCH, 32, 32, 3)
+    return params, stats_of(params), *make.images(SEPARABLE_BATCH, 32, 32, 3)
 
 
 def _separable_loss(ops: Any, params: Any, stats: Any, x: Any, labels: Any) -> Any:
@@ -304,7 +310,7 @@ def _inference(
     )
 
 
-_RESNET18 = (64, 128, 256, 512), 2
+RESNET18 = (64, 128, 256, 512), 2
 
 _DEEP = (
     "Deep layers have few pixels and megabytes of weights, which tiles read again for each few "
@@ -314,17 +320,17 @@ _DEEP = (
 ROWS = [
     _training(
         "CNN 32-64 step, Adam, 64x32x32x3",
-        _cnn_inputs,
-        _cnn_loss,
-        [2.0 * 32**2 * 27 * 32, 2.0 * 16**2 * 288 * 64, 2.0 * 4096 * CLASSES],
+        cnn_inputs,
+        cnn_loss,
+        cnn_products(),
         CNN_BATCH,
         compiled=True,
     ),
     _training(
         "small ResNet step, Adam, 32x32x32x3",
         _resnet_inputs,
-        _resnet_loss,
-        _resnet_products(32, 3, (32, 64, 128), 1, CLASSES),
+        resnet_loss,
+        resnet_products(32, 3, (32, 64, 128), 1, CLASSES),
         RESNET_BATCH,
         compiled=True,
         tolerance=_KINKS,
@@ -342,14 +348,14 @@ ROWS = [
         "ResNet-18 inference, 8x32x32x3",
         False,
         RESNET18_BATCH,
-        _resnet_products(32, 3, *_RESNET18, CLASSES),
+        resnet_products(32, 3, *RESNET18, CLASSES),
         why=_DEEP,
     ),
     _inference(
         "ResNet-18 inference, 1x224x224x3",
         True,
         1,
-        _resnet_products(224, 7, *_RESNET18, 1000),
+        resnet_products(224, 7, *RESNET18, 1000),
         why=_DEEP,
     ),
 ]

@@ -28,8 +28,8 @@ class ChannelsLast:
         self.exp = lib.numpy.exp
         self.softplus = lib.nn.softplus
 
-    def gelu(self, x: Any) -> Any:
-        return self.lib.nn.gelu(x, approximate=False)
+    def gelu(self, x: Any, approximate: bool = False) -> Any:
+        return self.lib.nn.gelu(x, approximate=approximate)
 
     def conv(self, p: Any, x: Any, stride: int = 1, pad: int | None = None) -> Any:
         """A convolution; depthwise where the kernel has one input channel and x has more."""
@@ -85,12 +85,17 @@ class ChannelsLast:
         variance = ((x - mean) ** 2).mean(-1, keepdims=True)
         return (x - mean) * self.lib.lax.rsqrt(variance + EPSILON) * p["scale"] + p["bias"]
 
-    def attention(self, qkv: Any, heads: int) -> Any:
-        """Softmax attention of every position to all, from f32[batch, length, 3 * width]."""
+    def attention(self, qkv: Any, heads: int, causal: bool = False) -> Any:
+        """Softmax attention of every position, from f32[batch, length, 3 * width].
+
+        It is to all positions, or to those that are not later.
+        """
         np_ = self.lib.numpy
         b, t, width = qkv.shape
         q, k, v = (part.reshape(b, t, heads, -1) for part in np_.split(qkv, 3, axis=-1))
         scores = np_.einsum("bihd,bjhd->bhij", q, k) / q.shape[-1] ** 0.5
+        if causal:
+            scores = np_.where(np_.tril(np_.ones((t, t), bool)), scores, -1e9)
         out = np_.einsum("bhij,bjhd->bihd", self.lib.nn.softmax(scores), v)
         return out.reshape(b, t, width // 3)
 
@@ -117,10 +122,13 @@ class Torch:
 
         self.f = functional
         self.cat = torch.cat
-        self.relu, self.gelu = functional.relu, functional.gelu
+        self.relu = functional.relu
         self.softplus = functional.softplus
         self.sigmoid, self.exp = torch.sigmoid, torch.exp
         self.cross_entropy = functional.cross_entropy
+
+    def gelu(self, x: Any, approximate: bool = False) -> Any:
+        return self.f.gelu(x, approximate="tanh" if approximate else "none")
 
     def conv(self, p: Any, x: Any, stride: int = 1, pad: int | None = None) -> Any:
         kernel = p["conv"]
@@ -155,9 +163,10 @@ class Torch:
     def layer_norm(self, p: Any, x: Any) -> Any:
         return self.f.layer_norm(x, x.shape[-1:], p["scale"], p["bias"], EPSILON)
 
-    def attention(self, qkv: Any, heads: int) -> Any:
+    def attention(self, qkv: Any, heads: int, causal: bool = False) -> Any:
         parts = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in qkv.chunk(3, -1))
-        return self.f.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+        out = self.f.scaled_dot_product_attention(*parts, is_causal=causal)
+        return out.transpose(1, 2).flatten(2)
 
     def tokens(self, x: Any) -> Any:
         return x.flatten(2).transpose(1, 2)

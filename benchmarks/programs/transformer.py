@@ -22,11 +22,15 @@ from programs.steps import (
 
 @dataclass(frozen=True)
 class Encoder:
-    """Sizes of a stack of encoder blocks, normalized before each part."""
+    """Sizes of a stack of encoder blocks, normalized before each part.
+
+    Causal ones are a GPT's, with its approximation of GELU.
+    """
 
     layers: int
     width: int
     heads: int
+    causal: bool = False
 
     def params(self, rng: np.random.Generator) -> dict:
         """The blocks and the last norm."""
@@ -51,8 +55,8 @@ class Encoder:
         """f32[batch, length, width] of the same."""
         for p in params["blocks"]:
             qkv = ops.dense(p["qkv"], ops.layer_norm(p["norm1"], x))
-            x = x + ops.dense(p["out"], ops.attention(qkv, self.heads))
-            h = ops.gelu(ops.dense(p["up"], ops.layer_norm(p["norm2"], x)))
+            x = x + ops.dense(p["out"], ops.attention(qkv, self.heads, self.causal))
+            h = ops.gelu(ops.dense(p["up"], ops.layer_norm(p["norm2"], x)), self.causal)
             x = x + ops.dense(p["down"], h)
         return ops.layer_norm(params["norm"], x)
 

@@ -620,7 +620,7 @@ def conv_transpose(
     dilation = steps(op, "rhs_dilation", rhs_dilation, rank)
     if isinstance(padding, str):
         padding = [
-            _widening_pads(dilated(rhs.shape[d], r), s, padding)
+            widening_pads(dilated(rhs.shape[d], r), s, padding)
             for d, r, s in zip(specs.rhs_spec[2:], dilation, strides)
         ]
     if transpose_kernel:
@@ -632,7 +632,8 @@ def conv_transpose(
     )  # fmt: skip
 
 
-def _widening_pads(window: int, stride: int, padding: str) -> tuple[int, int]:
+def widening_pads(window: int, stride: int, padding: str) -> tuple[int, int]:
+    """How `conv_transpose` pads its widened input; the window is given with its dilation."""
     kind = padding.upper()
     if kind == "SAME":
         total = window + stride - 2

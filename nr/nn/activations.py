@@ -1,7 +1,8 @@
-"""Activation functions under the names of ``jax.nn``; each takes an array of any shape.
+"""Activation functions under the names of ``jax.nn``, or of torch for what JAX lacks.
 
-Integers are promoted to the default float where the result is not an integer. At a kink the
-derivative is the one that JAX gives; it is named in the docstring.
+Each takes an array of any shape. Integers are promoted to the default float where the result is
+not an integer. At a kink the derivative is the one that JAX or torch gives; it is named in the
+docstring.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from typing import Any
 
 import nr.numpy as jnp
+from nr import random
 from nr.core.array import Array
 from nr.lax.elementwise import logistic
 from nr.lax.rules import operand
@@ -25,23 +27,29 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "hardshrink",
     "identity",
     "leaky_relu",
     "log1mexp",
     "log_sigmoid",
     "mish",
+    "prelu",
     "relu",
     "relu6",
+    "rrelu",
     "selu",
     "sigmoid",
     "silu",
     "soft_sign",
     "softplus",
+    "softshrink",
     "sparse_plus",
     "sparse_sigmoid",
     "squareplus",
     "swish",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]
 
 
@@ -78,6 +86,100 @@ def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Array:
     """x where it is not negative, else negative_slope * x; the derivative at 0 is 1."""
     x = _floating("leaky_relu", x)
     return jnp.where(x >= 0, x, negative_slope * x)
+
+
+def prelu(x: Any, weight: Any) -> Array:
+    """x where it is positive, else weight * x; the derivative at 0 is weight.
+
+    `PReLU` is the layer whose weight is trained.
+
+    Args:
+        x: [..., channels].
+        weight: [channels], a slope for each channel; or [1] or [], one for all.
+
+    Raises:
+        TypeError: weight has another shape.
+
+    Source: He et al., "Delving Deep into Rectifiers", 2015.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.prelu(nr.numpy.array([[-2.0, -2.0], [3.0, 3.0]]), nr.numpy.array([0.5, 0.25]))
+        Array([[-1. , -0.5],
+               [ 3. ,  3. ]], dtype=float32)
+    """
+    x, weight = promote_inexact("prelu", x, weight)
+    if weight.shape not in ((), (1,), x.shape[-1:]):
+        raise TypeError(
+            f"prelu: a number, or one a channel, {list(x.shape[-1:])}, was required; "
+            f'got {weight.aval} for "weight". Channels are the last axis of x, {x.aval}.'
+        )
+    if x.ndim == 0:
+        weight = weight.reshape(())
+    return jnp.where(x > 0, x, weight * x)
+
+
+def rrelu(
+    x: Any, lower: float = 1 / 8, upper: float = 1 / 3, *, training: bool, key: Any = None
+) -> Array:
+    """x where it is positive, else slope * x; the derivative at 0 is the slope.
+
+    Args:
+        x: any array.
+        lower, upper: between them lie the slopes.
+        training: draw a slope for each element; otherwise all are (lower + upper) / 2.
+        key: for the slopes, required in training.
+
+    Raises:
+        TypeError: there is no key in training.
+
+    Source: Xu et al., "Empirical Evaluation of Rectified Activations in Convolutional Network",
+    2015.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.rrelu(nr.numpy.array([-4.0, 2.0]), 0.0, 0.5, training=False)
+        Array([-1.,  2.], dtype=float32)
+    """
+    x = _floating("rrelu", x)
+    if not training:
+        return jnp.where(x > 0, x, (lower + upper) / 2 * x)
+    if key is None:
+        raise TypeError("rrelu: a key was required in training; got None. Pass key=...")
+    return jnp.where(x > 0, x, random.uniform(key, x.shape, x.dtype, lower, upper) * x)
+
+
+def threshold(x: Any, threshold: Any, value: Any) -> Array:
+    """x where it is above the threshold, else value; the derivative at the threshold is 0.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.threshold(nr.numpy.array([0.5, 1.5]), 1.0, -1.0)
+        Array([-1. ,  1.5], dtype=float32)
+    """
+    x = operand("threshold", x)
+    # A NaN is not <= the threshold and stays.
+    return jnp.where(x <= threshold, value, x)
+
+
+def hardshrink(x: Any, lambd: Any = 0.5) -> Array:
+    """x where abs(x) is above lambd, else 0; the derivative at -lambd and lambd is 0."""
+    x = operand("hardshrink", x)
+    return jnp.where(jnp.abs(x) <= lambd, 0, x)
+
+
+def softshrink(x: Any, lambd: Any = 0.5) -> Array:
+    """x moved towards 0 by lambd, but no farther than 0; the derivative at -lambd and lambd is 0.
+
+    Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage", 1994.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.softshrink(nr.numpy.array([-2.0, 0.25, 2.0]))
+        Array([-1.5,  0. ,  1.5], dtype=float32)
+    """
+    x = _floating("softshrink", x)
+    return jnp.where(jnp.abs(x) <= lambd, 0, x - lambd * jnp.sign(x))
 
 
 def hard_tanh(x: Any) -> Array:
@@ -129,6 +231,12 @@ def sigmoid(x: Any) -> Array:
 def log_sigmoid(x: Any) -> Array:
     """log(sigmoid(x)), exact also where the sigmoid rounds to 0 or 1."""
     return -softplus(-_floating("log_sigmoid", x))
+
+
+def tanhshrink(x: Any) -> Array:
+    """x - tanh(x)."""
+    x = _floating("tanhshrink", x)
+    return x - jnp.tanh(x)
 
 
 def soft_sign(x: Any) -> Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import nr.numpy as jnp
+from nr import random
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.config import config
@@ -17,11 +19,14 @@ from nr.lax.shape import iota, stop_gradient
 from nr.numpy.promotion import promote_inexact
 
 __all__ = [
+    "flatten",
+    "gumbel_softmax",
     "log_softmax",
     "logmeanexp",
     "logsumexp",
     "one_hot",
     "softmax",
+    "softmin",
     "standardize",
 ]
 
@@ -61,6 +66,58 @@ def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
     total = jnp.sum(weights, axis, keepdims=True)
     # A slice that is masked as a whole has the total 0, and 0 / 1 as its result.
     return weights / jnp.where(total == 0, 1, total)
+
+
+def softmin(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """``softmax(-x)``: the smallest x gets the largest weight.
+
+    Args:
+        x: costs.
+        axis: the axis or axes of the sum; None for all.
+        where: as in `softmax`.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.softmin(nr.numpy.array([0.0, 0.0, 1000.0]))
+        Array([0.5, 0.5, 0. ], dtype=float32)
+    """
+    return softmax(-promote_inexact("softmin", x)[0], axis, where)
+
+
+def gumbel_softmax(
+    logits: Any, *, key: Any, tau: float = 1.0, hard: bool = False, axis: int = -1
+) -> Array:
+    """A relaxed sample of one class: softmax((logits + Gumbel noise) / tau), which has a gradient.
+
+    Args:
+        logits: unnormalized logarithms of the probabilities of classes, along the axis.
+        key: for the noise.
+        tau: positive; the lower, the nearer are samples to one-hot vectors, and the larger the
+            variance of gradients.
+        hard: give one-hot vectors, exact samples of the classes, with the gradient of the
+            relaxed ones (straight-through).
+        axis: the axis of classes.
+
+    Raises:
+        ValueError: tau is not positive.
+
+    Source: Jang, Gu, Poole, "Categorical Reparameterization with Gumbel-Softmax", 2016; Maddison,
+    Mnih, Teh, "The Concrete Distribution", 2016.
+
+    Example:
+        >>> import nr
+        >>> logits = nr.numpy.array([0.0, 1000.0, 0.0])
+        >>> nr.nn.gumbel_softmax(logits, key=nr.random.key(0), hard=True)
+        Array([0., 1., 0.], dtype=float32)
+    """
+    if not tau > 0:
+        raise ValueError(f"gumbel_softmax: tau must be positive; got {tau}.")
+    (logits,) = promote_inexact("gumbel_softmax", logits)
+    relaxed = softmax((logits + random.gumbel(key, logits.shape, logits.dtype)) / tau, axis)
+    if not hard:
+        return relaxed
+    sample = one_hot(jnp.argmax(relaxed, axis), relaxed.shape[axis], dtype=relaxed.dtype, axis=axis)
+    return sample + (relaxed - stop_gradient(relaxed))
 
 
 def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
@@ -203,3 +260,27 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     # Classes that x's dtype cannot hold are never hit: compare in a dtype that holds both.
     classes = iota(np.int32 if x.dtype.itemsize < 8 else x.dtype, num_classes).reshape(shape)
     return (jnp.expand_dims(x, axis) == classes).astype(dtype)
+
+
+def flatten(x: Any, start: int = -3) -> Array:
+    """x with its last axes made one, those from `start` on: by default those of an image.
+
+    Args:
+        x: [..., H, W, C], or with other axes.
+        start: the first axis that is merged.
+
+    Raises:
+        ValueError: x has no such axis.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.flatten(nr.numpy.ones((8, 4, 4, 16))).shape
+        (8, 256)
+    """
+    x = operand("flatten", x)
+    if not -x.ndim <= start < x.ndim:
+        raise ValueError(
+            f'flatten: an axis of "x" was required; got start={start} for {x.aval}. '
+            "Images have the axes -3, -2 and -1."
+        )
+    return x.reshape(*x.shape[:start], math.prod(x.shape[start:]))

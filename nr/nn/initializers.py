@@ -1,6 +1,7 @@
 """Initializers under the names of ``jax.nn.initializers``, with its numbers for the same key.
 
-`zeros` and `ones` are initializers; the other names make one. An initializer is a function
+`calculate_gain`, `dirac`, `eye` and `sparse` are torch's, for the layouts of weights of `nr.nn`.
+`zeros`, `ones` and `eye` are initializers; other names make one. An initializer is a function
 ``(key, shape, dtype=None) -> array``; the dtype is by default the one that it was made with, and
 that is by default the default float.
 """
@@ -21,7 +22,11 @@ from nr.core.config import config
 
 __all__ = [
     "Initializer",
+    "calculate_gain",
     "constant",
+    "delta_orthogonal",
+    "dirac",
+    "eye",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -32,6 +37,8 @@ __all__ = [
     "lecun_uniform",
     "normal",
     "ones",
+    "orthogonal",
+    "sparse",
     "truncated_normal",
     "uniform",
     "variance_scaling",
@@ -230,3 +237,209 @@ he_uniform = _scaled("he_uniform", 2.0, "fan_in", "uniform", _HE)
 he_normal = _scaled("he_normal", 2.0, "fan_in", "truncated_normal", _HE)
 xavier_uniform, xavier_normal = glorot_uniform, glorot_normal
 kaiming_uniform, kaiming_normal = he_uniform, he_normal
+
+
+def calculate_gain(nonlinearity: str, negative_slope: float = 0.01) -> float:
+    """The factor of standard deviations that makes up for what an activation does to them.
+
+    ``variance_scaling(gain**2, "fan_in", "uniform")`` and ``orthogonal(gain)`` take it.
+
+    Args:
+        nonlinearity: ``"linear"``, ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` or
+            ``"selu"``. For selu it is an empirical 3 / 4; self-normalization asks for
+            ``"linear"``.
+        negative_slope: of leaky_relu.
+
+    Raises:
+        ValueError: for another nonlinearity.
+
+    Source: He et al., 2015, equations 10 and 15, for the rectifiers; torch for the others.
+
+    Example:
+        >>> from nr.nn import initializers
+        >>> round(initializers.calculate_gain("leaky_relu", 5**0.5) ** 2, 6)  # torch's Linear
+        0.333333
+    """
+    gains = {
+        "linear": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / (1 + negative_slope**2)),
+        "selu": 3 / 4,
+    }
+    if nonlinearity not in gains:
+        raise ValueError(
+            f"calculate_gain: one of {', '.join(gains)} was required; got {nonlinearity!r}."
+        )
+    return gains[nonlinearity]
+
+
+# ---------------------------------------------------------------- orthogonal matrices
+def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """Matrices of which the rows or the columns, whichever are fewer, are orthonormal, times scale.
+
+    They are uniform over all such matrices. An array of more axes than two is taken as a matrix
+    whose columns are along the column axis.
+
+    Args:
+        scale: the length of the rows or columns.
+        column_axis: the axis that counts columns.
+        dtype: floating.
+
+    Raises:
+        ValueError: when called for fewer axes than two.
+
+    Source: Saxe, McClelland, Ganguli, "Exact Solutions to the Nonlinear Dynamics of Learning in
+    Deep Linear Neural Networks", 2013.
+
+    Example:
+        >>> import nr
+        >>> w = nr.nn.initializers.orthogonal()(nr.random.key(0), (5, 3))
+        >>> bool(nr.numpy.allclose(w.T @ w, nr.numpy.eye(3), atol=1e-6))
+        True
+    """
+    default = dtype
+
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        kind = _dtype(default if dtype is None else dtype)
+        if len(shape) < 2:
+            raise ValueError(
+                "orthogonal: a shape of two or more axes was required; "
+                f"got {tuple(shape)}. For biases use initializers.zeros."
+            )
+        columns = shape[column_axis]
+        others = [n for i, n in enumerate(shape) if i != column_axis % len(shape)]
+        # Factorized in float32 where the dtype is of 16 bits.
+        wide = np.dtype(np.float32) if kind.itemsize == 2 else kind
+        matrix = random.orthogonal(key, math.prod(others), (), wide, columns)
+        matrix = jnp.moveaxis(matrix.reshape(*others, columns), -1, column_axis)
+        return (matrix * jnp.asarray(scale, wide)).astype(kind)
+
+    return init
+
+
+def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """Kernels of convolutions that are an `orthogonal` matrix in the window's middle, else 0.
+
+    Args:
+        scale, column_axis, dtype: as for `orthogonal`.
+
+    Raises:
+        ValueError: when called for other shapes than [*window, in, out], with a window of one to
+            three axes and at least as many outputs as inputs.
+
+    Source: Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", 2018.
+    """
+    make = orthogonal(scale, column_axis, dtype)
+
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        if len(shape) not in (3, 4, 5):
+            raise ValueError(
+                "delta_orthogonal: a shape [*window, in, out] with a window of one to three axes "
+                f"was required; got {tuple(shape)}."
+            )
+        if shape[-2] > shape[-1]:
+            raise ValueError(
+                f"delta_orthogonal: at least {shape[-2]} outputs, the number of inputs, were "
+                f"required; got {tuple(shape)}. Use initializers.orthogonal."
+            )
+        matrix = make(key, shape[-2:], dtype)
+        middle = tuple((n - 1) // 2 for n in shape[:-2])
+        return jnp.zeros(shape, matrix.dtype).at[middle].set(matrix)
+
+    return init
+
+
+# ---------------------------------------------------------------- identities, few connections
+def eye(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+    """Ones on the diagonal of [in, out], else zeros: features pass through `Linear`.
+
+    The key is not used and may be None.
+
+    Raises:
+        ValueError: the shape has not two axes.
+    """
+    if len(shape) != 2:
+        raise ValueError(
+            f"eye: a shape [in, out] was required; got {tuple(shape)}. "
+            "For convolutions use initializers.dirac()."
+        )
+    rows, columns = shape
+    return jnp.eye(rows, columns, dtype=_dtype(dtype))
+
+
+def dirac(groups: int = 1, dtype: Any = None) -> Initializer:
+    """Kernels that pass channels on: a one in the window's middle from input i to output i.
+
+    Args:
+        groups: of the convolution; outputs of each group take over its inputs.
+        dtype: by default the default float.
+
+    Returns:
+        An initializer whose key is not used and may be None.
+
+    Raises:
+        ValueError: when called for other shapes than [*window, in / groups, out], or outputs
+            that the groups do not divide.
+
+    Example:
+        >>> import nr
+        >>> nr.nn.initializers.dirac()(None, (3, 1, 2))[:, 0]  # the second output has no input
+        Array([[0., 0.],
+               [1., 0.],
+               [0., 0.]], dtype=float32)
+    """
+    default = dtype
+
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        if len(shape) < 3 or shape[-1] % groups:
+            raise ValueError(
+                f"dirac: a shape [*window, in / groups, out] with outputs that are a multiple of "
+                f"{groups} was required; got {tuple(shape)}. For matrices use initializers.eye."
+            )
+        *window, inputs, outputs = shape
+        kernel = np.zeros(shape, np.float32)
+        passing = np.arange(min(inputs, outputs // groups))
+        middle: tuple[Any, ...] = tuple(n // 2 for n in window)
+        for start in range(0, outputs, max(outputs // groups, 1)):
+            kernel[(*middle, passing, start + passing)] = 1
+        return jnp.asarray(kernel, _dtype(default if dtype is None else dtype))
+
+    return init
+
+
+def sparse(sparsity: float, stddev: float = 0.01, dtype: Any = None) -> Initializer:
+    """Normal samples, of which some for each output are 0: units with few connections.
+
+    Args:
+        sparsity: in [0, 1], the fraction of each output's inputs whose weight is 0, rounded up to
+            a whole number of inputs.
+        stddev: of the other weights.
+        dtype: floating.
+
+    Raises:
+        ValueError: sparsity is not in [0, 1], or when called for other shapes than [in, out].
+
+    Source: Martens, "Deep Learning via Hessian-free Optimization", 2010, section 5.
+
+    Example:
+        >>> import nr
+        >>> w = nr.nn.initializers.sparse(0.75)(nr.random.key(0), (8, 3))
+        >>> (w != 0).sum(0)
+        Array([2, 2, 2], dtype=int32)
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse: sparsity must be in [0, 1]; got {sparsity}.")
+    default = dtype
+
+    def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
+        if len(shape) != 2:
+            raise ValueError(f"sparse: a shape [in, out] was required; got {tuple(shape)}.")
+        values, order = random.split(key)
+        weights = normal(stddev)(values, shape, default if dtype is None else dtype)
+        places = jnp.broadcast_to(jnp.arange(shape[0])[:, None], tuple(shape))
+        ranks = random.permutation(order, places, independent=True)
+        return jnp.where(ranks < math.ceil(sparsity * shape[0]), 0, weights)
+
+    return init

@@ -10,21 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from nr.backends.gamma_negative import digamma_negative, lgamma_negative
+
+from ._doubled import Arrays
 from ._series import horner
 from ._structure import Array
 
-# lgamma(1 + z) / (z (z - 1)) on [0, 2], interpolated at Chebyshev nodes with 50 digits
-# (relative error 4e-18): the factors hold the zeros of lgamma at 1 and 2.
+# lgamma(1 + z) / (z (z - 1)) on [0, 2] is a number amid its values and P / Q, interpolated at
+# Chebyshev nodes with 50 digits (error 4e-18): the factors hold the zeros of lgamma at 1 and 2.
+_LGAMMA_CENTRE = 0.4375
 _LGAMMA_P = (
-    1.54621296801624e-07,
-    0.00010318936786846241,
-    0.004630212547046027,
-    0.06620652414372981,
-    0.4175253681048576,
-    1.3226883681228077,
-    2.1865334418937055,
-    1.795879018997928,
-    0.5772156649015329,
+    -1.0652439049050616e-05,
+    -0.0006608466761638521,
+    -0.011180531909110102,
+    -0.07553337719517039,
+    -0.22870607977460058,
+    -0.2839086497818956,
+    -0.010266889645591748,
+    0.24880641019657476,
+    0.13971566490153287,
 )
 _LGAMMA_Q = (
     2.4701852219090835e-05,
@@ -83,10 +87,7 @@ _FACTORIALS = np.array([float(math.factorial(n)) for n in range(171)])
 
 
 def lgamma(xp: Any, x: Array) -> Array:
-    """log|gamma(x)|: at most 5 ulp for x > 0.
-
-    Below zero the error is that many ulp of the larger of the result and log(x): the result's
-    zeros between the poles are not resolved in relative terms.
+    """log|gamma(x)|: at most 4 ulp.
 
     Args:
         xp: the array module.
@@ -97,6 +98,31 @@ def lgamma(xp: Any, x: Array) -> Array:
 
     Example:
         >>> lgamma(np, np.array([1.0, 2.0, -1.0])).tolist()
+        [0.0, 0.0, inf]
+    """
+    result = _lgamma_positive(xp, xp.absolute(x))
+    negative = x < 0
+    if negative.any():
+        y = x[negative]
+        # Next to the pole at 0, where factors would underflow, it is -log|x| to rounding.
+        result[negative] = xp.where(y > -(2.0**-60), -xp.log(-y), lgamma_negative(Arrays(xp), y))
+    return result
+
+
+def lgamma_single(xp: Any, x: Array) -> Array:
+    """log|gamma(x)| of float32 numbers or narrower ones, to all of their digits.
+
+    The roots below zero are not resolved to all digits of a float64, which costs 30 times as much.
+
+    Args:
+        xp: the array module.
+        x: float64, shape [n].
+
+    Returns:
+        float64, shape [n].
+
+    Example:
+        >>> lgamma_single(np, np.array([1.0, 2.0, -1.0])).tolist()
         [0.0, 0.0, inf]
     """
     result = _lgamma_positive(xp, xp.absolute(x))
@@ -124,7 +150,7 @@ def lgamma_one_plus(z: Array) -> Array:
         >>> lgamma_one_plus(np.array([0.0, 1.0])).tolist()
         [-0.0, 0.0]
     """
-    return z * (z - 1.0) * (horner(_LGAMMA_P, z) / horner(_LGAMMA_Q, z))
+    return z * (z - 1.0) * (_LGAMMA_CENTRE + horner(_LGAMMA_P, z) / horner(_LGAMMA_Q, z))
 
 
 def stirling_error(x: Array) -> Array:
@@ -164,7 +190,7 @@ def _lgamma_positive(xp: Any, x: Array) -> Array:
 
 
 def digamma(xp: Any, x: Array) -> Array:
-    """The derivative of lgamma: at most 5 ulp for x > 0.
+    """The derivative of lgamma: at most 4 ulp.
 
     Args:
         xp: the array module.
@@ -175,6 +201,28 @@ def digamma(xp: Any, x: Array) -> Array:
 
     Example:
         >>> round(float(digamma(np, np.array([1.0]))[0]), 6)
+        -0.577216
+    """
+    result = _digamma_positive(xp, xp.absolute(x))
+    negative = x < 0
+    if negative.any():
+        result[negative] = digamma_negative(Arrays(xp), x[negative])
+    result[x == 0] = np.nan
+    return result
+
+
+def digamma_single(xp: Any, x: Array) -> Array:
+    """The derivative of lgamma of float32 numbers or narrower ones, to all of their digits.
+
+    Args:
+        xp: the array module.
+        x: float64, shape [n].
+
+    Returns:
+        float64, shape [n].
+
+    Example:
+        >>> round(float(digamma_single(np, np.array([1.0]))[0]), 6)
         -0.577216
     """
     negative = x < 0
@@ -282,5 +330,7 @@ def polygamma(xp: Any, m: Array, x: Array) -> Array:
     large = xp.exp(lgamma(xp, order + 1.0) + xp.log(sums))
     size = xp.where(small, factorial * sums, large)
     value = xp.where(order % 2 == 0, -size, size)
-    value = xp.where(order == 0, digamma(xp, x), value)
+    first = order == 0
+    if first.any():
+        value[first] = digamma(xp, x[first])
     return xp.where(valid, value, np.nan)

@@ -1,7 +1,7 @@
 """The special-function rows: float64 kernels, run over cache-sized blocks of the operands.
 
 Narrower floats are evaluated in float64 and rounded once, so that each is right to within about
-half an ulp; erf, which GELU needs, has a cheaper kernel for them.
+half an ulp; erf, which GELU needs, lgamma and digamma have cheaper kernels for them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ def rows(xp: Any) -> dict[str, Callable[..., Array]]:
     kernels: dict[str, Callable[..., Array]] = {
         "erfc": _erf.erfc,
         "erf_inv": _erf.erf_inv,
-        "lgamma": _gamma.lgamma,
-        "digamma": _gamma.digamma,
         "polygamma": _gamma.polygamma,
         "zeta": _gamma.zeta,
         "igamma": _incomplete.igamma,
@@ -44,13 +42,18 @@ def rows(xp: Any) -> dict[str, Callable[..., Array]]:
         "bessel_i1e": _bessel.bessel_i1e,
     }
     table = {name: _blockwise(xp, kernel) for name, kernel in kernels.items()}
-    erf_double = _blockwise(xp, _erf.erf)
-    erf_single = _blockwise(xp, _erf.erf_single)
+    by_width = {
+        "erf": (_erf.erf, _erf.erf_single),
+        "lgamma": (_gamma.lgamma, _gamma.lgamma_single),
+        "digamma": (_gamma.digamma, _gamma.digamma_single),
+    }
+    for name, (double, single) in by_width.items():
+        table[name] = _of_either_width(_blockwise(xp, double), _blockwise(xp, single))
+    return table
 
-    def erf(x: Array) -> Array:
-        return erf_double(x) if x.dtype == np.float64 else erf_single(x)
 
-    return {"erf": erf, **table}
+def _of_either_width(double: Callable[..., Array], single: Callable[..., Array]) -> Callable:
+    return lambda x: double(x) if x.dtype == np.float64 else single(x)
 
 
 def _blockwise(xp: Any, kernel: Callable[..., Array]) -> Callable[..., Array]:

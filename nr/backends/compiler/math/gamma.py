@@ -3,16 +3,19 @@
 Rational minimax approximations, found by Remez' algorithm at 50 digits, hold the zeros of the
 functions at positive arguments as factors (W. J. Cody & K. E. Hillstrom, Math. Comp. 21, 1967);
 from 4 on come Stirling's formula and its derivative, whose remainders are polynomials in x**-2
-(DLMF 5.11.1 and 5.11.2), and below -1/2 the reflection formulas (DLMF 5.5.3 and 5.5.4).
+(DLMF 5.11.1 and 5.11.2). Of negative f32, the reflection formulas (DLMF 5.5.3 and 5.5.4) in f64
+leave enough digits; those of f64 are left to `nr.backends.gamma_negative`.
 """
 
 from __future__ import annotations
 
 import math
 
-from nr.backends.compiler.expr import Expr, const, eq, fma, node, select, unary
+from nr.backends.compiler.expr import Expr, const, convert, eq, fma, node, select, unary
+from nr.backends.compiler.math.doubled import Expressions
 from nr.backends.compiler.math.logarithm import log
 from nr.backends.compiler.math.polynomial import horner
+from nr.backends.gamma_negative import digamma_negative, lgamma_negative
 
 _LARGE = 4.0
 _STIRLING_CONSTANT = 0.5 * math.log(2.0 * math.pi) - 0.5
@@ -151,41 +154,38 @@ def stirling_error(x: Expr) -> Expr:
     return horner(inverse * inverse, _STIRLING[x.dtype]) * inverse
 
 
-def lgamma(x: Expr) -> Expr:
-    """log|gamma(x)|: at most 3.3 ulp for x > -1/2, infinite at the poles.
-
-    Below, the error is at most 3 epsilon of the largest of |lgamma(x)|, lgamma(-x) and 1: the
-    zeros between the poles are not resolved in relative terms.
-
-    Example:
-        >>> from nr.backends.compiler.expr import node
-        >>> lgamma(node("register", (), "f32", "x")).op
-        'rarely'
-    """
+def _lgamma_positive(x: Expr) -> Expr:
+    """lgamma(|x|), or that of x where |x| < 1/2."""
     a, small, shifted, z = _regions(x)
     logarithm = log(select(shifted & (a < _LARGE), a - 1.0, a))
     near = lgamma_one_plus(z) + select(small, -logarithm, select(shifted, logarithm, 0.0))
     inverse = 1.0 / a
     rest = fma(horner(inverse * inverse, _STIRLING[x.dtype]), inverse, _STIRLING_CONSTANT)
     far = fma(a - 0.5, logarithm - 1.0, rest)
-    positive = select(a < _LARGE, near, far)
+    return select(a < _LARGE, near, far)
+
+
+def _lgamma_reflected(x: Expr) -> Expr:
+    """lgamma of an f32 up to -1/2, in f64."""
+    a = -convert(x, "f64")
     sine = unary("abs", _sin_pi(a - unary("round_even", a)))
-    reflected = log(math.pi / (a * sine)) - positive
-    reflected = select(eq(a, math.inf), math.inf, reflected)
-    return node("rarely", (x < -0.5, reflected, positive), x.dtype)
+    reflected = log(math.pi / (a * sine)) - _lgamma_positive(a)
+    return convert(select(eq(a, math.inf), math.inf, reflected), x.dtype)
 
 
-def digamma(x: Expr) -> Expr:
-    """The derivative of lgamma: at most 3.3 ulp for x > 0, NaN at the poles 0, -1, -2, ...
-
-    Below zero, the error is at most 8 epsilon of the largest of |digamma(x)|, |digamma(-x)| and 1:
-    its zeros between the poles are not resolved in relative terms.
+def lgamma(x: Expr) -> Expr:
+    """log|gamma(x)|: at most 3.3 ulp, infinite at the poles.
 
     Example:
         >>> from nr.backends.compiler.expr import node
-        >>> digamma(node("register", (), "f32", "x")).op
+        >>> lgamma(node("register", (), "f32", "x")).op
         'rarely'
     """
+    negative = _lgamma_reflected(x) if x.dtype == "f32" else lgamma_negative(Expressions(), x)
+    return node("rarely", (x <= -0.5, negative, _lgamma_positive(x)), x.dtype)
+
+
+def _digamma_positive(x: Expr) -> Expr:
     a, small, shifted, z = _regions(x)
     high, low = _DIGAMMA_ZERO[x.dtype]
     near = ((z - high) - low) * _near(z, _DIGAMMA_ANCHOR, _DIGAMMA_P, _DIGAMMA_Q)
@@ -193,10 +193,25 @@ def digamma(x: Expr) -> Expr:
     near = near + select(small, -inverse, select(shifted, inverse, 0.0))
     square = inverse * inverse
     tail = fma(horner(square, _DIGAMMA_TAIL[x.dtype]), square, inverse * 0.5)
-    positive = select(a < _LARGE, near, log(a) - tail)
+    return select(a < _LARGE, near, log(a) - tail)
+
+
+def _digamma_reflected(x: Expr) -> Expr:
+    """digamma of an f32 that is not positive, in f64."""
+    a = -convert(x, "f64")
     r = a - unary("round_even", a)
     cotangent = horner(r * r, _COS_PI[r.dtype]) / _sin_pi(r)
-    reflected = fma(cotangent, math.pi, positive + 1.0 / a)
-    below = select(x < -0.5, select(eq(r, 0.0), math.nan, reflected), positive)
-    below = select(eq(x, 0.0), math.nan, below)
-    return node("rarely", (~(x > 0.0), below, positive), x.dtype)
+    reflected = fma(cotangent, math.pi, _digamma_positive(a) + 1.0 / a)
+    return convert(select(eq(r, 0.0), math.nan, reflected), x.dtype)
+
+
+def digamma(x: Expr) -> Expr:
+    """The derivative of lgamma: at most 3.3 ulp, NaN at the poles 0, -1, -2, ...
+
+    Example:
+        >>> from nr.backends.compiler.expr import node
+        >>> digamma(node("register", (), "f32", "x")).op
+        'rarely'
+    """
+    negative = _digamma_reflected(x) if x.dtype == "f32" else digamma_negative(Expressions(), x)
+    return node("rarely", (~(x > 0.0), negative, _digamma_positive(x)), x.dtype)
