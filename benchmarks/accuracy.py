@@ -3,7 +3,7 @@ of docs/accuracy.md.
 
 Functions are compiled as in a program and compared with a wider format: NumPy's float64 and long
 double, and mpmath (60 digits) for the special functions. NumPy's own errors are those of the same
-arguments. Takes about two minutes.
+arguments. Takes about three minutes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def special_errors(name: str, dtype: str) -> np.ndarray:
     """Errors of a special function, in ulps of mpmath's value."""
     low, high = RANGES[name]
     rng = np.random.default_rng(0)
-    x = np.concatenate([rng.uniform(low, high, 3000), rng.uniform(low, high, 500) * 1e-3])
+    x = np.concatenate([rng.uniform(low, high, 9000), rng.uniform(low, high, 1000) * 1e-3])
     x = x.astype(DTYPES[dtype])
     if name in ROOTS:
         x = np.concatenate([x, around(ROOTS[name](), dtype, 20)])

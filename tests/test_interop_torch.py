@@ -78,6 +78,15 @@ LAYERS = {
         lambda: nn.Sequential([nn.Linear.init(3, 4, key=KEY), nn.relu, nn.LayerNorm.init(4)]),
         lambda: torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.LayerNorm(4)),
         (5, 3), False),
+    "TransformerEncoder": (
+        lambda: nn.TransformerEncoder.init(2, 8, 2, hidden_features=16, key=KEY, final_norm=True),
+        lambda: torch.nn.TransformerEncoder(
+            torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2,
+            torch.nn.LayerNorm(8), enable_nested_tensor=False),
+        (3, 5, 8), False),
+    "Embedding": (
+        lambda: nn.Embedding.init(5, 3, key=KEY), lambda: torch.nn.Embedding(5, 3), None, False),
+    "PReLU": (lambda: nn.PReLU.init(3), lambda: torch.nn.PReLU(3), (4, 3), False),
     "Stack": (
         lambda: nn.Stack.init(3, lambda key: nn.Sequential(
             [nn.Linear.init(4, 4, key=key), nn.tanh]), key=KEY),
@@ -151,6 +160,17 @@ def test_attention(sizes):
         x = inputs(2, 5, 8)
         expected = theirs(*[torch.tensor(x)] * 3)[0].detach()
         np.testing.assert_allclose(layer(x), expected, rtol=RTOL, atol=ATOL)
+
+
+def test_a_transformer_decoder():
+    theirs = torch.nn.TransformerDecoder(
+        torch.nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=True), 3
+    )
+    layer = nn.TransformerDecoder.init(3, 8, 2, hidden_features=16, key=KEY)
+    layer = interop.load_state_dict(layer, randomized(theirs).state_dict())
+    x, memory = inputs(2, 5, 8), inputs(2, 4, 8)
+    expected = theirs(torch.tensor(x), torch.tensor(memory)).detach()
+    np.testing.assert_allclose(layer(x, memory, causal=False), expected, rtol=RTOL, atol=1e-5)
 
 
 @nn.module

@@ -103,17 +103,19 @@ def test_models_pickle_and_are_frozen(model):
 
 def test_repr_shows_shapes_on_lines_that_fit(model):
     assert repr(model.layers[0]) == "Linear(weight=f32[3,4], bias=f32[4])"
-    assert repr(MLP.init(3, 4, 2, 5, key=nr.random.key(0))) == (
+    deep = MLP.init(3, 4, 2, 5, key=nr.random.key(0))
+    assert repr(deep.replace(activation=nn.tanh)) == (
         "MLP(\n"
         "  layers=[\n"
         "    Linear(weight=f32[3,4], bias=f32[4]),\n"
         "    Linear(weight=f32[4,2], bias=f32[2]),\n"
         "    Linear(weight=f32[2,5], bias=f32[5]),\n"
         "  ],\n"
-        "  activation=relu,\n"
+        "  activation=tanh,\n"
         "  skip=None,\n"
         ")"
     )
+    assert "activation" not in repr(deep)  # the default
     shapes = nr.eval_shape(lambda: nn.Linear.init(3, 4, key=nr.random.key(0)))
     assert repr(shapes) == "Linear(weight=f32[3,4], bias=f32[4])"
 

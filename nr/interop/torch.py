@@ -167,7 +167,10 @@ def _groups(tree: Any, path: str, prefix: str, names: dict[str, str]) -> Iterato
         for i, layer in enumerate(tree.layers):
             yield from _groups(layer, _join(path, f"layers.{i}"), _join(prefix, str(i)), names)
     elif isinstance(tree, nn.Stack):
-        yield from _stacked(tree, path, prefix, names)
+        yield from _stacked(tree.layers, _join(path, "layers"), prefix, names)
+    elif isinstance(tree, (nn.TransformerEncoder, nn.TransformerDecoder)):
+        yield from _stacked(tree.layers, _join(path, "layers"), _join(prefix, "layers"), names)
+        yield from _groups(tree.norm, _join(path, "norm"), _join(prefix, "norm"), names)
     else:
         for key, child in flatten_one_level_with_keys(tree)[0]:
             part = str(next(getattr(key, a) for a in ("name", "idx", "key") if hasattr(key, a)))
@@ -178,14 +181,13 @@ def _join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix and name else prefix or name
 
 
-def _stacked(stack: Any, path: str, prefix: str, names: dict[str, str]) -> Iterator[Group]:
-    """Each leaf of a stack is made of the entries of torch's layers 0, 1, ..."""
-    inside = _join(path, "layers")
-    depth = tree_leaves(stack.layers)[0].shape[0]
-    layer = tree_map(lambda x: ShapeDtypeStruct(x.shape[1:], x.dtype), stack.layers)
+def _stacked(layers: Any, path: str, prefix: str, names: dict[str, str]) -> Iterator[Group]:
+    """Each leaf of stacked layers is made of the entries of torch's layers 0, 1, ..."""
+    depth = tree_leaves(layers)[0].shape[0]
+    layer = tree_map(lambda x: ShapeDtypeStruct(x.shape[1:], x.dtype), layers)
     # The layers' own names begin anew in each of torch's layers.
     mark = "\0"
-    for group in _groups(layer, inside, mark, names):
+    for group in _groups(layer, path, mark, names):
         one = [entry.removeprefix(mark).removeprefix(".") for entry in group.entries]
         entries = [_join(_join(prefix, str(i)), e) for i in range(depth) for e in one]
 

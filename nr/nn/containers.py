@@ -177,7 +177,7 @@ class Stack:
         >>> make = lambda key: nr.nn.Linear.init(8, 8, key=key)
         >>> stack = nr.nn.Stack.init(12, make, key=nr.random.key(0))
         >>> stack
-        Stack(layers=Linear(weight=f32[12,8,8], bias=f32[12,8]), remat=False)
+        Stack(layers=Linear(weight=f32[12,8,8], bias=f32[12,8]))
         >>> stack(nr.numpy.ones((3, 8))).shape
         (3, 8)
     """

@@ -77,7 +77,7 @@ class Embedding:
         >>> import nr
         >>> embed = nr.nn.Embedding.init(100, 16, key=nr.random.key(0))
         >>> embed
-        Embedding(weight=f32[100,16], padding_idx=None, max_norm=None)
+        Embedding(weight=f32[100,16])
         >>> h = embed(nr.numpy.array([[3, 14, 15], [92, 65, 35]]))
         >>> h.shape, embed.attend(h).shape
         ((2, 3, 16), (2, 3, 100))

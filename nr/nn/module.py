@@ -51,10 +51,10 @@ def module(cls: type[T]) -> type[T]:
         >>> @nr.nn.module
         ... class Scale:
         ...     factor: nr.Array
-        ...     name: str = nr.nn.static(default="scale")
+        ...     name: str = nr.nn.static()
         ...     def __call__(self, x):
         ...         return self.factor * x
-        >>> scale = Scale(nr.numpy.array([2.0, 3.0]))
+        >>> scale = Scale(nr.numpy.array([2.0, 3.0]), "scale")
         >>> scale
         Scale(factor=f32[2], name='scale')
         >>> nr.grad(lambda scale, x: scale(x).sum())(scale, 5.0).factor
@@ -108,13 +108,20 @@ def _repr(self: Any) -> str:
 
 
 def _show(x: Any, depth: int) -> str:
-    """x in one line where it fits, else with each item on a line of its own."""
+    """x in one line where it fits, else with each item on a line of its own.
+
+    Static fields are left out where they have their default.
+    """
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
         own = type(x).__repr__
         if own is not _repr and not hasattr(own, "__wrapped__"):  # nor made by dataclasses
             return repr(x)
-        names = [field.name for field in dataclasses.fields(x) if field.repr]
-        items: list[tuple[str, Any]] = [(f"{name}=", getattr(x, name)) for name in names]
+        fields = [field for field in dataclasses.fields(x) if field.repr]
+        items: list[tuple[str, Any]] = [
+            (f"{field.name}=", getattr(x, field.name))
+            for field in fields
+            if not (field.metadata.get("static", False) and getattr(x, field.name) == field.default)
+        ]
         return _block(f"{type(x).__name__}(", items, ")", depth)
     if type(x) in (list, tuple):
         opening, closing = "[]" if type(x) is list else ("(", ",)" if len(x) == 1 else ")")

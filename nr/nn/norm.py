@@ -55,7 +55,7 @@ class LayerNorm:
         >>> import nr
         >>> norm = nr.nn.LayerNorm.init(3)
         >>> norm
-        LayerNorm(weight=f32[3], bias=f32[3], shape=(3,), eps=1e-05)
+        LayerNorm(weight=f32[3], bias=f32[3], shape=(3,))
         >>> norm(nr.numpy.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])).round(3)
         Array([[-1.225,  0.   ,  1.225],
                [-1.225,  0.   ,  1.225]], dtype=float32)

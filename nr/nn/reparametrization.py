@@ -47,7 +47,7 @@ class WeightNorm:
         >>> linear = nr.nn.Linear.init(3, 2, key=nr.random.key(0))
         >>> layer = nr.nn.WeightNorm.init(linear)
         >>> layer
-        WeightNorm(layer=Linear(weight=None, bias=f32[2]), g=f32[2], v=f32[3,2], axis=-1)
+        WeightNorm(layer=Linear(weight=None, bias=f32[2]), g=f32[2], v=f32[3,2])
         >>> x = nr.numpy.ones(3)
         >>> nr.numpy.allclose(layer(x), linear(x)).item()
         True

@@ -164,6 +164,7 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
         self.fun = fun
         self.jvp: Callable | None = None
         self.nondiff_argnums = _nondiff(fun, nondiff_argnums, nondiff_argnames)
+        self._arity = _arity(fun)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -196,7 +197,8 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
         name = function_name(self.fun)
         if self.jvp is None:
             raise AttributeError(f"custom_jvp: {name} has no rule. Define one with @{name}.defjvp.")
-        args = _resolve(self.fun, args, kwargs)
+        if kwargs or len(args) != self._arity:
+            args = _resolve(self.fun, args, kwargs)
         dynamic, fun, statics = _without_static(self.fun, args, self.nondiff_argnums)
         leaves, in_tree = tree_flatten((dynamic, {}))
         check_leaves("custom_jvp", leaves, dynamic)
@@ -459,6 +461,7 @@ class custom_vjp:  # noqa: N801
         self.fwd: Callable | None = None
         self.bwd: Callable | None = None
         self.nondiff_argnums = _nondiff(fun, nondiff_argnums, nondiff_argnames)
+        self._arity = _arity(fun)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -485,7 +488,8 @@ class custom_vjp:  # noqa: N801
             raise AttributeError(
                 f"custom_vjp: {name} has no rules. Define them with {name}.defvjp(fwd, bwd)."
             )
-        args = _resolve(self.fun, args, kwargs)
+        if kwargs or len(args) != self._arity:
+            args = _resolve(self.fun, args, kwargs)
         dynamic, fun, statics = _without_static(self.fun, args, self.nondiff_argnums)
         _, fwd, _ = _without_static(self.fwd, args, self.nondiff_argnums)
         leaves, in_tree = tree_flatten((dynamic, {}))
@@ -573,6 +577,19 @@ def _nondiff(fun: Callable, nums: Any, names: Sequence[str]) -> tuple[int, ...]:
         order = list(inspect.signature(fun).parameters)
         nums += tuple([order.index(name) for name in names])
     return tuple(sorted(nums))
+
+
+def _arity(fun: Callable) -> int | None:
+    """How many arguments, all by position, are all arguments; None where there is no such number.
+
+    Calls of so many need no look at the signature, which takes longer than the call.
+    """
+    try:
+        parameters = inspect.signature(fun).parameters.values()
+    except (ValueError, TypeError):
+        return None
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return len(parameters) if all([p.kind in positional for p in parameters]) else None
 
 
 def _resolve(fun: Callable, args: tuple, kwargs: dict) -> tuple:
