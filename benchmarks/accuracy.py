@@ -72,8 +72,8 @@ def special_errors(name: str, dtype: str) -> np.ndarray:
     """Errors of a special function, in ulps of mpmath's value."""
     low, high = RANGES[name]
     rng = np.random.default_rng(0)
-    x = np.concatenate([rng.uniform(low, high, 9000), rng.uniform(low, high, 1000) * 1e-3])
-    x = x.astype(DTYPES[dtype])
+    parts = [rng.uniform(s * low, s * high, 3000) for s in (1, 0.2, 0.05, 1e-3)]
+    x = np.concatenate(parts).astype(DTYPES[dtype])
     if name in ROOTS:
         x = np.concatenate([x, around(ROOTS[name](), dtype, 20)])
         x = x[(x > 0) | (x != np.rint(x))]

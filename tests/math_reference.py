@@ -68,9 +68,12 @@ def roots_of_digamma(n: int) -> float:
 def roots_of_log_gamma(n: int) -> tuple[float, float]:
     """The two roots between the poles -n - 1 and -n, for n from 2 to 16."""
     smallest = roots_of_digamma(n)
-    ends = float(np.nextafter(-n - 1.0, 0)), float(np.nextafter(-n, -np.inf))
+    low, high = float(np.nextafter(-n - 1.0, 0)), float(np.nextafter(-n, -np.inf))
     with mp.workprec(160):
-        return tuple([_change_of_sign(log_gamma, end, smallest) for end in ends])
+        return (
+            _change_of_sign(log_gamma, low, smallest),
+            _change_of_sign(log_gamma, high, smallest),
+        )
 
 
 def around(points: list[float], dtype: str, count: int) -> np.ndarray:

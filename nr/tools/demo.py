@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,60 +28,61 @@ from nr.data import ImageDataset, load_images
 class Recipe:
     """How a data set is trained on."""
 
-    hidden: int
+    channels: int
     batch: int
     epochs: int
     learning_rate: float
 
 
 RECIPES = {
-    "Fashion-MNIST": Recipe(hidden=256, batch=256, epochs=14, learning_rate=2e-3),
-    "UCI digits": Recipe(hidden=128, batch=32, epochs=20, learning_rate=3e-3),
+    "Fashion-MNIST": Recipe(channels=32, batch=256, epochs=6, learning_rate=3e-3),
+    "UCI digits": Recipe(channels=32, batch=32, epochs=15, learning_rate=3e-3),
 }
 
 
 # ---------------------------------------------------------------- model and training step
-@nn.module
-class Classifier:
-    """Two linear layers with a relu between them."""
-
-    hidden: nn.Linear
-    output: nn.Linear
-
-    @classmethod
-    def init(cls, pixels: int, hidden: int, classes: int, *, key: Any) -> Classifier:
-        """Make a classifier with random weights."""
-        hidden_key, output_key = nr.random.split(key)
-        return cls(
-            nn.Linear.init(pixels, hidden, key=hidden_key),
-            nn.Linear.init(hidden, classes, key=output_key),
-        )
-
-    def __call__(self, pixels: Any) -> Any:
-        """Scores f32[..., classes] of images f32[..., pixels]."""
-        return self.output(nn.relu(self.hidden(pixels)))
+def make_model(height: int, width: int, channels: int, classes: int, *, key: Any) -> nn.Sequential:
+    """Two convolutions, each of which halves the image, and a linear layer."""
+    key1, key2, key3 = nr.random.split(key, 3)
+    pixels = -(-height // 4) * -(-width // 4)
+    return nn.Sequential(
+        [
+            nn.Conv.init(1, channels, (5, 5), stride=2, key=key1),
+            nn.relu,
+            nn.Conv.init(channels, 2 * channels, (3, 3), stride=2, bias=False, key=key2),
+            nn.BatchNorm.init(2 * channels),
+            nn.relu,
+            nn.flatten,
+            nn.Dropout(0.3),
+            nn.Linear.init(pixels * 2 * channels, classes, key=key3),
+        ]
+    )
 
 
-def loss(model: Classifier, pixels: Any, labels: Any) -> Any:
-    """The mean cross entropy of a batch."""
-    return nn.softmax_cross_entropy(model(pixels), labels)
+def loss(model: nn.Sequential, images: Any, labels: Any, key: Any) -> Any:
+    """The mean cross entropy of a batch, and the model with its running statistics."""
+    scores, model = model(images, key=key, training=True)
+    return nn.softmax_cross_entropy(scores, labels), model
 
 
-def make_step(optimizer: optim.GradientTransformation, scale: float) -> Callable:
-    """The jitted training step: ``(model, state, images, labels) -> (model, state, loss)``."""
+def make_step(optimizer: optim.GradientTransformation) -> Callable:
+    """The jitted step: ``(model, state, images, labels, key) -> (model, state, loss)``."""
 
-    @nr.jit
-    def step(model: Classifier, state: Any, images: Any, labels: Any) -> Any:
-        value, grads = nr.value_and_grad(loss)(model, images * scale, labels)
+    @partial(nr.jit, donate_argnums=(0, 1))
+    def step(model: Any, state: Any, images: Any, labels: Any, key: Any) -> Any:
+        grad = nr.value_and_grad(loss, has_aux=True)
+        (value, new), grads = grad(model, images, labels, key)
         updates, state = optimizer.update(grads, state, model)
-        return optim.apply_updates(model, updates), state, value
+        return optim.apply_updates(new, updates), state, value
 
     return step
 
 
-def make_predict(scale: float) -> Callable:
-    """The jitted prediction: ``(model, images) -> classes``."""
-    return nr.jit(lambda model, images: jnp.argmax(model(images * scale), axis=-1))
+@nr.jit
+def predict(model: nn.Sequential, images: Any) -> Any:
+    """The most likely classes of images."""
+    scores, _ = model(images, training=False)
+    return jnp.argmax(scores, axis=-1)
 
 
 # ---------------------------------------------------------------- training
@@ -104,26 +106,30 @@ class Result:
 def train(data: ImageDataset, recipe: Recipe, *, seed: int = 0) -> Result:
     """Train a classifier, printing progress; the same seed gives the same result."""
     start = time.perf_counter()
-    images = data.train_images.reshape(len(data.train_images), -1)
+    images, test_images = (
+        (x[..., None] / data.max_value).astype(np.float32)
+        for x in (data.train_images, data.test_images)
+    )
     labels = data.train_labels.astype(np.int32)
-    test_images = data.test_images.reshape(len(data.test_images), -1)
 
     model_key, order_key = nr.random.split(nr.random.key(seed))
-    model = Classifier.init(images.shape[1], recipe.hidden, len(data.class_names), key=model_key)
+    size = images.shape[1:3]
+    model = make_model(*size, recipe.channels, len(data.class_names), key=model_key)
     steps = len(images) // recipe.batch
-    optimizer = optim.adam(_cosine(recipe.learning_rate, recipe.epochs * steps))
-    state = optimizer.init(model)
-    step, predict = make_step(optimizer, 1 / data.max_value), make_predict(1 / data.max_value)
+    rate = optim.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps)
+    optimizer = optim.adamw(rate)
+    state, step = optimizer.init(model), make_step(optimizer)
 
     losses: list[float] = []
     accuracies: list[float] = []
     predictions = np.zeros(len(test_images), np.int32)
     for epoch, epoch_key in enumerate(nr.random.split(order_key, recipe.epochs), 1):
         order = np.asarray(nr.random.permutation(epoch_key, len(images)))
+        keys = nr.random.split(epoch_key, steps)
         with _progress(f"epoch {epoch}/{recipe.epochs}", steps) as advance:
             for i in range(steps):
                 chosen = order[i * recipe.batch : (i + 1) * recipe.batch]
-                model, state, value = step(model, state, images[chosen], labels[chosen])
+                model, state, value = step(model, state, images[chosen], labels[chosen], keys[i])
                 losses.append(float(value))
                 advance()
         predictions = np.asarray(predict(model, test_images))
@@ -135,11 +141,6 @@ def train(data: ImageDataset, recipe: Recipe, *, seed: int = 0) -> Result:
             flush=True,
         )
     return Result(losses, accuracies, predictions, time.perf_counter() - start)
-
-
-def _cosine(peak: float, steps: int) -> Callable:
-    """A learning rate that falls from its peak to 0 along half a cosine."""
-    return lambda step: peak * 0.5 * (1 + jnp.cos(jnp.pi * step / steps))
 
 
 # ---------------------------------------------------------------- progress
@@ -226,7 +227,7 @@ def main(argv: Sequence[str] = ()) -> int:
         default="fashion_mnist",
         help="Fashion-MNIST falls back to the digits where it cannot be had",
     )
-    parser.add_argument("--epochs", type=int, help="by default 14 for Fashion-MNIST, 20 for digits")
+    parser.add_argument("--epochs", type=int, help="by default 6 for Fashion-MNIST, 15 for digits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="for the picture")
     options = parser.parse_args(argv)

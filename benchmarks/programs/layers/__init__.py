@@ -12,7 +12,7 @@ from typing import Any
 from row import Row, leaves
 
 from programs.convolution import RESNET18, cnn_products, resnet_products
-from programs.layers import by_hand
+from programs.layers import by_hand, calls
 from programs.models import adam_setup
 from programs.steps import train_program, train_torch
 
@@ -107,4 +107,5 @@ ROWS = [
     ),
     _row("layers: GPT, 6 layers, d 256, T 128, B 8", "gpt", by_hand.gpt_flops(), 1e-4),
     _row("layers: ViT, 6 layers, d 192, 16x32x32x3", "vit", by_hand.vit_flops(), 1e-4),
+    *calls.ROWS,
 ]

@@ -76,12 +76,14 @@ def block(layer: Any, p: Any, up: Any, down: Any) -> None:
 
 
 def _like_the_others(model: Any) -> Any:
-    """No dropout, and in norms of transformers PyTorch's epsilon."""
+    """No dropout, and what PyTorch has in place of Flax's defaults: the same work."""
     for _, layer in nnx.iter_modules(model):
         if isinstance(layer, nnx.LayerNorm):
             layer.epsilon = 1e-5
         if isinstance(layer, nnx.Dropout):
             layer.rate = 0.0
+        if isinstance(layer, nnx.Conv):
+            layer.padding = layer.kernel_size[0] // 2  # as much on each side
     return model
 
 
