@@ -428,3 +428,12 @@ def test_lax_errors_are_the_same_under_jit(f, message):
         f()
     with pytest.raises(TypeError, match=message):
         nr.jit(f)()
+
+
+@pytest.mark.parametrize("f", [lambda f: f, nr.jit])
+def test_no_indices_into_no_elements(f):
+    x = jnp.zeros((0, 20, 3))
+    block = jnp.zeros((0, 4), jnp.int32)
+    assert f(lambda x, i: x[np.arange(0)[:, None], i])(x, block).shape == (0, 4, 3)
+    assert f(lambda x, i: x[i])(x, block).shape == (0, 4, 20, 3)
+    assert f(lambda x, i: x[:, i, :2])(jnp.zeros((2, 0, 3), "int8"), block).dtype == "int8"

@@ -132,8 +132,6 @@ def grid_sample(
     if 0 in space:
         raise TypeError(f'{op}: space that is not empty was required; got {x.aval} for "x".')
     outputs, batch = grid.shape[first:-1], math.prod(lead)
-    if batch == 0:  # which has no element to gather
-        return jnp.zeros((*lead, *outputs, x.shape[-1]), x.dtype)
     points = grid.reshape(batch, math.prod(outputs), rank)
     rows = x.reshape(batch, math.prod(space), x.shape[-1])
     taps = [

@@ -466,6 +466,11 @@ def _read_advanced(x: Any, parsed: Parsed, *, mode: str, **options: Any) -> Any:
     sliced = x.ndim - len(places)
     before = [p for p in parsed.pieces[: parsed.pieces.index(None)] if type(p) is Slice]
     lead = len(before)
+    if 0 in parsed.block and not all(x.shape[d] for d in places):
+        # No window is read, and none would fit: dimensions without elements are indexed.
+        kept = [n for d, n in enumerate(x.shape) if d not in places]
+        zero = convert_element_type(0, x.dtype)
+        return broadcast_in_dim(zero, (*kept[:lead], *parsed.block, *kept[lead:]), ())
     return gather(
         x,
         index_vectors([entry.array for entry in places.values()], parsed.block),
