@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nr import random
@@ -108,7 +108,7 @@ class Sequential:
         (3, 2)
     """
 
-    layers: tuple[Any, ...]
+    layers: Sequence[Any]
 
     def __post_init__(self) -> None:
         # Transformations rebuild modules of what is no layer, so nothing is refused here.
@@ -146,7 +146,7 @@ class Sequential:
 
 def _given(op: str, layer: Any, i: int, key: Any, training: bool | None) -> dict[str, Any]:
     """Those of key and training that a layer takes."""
-    names = _options(type(layer))
+    names = _options(layer.__class__)
     options: dict[str, Any] = {}
     if "training" in names:
         if training is None and not isinstance(layer, (Sequential, Stack)):
@@ -219,7 +219,7 @@ class Stack:
         Returns:
             The last layer's result y; ``(y, Stack)`` if the layers hold buffers.
         """
-        names = _options(type(self.layers))
+        names = _options(self.layers.__class__)
         given = _given("Stack", self.layers, 0, None, training)
         given.pop("key", None)
 

@@ -104,7 +104,7 @@ class _Recorder:
         tree = tree_unflatten(own, children)
         if not dataclasses.is_dataclass(tree) or not callable(tree):
             return tree
-        made = object.__new__(self._subclass(type(tree), name_of(path)))
+        made: Any = object.__new__(self._subclass(type(tree), name_of(path)))
         made.__dict__.update(tree.__dict__)
         return made
 
@@ -127,7 +127,7 @@ class _Recorder:
             )
             return result
 
-        made: Any = type(cls.__name__, (cls,), {"__call__": call})
+        made = type(cls.__name__, (cls,), {"__call__": call})
         self._classes.append(made)
         return register_dataclass(made)
 

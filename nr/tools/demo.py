@@ -113,8 +113,9 @@ def train(data: ImageDataset, recipe: Recipe, *, seed: int = 0) -> Result:
     labels = data.train_labels.astype(np.int32)
 
     model_key, order_key = nr.random.split(nr.random.key(seed))
-    size = images.shape[1:3]
-    model = make_model(*size, recipe.channels, len(data.class_names), key=model_key)
+    height, width = images.shape[1:3]
+    classes = len(data.class_names)
+    model = make_model(height, width, recipe.channels, classes, key=model_key)
     steps = len(images) // recipe.batch
     rate = optim.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps)
     optimizer = optim.adamw(rate)
