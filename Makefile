@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 # Peers to compare with. The "+cpu" build of torch is asked for by name, so that no
 # machine downloads gigabytes of CUDA libraries to run a test suite.
 JAX := jax>=0.10,<0.11
+ABOVE_JAX := "flax>=0.12,<0.13" "equinox>=0.13,<0.14" "optax>=0.2.8,<0.3"
 TORCH := torch==2.13.0$(if $(filter Linux,$(shell uname -s)),+cpu)
 ONNX := "onnx>=1.23" "onnxruntime>=1.31"
 
@@ -23,7 +24,7 @@ ONNX := "onnx>=1.23" "onnxruntime>=1.31"
 help:
 	@echo "make demo    train a classifier on real images (under a minute)"
 	@echo "make test    linters, type checker, test suite"
-	@echo "make bench   benchmarks against JAX and PyTorch"
+	@echo "make bench   benchmarks against JAX, Flax, Equinox, Optax and PyTorch"
 	@echo "make lint    linters and type checker only"
 	@echo "make format  format the code and apply the linter's safe fixes"
 	@echo "make clean   remove .venv, caches and build products"
@@ -63,9 +64,10 @@ $(VENV)/.test: pyproject.toml $(BIN)/python
 
 # A peer that cannot be had costs its parity tests, not the run; it is tried again next time.
 $(VENV)/.peers: pyproject.toml $(BIN)/python
-	@echo "installing JAX, PyTorch (CPU) and ONNX Runtime for parity tests and benchmarks"
+	@echo "installing JAX, Flax, Equinox, Optax, PyTorch (CPU) and ONNX Runtime for parity tests and benchmarks"
 	@missing=; \
 	$(PIP) "$(JAX)" || missing="$$missing JAX"; \
+	$(PIP) "$(JAX)" $(ABOVE_JAX) || missing="$$missing Flax, Equinox, Optax"; \
 	$(PIP) "$(TORCH)" || missing="$$missing PyTorch"; \
 	$(PIP) $(ONNX) || missing="$$missing ONNX Runtime"; \
 	if [ -z "$$missing" ]; then touch $@; \

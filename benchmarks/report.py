@@ -216,7 +216,7 @@ def _summary(lines: list[Line]) -> list[str]:
     behind = sorted((p for p in rated if p[1] < ROW_TARGET), key=lambda p: p[1])
     slow = [(line, line.first_ratio()) for line in lines if (line.first_ratio() or 0) > 1]
     slow.sort(key=lambda p: -p[1])
-    costly = [(line, line.over_by_hand()) for line in lines]
+    costly = [(line, line.over_by_hand()) for line in lines if line.row.group == "layers"]
     costly = [(line, r) for line, r in costly if r and r > LAYERS_TARGET]
     high = [
         (line, line.over_floor())
@@ -343,7 +343,16 @@ def _commit() -> str:
 
 def machine(threads: int) -> list[str]:
     """Lines about the machine, the versions and the time."""
-    packages = ("numpy", "llvmlite", "scipy-openblas32", "jax", "jaxlib", "flax", "equinox", "optax")
+    packages = (
+        "numpy",
+        "llvmlite",
+        "scipy-openblas32",
+        "jax",
+        "jaxlib",
+        "flax",
+        "equinox",
+        "optax",
+    )
     packages += ("torch", "onnxruntime")
     now = datetime.datetime.now(datetime.UTC)
     return [

@@ -51,6 +51,12 @@ def test_activations_and_derivatives_are_those_of_jax(name, jax):
     assert ours(X).dtype == "float64"
 
 
+def test_integers_become_floats_where_they_do_in_jax(jax):
+    x = np.array([-3, 0, 2, 9], np.int32)
+    for name in set(ACTIVATIONS) - {"sigmoid", "silu", "swish"}:  # errors in JAX
+        close(getattr(nn, name)(x), getattr(jax.nn, name)(x))
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -78,6 +84,23 @@ def test_activations_in_float64_against_their_formulas():
     np.testing.assert_allclose(
         nn.log1mexp(tiny), [np.log(1e-12), np.log(-np.expm1(-1e-3)), -np.exp(-30.0)], rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("approximate", [True, False])
+def test_gelu_keeps_one_array_for_its_gradient(approximate):
+    """Of more, a scan over layers would stack each one."""
+    gelu = functools.partial(nn.gelu, approximate=approximate)
+
+    def layers(x):
+        return nr.lax.scan(lambda x, _: (gelu(x), None), x, None, length=3)[0].sum()
+
+    forward, _ = [
+        eqn
+        for eqn in nr.make_jaxpr(nr.grad(layers))(X32).jaxpr.eqns
+        if "scan" in str(eqn.primitive)
+    ]
+    stacked = [v for v in forward.outvars if v.aval.shape == (3, *X32.shape)]
+    assert len(stacked) == 1
 
 
 @pytest.mark.parametrize("name", ["relu", "elu", "celu", "softplus", "sigmoid", "log_sigmoid"])

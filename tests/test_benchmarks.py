@@ -74,6 +74,111 @@ def test_network_is_the_same_in_torch(bench, name):
         np.testing.assert_allclose(x, y, rtol=0, atol=1e-10 * np.abs(y).max())
 
 
+LAYERS = {
+    "cnn": "layers: CNN 32-64, 64x32x32x3",
+    "resnet": "layers: ResNet-18, 32x32x32x3",
+    "language_model": "layers: LSTM language model, 2x256, T 64, B 32",
+    "gpt": "layers: GPT, 6 layers, d 256, T 128, B 8",
+    "vit": "layers: ViT, 6 layers, d 192, 16x32x32x3",
+}
+
+
+@pytest.fixture(scope="module")
+def small(bench):
+    """The rows of layers, their models smaller where sizes can be had."""
+    by_hand = importlib.import_module("programs.layers.by_hand")
+    encoder = by_hand.Encoder
+    sizes = {
+        "VOCABULARY": 30, "LSTM_WIDTH": 16, "LSTM_LENGTH": 5, "GPT_LENGTH": 6,
+        "GPT": encoder(2, 16, 2, causal=True), "VIT": encoder(2, 12, 3),
+        "LSTM_BATCH": 3, "GPT_BATCH": 3, "VIT_BATCH": 3, "RESNET_BATCH": 3,
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sizes.items():
+            patch.setattr(by_hand, name, value)
+        yield {name: bench["programs"].ROWS[title] for name, title in LAYERS.items()}
+
+
+@pytest.fixture(scope="module")
+def losses_by_hand(bench, small):
+    """A function of the model and a dtype: the losses of two steps of nr's program by hand."""
+    row_of, known = bench["row"], {}
+
+    def losses(name, dtype):
+        if (name, dtype) not in known:
+            row = small[name]
+            args = row.setup(nr, *row_of.tree_map(nr.numpy.array, inputs(row_of, row, dtype)))
+            step, state = nr.jit(row.program(nr)), list(args)
+            values = []
+            for _ in range(2):
+                out = step(*state)
+                state[: row.carry] = out[: row.carry]
+                values.append(float(row.seen(out)))
+            known[name, dtype] = values
+        return known[name, dtype]
+
+    return losses
+
+
+def inputs(row_of, row, dtype):
+    """Of four images at most, their floats of a dtype."""
+    params, stats, *batch = row.inputs()
+    args = (params, stats, *[x[:4] for x in batch])
+    return row_of.tree_map(lambda x: x.astype(dtype) if x.dtype.kind == "f" else x, args)
+
+
+def test_layers_do_what_is_written_by_hand(bench, small, losses_by_hand):
+    """In float64: their weights are the same, and so are gradients, as the second loss tells."""
+    for name, row in small.items():
+        args = bench["row"].tree_map(nr.numpy.array, inputs(bench["row"], row, np.float64))
+        call = row.nr(*args)
+        losses = [float(call()) for _ in range(2)]
+        np.testing.assert_allclose(
+            losses, losses_by_hand(name, np.float64), rtol=1e-9, err_msg=name
+        )
+
+
+def test_torch_does_what_is_written_by_hand(bench, small, losses_by_hand):
+    torch = pytest.importorskip("torch")
+    for name, row in small.items():
+        args = inputs(bench["row"], row, np.float64)
+        call = row.torch["eager"](
+            *bench["row"].tree_map(lambda x: torch.from_numpy(x.copy()), args)
+        )
+        losses = [float(call()) for _ in range(2)]
+        np.testing.assert_allclose(
+            losses, losses_by_hand(name, np.float64), rtol=1e-9, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("library", ["flax", "equinox"])
+def test_libraries_above_jax_do_what_is_written_by_hand(bench, small, losses_by_hand, library):
+    """One model, as compilation takes long; benchmarks/run.py compares all of them."""
+    pytest.importorskip(library)
+    pytest.importorskip("optax")
+    import jax.numpy
+
+    name = "language_model"
+    row = small[name]
+    args = bench["row"].tree_map(jax.numpy.array, inputs(bench["row"], row, np.float32))
+    call = row.jax[library](*args)
+    losses = [float(call()) for _ in range(2)]
+    np.testing.assert_allclose(losses, losses_by_hand(name, np.float32), rtol=row.tolerance)
+
+
+def test_variants_of_rows_with_layers(bench):
+    row = bench["programs"].ROWS["model call outside jit, 3 layers of width 16"]
+    worker = bench["worker"]
+    assert row.variants() == [
+        ("nr", ""), ("by hand", ""), ("jax", "flax"), ("jax", "equinox"), ("torch", "eager"),
+    ]  # fmt: skip
+    for library in ("nr", "by hand"):
+        call = worker._call(row, library, "", 1)
+        assert [x.shape for x in worker._seen(row, library, "", call())] == [(16,)]
+    optimizers = [r for r in bench["programs"].ROWS.values() if r.group == "optimizers"]
+    assert [r.variants()[:2] for r in optimizers] == [[("nr", ""), ("jax", "optax")]] * 2
+
+
 def test_row_runs_in_its_own_process(bench):
     row = bench["programs"].ROWS["eager add of 10 numbers"]
     variants = [("nr", ""), ("numpy", "")]
@@ -159,6 +264,33 @@ def test_peers_beside_the_table(bench):
     assert "| order | 1.00 ms | - | 4.00 ms (eager) | 1.00 |" in text
     assert "ONNX Runtime: net: 2.00 ms; order: 2.00 ms." in text
     assert "NumPy: net: 1.00 ms; order: 1.00 ms." in text
+
+
+def test_layers_beside_the_same_by_hand(bench):
+    Row, Result = bench["row"].Row, bench["report"].Result
+    rates = bench["calibrate"].Calibration(1e9, {1 << 20: 1e9}, {1 << 20: 1e9})
+    outcomes = [
+        (
+            Row(name, group),
+            [
+                Result("nr", first=1, steady=seconds),
+                Result("by hand", first=1, steady=0.001),
+                Result("jax", "flax", first=1, steady=0.003),
+                Result("jax", "equinox", first=1, steady=0.002),
+            ],
+            [],
+        )
+        for name, group, seconds in (
+            ("same", "layers", 0.001),
+            ("costly", "layers", 0.0015),
+            ("call", "dispatch", 0.0015),
+        )
+    ]
+    text = bench["report"].page(outcomes, rates, ["A machine."], 1)
+    assert "| same | 1.00 ms | 2.00 ms (equinox) | - | 2.00 |" in text  # by hand is no peer
+    assert "nr by hand: same: 1.00 ms (layers: 1.00 times); costly: 1.00 ms (layers: 1.50" in text
+    assert "Above JAX: same: flax 3.00 ms, equinox 2.00 ms; costly:" in text
+    assert "the same by hand:** 1.\n\n- costly: 1.50 times." in text
 
 
 def test_page_says_what_is_missed(bench):

@@ -15,6 +15,7 @@ from nr.test_util import check_grads
 TOLERANCE = {"float32": {"rtol": 3e-6, "atol": 3e-6}, "float64": {"rtol": 1e-12, "atol": 1e-12}}
 N, C = 5, 4
 WEIGHT = np.array([0.5, 2.0, 1.0, 0.25])
+WEIGHTS = np.linspace(0, 2, N * C).reshape(N, C)
 
 
 def numbers(rng, *, positive=False, shape=(N, C)):
@@ -146,6 +147,12 @@ CASES = [
     ("triplet_margin_loss", triplets, {"p": 1, "eps": 1e-3}, (0, 1, 2)),
     ("triplet_margin_loss", triplets, {"p": 3, "margin": 2.0}, (0, 1, 2)),
 ]  # fmt: skip
+# Their weights have the shape of the whole batch.
+WEIGHTED = [
+    ("mse_loss", two, {"weight": WEIGHTS}, (0, 1)),
+    ("l1_loss", two, {"weight": WEIGHTS}, (0, 1)),
+    ("huber_loss", two, {"delta": 0.7, "weight": WEIGHTS}, (0, 1)),
+]
 
 
 def ours(name):
@@ -188,7 +195,7 @@ def check(f, args, value, grads, wrt, dtype):
 # torch announces that kl_div's "mean" will be its "batchmean" one day.
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", CASES, ids=lambda c: "-".join([c[0], *map(str, c[2])]))
+@pytest.mark.parametrize("case", CASES + WEIGHTED, ids=lambda c: "-".join([c[0], *map(str, c[2])]))
 def test_values_and_gradients_are_those_of_torch(case, dtype):
     torch = pytest.importorskip("torch")
     name, make, options, wrt = case if len(case) == 4 else (*case, (0,))
@@ -605,6 +612,15 @@ def test_losses_map_and_add_up(case):
     np.testing.assert_allclose(nr.vmap(f)(*args), whole, rtol=1e-12, atol=1e-12)
     total = ours(name)(*args, **options, reduction="sum")
     np.testing.assert_allclose(total, np.sum(whole), rtol=1e-12)
+
+
+def test_weights_of_elements():
+    x, zeros = jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.zeros((2, 2))
+    assert float(nn.mse_loss(x, zeros, weight=jnp.array([1.0, 0.0]))) == 5  # of 1 and 9
+    assert float(nn.l1_loss(x, zeros, weight=jnp.zeros((2, 1)))) == 0
+    for f in (nn.mse_loss, nn.l1_loss, nn.huber_loss):
+        with pytest.raises(TypeError, match=r'broadcasts to f32\[2,2\] .* got f32\[3\] for "wei'):
+            f(x, zeros, weight=jnp.ones(3))
 
 
 def test_errors():

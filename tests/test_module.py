@@ -105,6 +105,12 @@ def test_sequential_asks_for_training():
     )
 
 
+def test_sequential_asks_for_options_that_can_be_hashed():
+    with pytest.raises(TypeError, match=r"Sequential: options that can be hashed .* got \[-1\] for "
+                       '"axis" of sum. Write a tuple'):  # fmt: skip
+        nn.Sequential([functools.partial(jnp.sum, axis=[-1])])
+
+
 # ---------------------------------------------------------------- Stack
 def make(key):
     return nn.Sequential([nn.Linear.init(4, 4, key=key), nn.tanh])

@@ -37,6 +37,7 @@ from nr.nn.activations import (
     tanhshrink,
     threshold,
 )
+from nr.nn.adaptive_softmax import AdaptiveLogSoftmax
 from nr.nn.attention import dot_product_attention
 from nr.nn.batch_norm import BatchNorm, fold_batch_norm
 from nr.nn.bilinear import Bilinear
@@ -49,6 +50,7 @@ from nr.nn.distances import (
 )
 from nr.nn.dropout import AlphaDropout, DropConnect, Dropout, DropPath
 from nr.nn.embedding import Embedding, EmbeddingBag
+from nr.nn.fractional_pooling import fractional_max_pool
 from nr.nn.functions import (
     flatten,
     gumbel_softmax,
@@ -67,6 +69,7 @@ from nr.nn.losses import (
     contrastive_loss,
     cosine_embedding_loss,
     ctc_loss,
+    dice_loss,
     gaussian_nll_loss,
     hinge_embedding_loss,
     hinge_loss,
@@ -133,6 +136,7 @@ from nr.nn.transformer import (
 )
 
 __all__ = [
+    "AdaptiveLogSoftmax",
     "AlphaDropout",
     "BatchNorm",
     "Bilinear",
@@ -183,11 +187,13 @@ __all__ = [
     "cosine_similarity",
     "count_parameters",
     "ctc_loss",
+    "dice_loss",
     "dot_product_attention",
     "elu",
     "fold",
     "flatten",
     "fold_batch_norm",
+    "fractional_max_pool",
     "gaussian_nll_loss",
     "gelu",
     "global_avg_pool",

@@ -13,10 +13,12 @@ from typing import Any
 import nr.numpy as jnp
 from nr import random
 from nr.core.array import Array
+from nr.core.tracing import Tracer
 from nr.lax.elementwise import logistic
 from nr.lax.rules import operand
 from nr.lax.special import erfc
 from nr.numpy.promotion import promote_inexact
+from nr.transforms.custom_derivatives import custom_jvp
 
 __all__ = [
     "celu",
@@ -79,7 +81,7 @@ def relu(x: Any) -> Array:
 def relu6(x: Any) -> Array:
     """min(max(x, 0), 6); the derivative at 0 and 6 is 0."""
     x = operand("relu6", x)
-    return jnp.where(x <= 0, 0, jnp.where(x >= 6, 6, x))
+    return jnp.where(x <= 0, 0, jnp.where(x >= 6, 6.0, x))  # of integers floats, as in JAX
 
 
 def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Array:
@@ -303,11 +305,37 @@ def gelu(x: Any, approximate: bool = True) -> Array:
         Array([-0.158808,  0.      ,  0.841192], dtype=float32)
     """
     x = _floating("gelu", x)
+    return (_gelu_with_rule if isinstance(x, Tracer) else _gelu)(bool(approximate), x)
+
+
+def _gelu(approximate: bool, x: Array) -> Array:
     if approximate:
-        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))
-        return x * (0.5 * (1.0 + jnp.tanh(inner)))
+        return x * (0.5 * (1.0 + _gelu_tanh(x)))
     # erfc and not 1 + erf, which cancels for negative x.
     return 0.5 * x * erfc(-x * math.sqrt(0.5))
+
+
+def _gelu_tanh(x: Array) -> Array:
+    return jnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x)))
+
+
+_gelu_with_rule = custom_jvp(_gelu, nondiff_argnums=(0,))
+
+
+@_gelu_with_rule.defjvp
+def _gelu_jvp(approximate: bool, primals: Any, tangents: Any) -> Any:
+    """The tangent by the derivative: it alone is kept for the gradient, not each factor's own."""
+    (x,), (dx,) = primals, tangents
+    if approximate:
+        t = _gelu_tanh(x)
+        phi = 0.5 * (1.0 + t)
+        # x comes last: where powers of x overflow, what is 0 is so before.
+        rest = x * (1.0 - t * t)
+        rest = math.sqrt(0.5 / math.pi) * (rest + 0.134145 * (rest * x * x))
+    else:
+        phi = 0.5 * erfc(-x * math.sqrt(0.5))
+        rest = math.sqrt(0.5 / math.pi) * (x * jnp.exp(-0.5 * (x * x)))
+    return x * phi, dx * (phi + rest)
 
 
 def elu(x: Any, alpha: Any = 1.0) -> Array:

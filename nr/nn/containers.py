@@ -79,9 +79,19 @@ def _as_layer(x: Any) -> Any:
     """x, or a `Function` if it is a plain function."""
     if not callable(x) or is_tree_node(type(x)):
         return x
-    if isinstance(x, functools.partial) and not x.args:
-        return Function(x.func, tuple(x.keywords.items()))
-    return Function(x)
+    if not isinstance(x, functools.partial) or x.args:
+        return Function(x)
+    layer = Function(x.func, tuple(x.keywords.items()))
+    for name, value in layer.options:
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"Sequential: options that can be hashed were required, as they are structure; "
+                f'got {value!r} for "{name}" of {layer.function.__name__}. Write a tuple for a '
+                "list, and a module with a field for an array."
+            ) from None
+    return layer
 
 
 # ---------------------------------------------------------------- one after another

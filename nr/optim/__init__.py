@@ -18,10 +18,16 @@ from nr.optim.adam_variants import (
     AdamaxState,
     NAdamState,
     RAdamState,
+    adabelief,
     adamax,
     nadam,
     nadamw,
     radam,
+    yogi,
+)
+from nr.optim.adan import (
+    AdanState,
+    adan,
 )
 from nr.optim.adaptive import (
     AdadeltaState,
@@ -73,8 +79,10 @@ from nr.optim.hyper import (
 from nr.optim.large_batch import (
     LAMBState,
     LARSState,
+    TrustRatioState,
     lamb,
     lars,
+    scale_by_trust_ratio,
 )
 from nr.optim.lbfgs import (
     BacktrackingState,
@@ -96,6 +104,14 @@ from nr.optim.muon import (
     MuonState,
     muon,
 )
+from nr.optim.noise import (
+    AddNoiseState,
+    add_noise,
+)
+from nr.optim.novograd import (
+    NovoGradState,
+    novograd,
+)
 from nr.optim.plateau import (
     PlateauState,
     reduce_on_plateau,
@@ -106,12 +122,21 @@ from nr.optim.precision import (
     Policy,
     with_master_weights,
 )
+from nr.optim.rprop import (
+    RpropState,
+    rprop,
+)
 from nr.optim.sam import (
     sam_gradient,
 )
 from nr.optim.scaling import (
     ScaleState,
     scale,
+)
+from nr.optim.schedule_free import (
+    ScheduleFreeState,
+    schedule_free,
+    schedule_free_params,
 )
 from nr.optim.schedules import (
     constant_schedule,
@@ -132,6 +157,15 @@ from nr.optim.sgd import (
     SGDState,
     sgd,
 )
+from nr.optim.stateless import (
+    centralize,
+    stateless,
+    zero_nans,
+)
+from nr.optim.uniform_average import (
+    UniformAverageState,
+    uniform_average,
+)
 from nr.optim.weight_decay import (
     AddDecayedWeightsState,
     add_decayed_weights,
@@ -144,8 +178,10 @@ __all__ = [
     "AdagradState",
     "AdamState",
     "AdamaxState",
+    "AdanState",
     "AdaptiveClipState",
     "AddDecayedWeightsState",
+    "AddNoiseState",
     "ApplyIfFiniteState",
     "BacktrackingState",
     "BoundState",
@@ -161,27 +197,36 @@ __all__ = [
     "MasterWeightsState",
     "MuonState",
     "NAdamState",
+    "NovoGradState",
     "PartitionState",
     "PlateauState",
     "Policy",
     "RAdamState",
     "RMSpropState",
+    "RpropState",
     "SGDState",
     "ScaleState",
     "Schedule",
+    "ScheduleFreeState",
+    "TrustRatioState",
+    "UniformAverageState",
     "accumulate",
+    "adabelief",
     "adadelta",
     "adafactor",
     "adagrad",
     "adam",
     "adamax",
     "adamw",
+    "adan",
     "adaptive_grad_clip",
     "add_decayed_weights",
+    "add_noise",
     "all_finite",
     "amsgrad",
     "apply_if_finite",
     "apply_updates",
+    "centralize",
     "chain",
     "clip",
     "clip_by_block_rms",
@@ -209,6 +254,7 @@ __all__ = [
     "muon",
     "nadam",
     "nadamw",
+    "novograd",
     "partition",
     "piecewise_constant_schedule",
     "piecewise_interpolate_schedule",
@@ -216,16 +262,24 @@ __all__ = [
     "radam",
     "reduce_on_plateau",
     "rmsprop",
+    "rprop",
     "sam_gradient",
     "scale",
     "scale_by_backtracking_linesearch",
+    "scale_by_trust_ratio",
+    "schedule_free",
+    "schedule_free_params",
     "select_tree",
     "set_to_zero",
     "sgd",
     "sgdr_schedule",
+    "stateless",
     "step_schedule",
+    "uniform_average",
     "warmup_constant_schedule",
     "warmup_cosine_decay_schedule",
     "warmup_exponential_decay_schedule",
     "with_master_weights",
+    "yogi",
+    "zero_nans",
 ]

@@ -201,6 +201,8 @@ def amsgrad(
 Average = Callable[[Any, Array], tuple[Array, Array | None, dict[str, Array]]]
 # Whether steps divide by the root of nu, and the factor of these.
 Rectify = Callable[[Any, Array], tuple[Array, Array]]
+# The new nu: from the state, the gradient, the new mu and the old nu.
+Spread = Callable[[Any, Array, Array, Array], Array]
 
 
 def average(state: AdamState, step: Array) -> tuple[Array, None, dict[str, Array]]:
@@ -226,6 +228,8 @@ def adam_like(
     state_type: type = AdamState,
     *,
     rectify: Rectify | None = None,
+    spread: Spread | None = None,
+    initial: Number = 0.0,
     decaying: bool = False,
     decoupled: bool = False,
     mask: Any = None,
@@ -241,6 +245,8 @@ def adam_like(
         average: how the average gradient is made of mu and g.
         state_type: `AdamState` or a subclass.
         rectify: which steps do not divide by the root of nu.
+        spread: what nu is, if not the average of squares; it uses eps_root, and the root does not.
+        initial: the first mu and nu.
         decaying, decoupled, mask: whether, how and which parameters decay.
         amsgrad: divide by the root of the largest nu.
         corrects_first: the bias of nu is corrected before the largest is found.
@@ -249,7 +255,7 @@ def adam_like(
 
     def init(params: Any) -> Any:
         fields = common_fields(op, params, learning_rate, **hyper)
-        mu, nu = moments_like(params), moments_like(params)
+        mu, nu = moments_like(params, initial), moments_like(params, initial)
         return state_type(**fields, mu=mu, nu=nu, nu_max=moments_like(params) if amsgrad else None)
 
     def update(grads: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
@@ -261,7 +267,7 @@ def adam_like(
         # Of m / (sqrt(v / correction + eps_root) + eps) the parts that are no arrays are gathered.
         under = jnp.ones_like(correction) if corrects_first else correction
         root = jnp.sqrt(under)
-        eps, eps_root = state.eps * root, state.eps_root * under
+        eps, eps_root = state.eps * root, state.eps_root * under if spread is None else 0
         scale, decay = -rate * root, rate * weight_decay
         if rectify is not None:
             divides, factor = rectify(state, step)
@@ -275,7 +281,7 @@ def adam_like(
             if decays and not decoupled:
                 g = g + weight_decay * p
             m = b1 * m + (1 - b1) * g
-            v = b2 * v + (1 - b2) * jnp.square(g)
+            v = b2 * v + (1 - b2) * jnp.square(g) if spread is None else spread(state, g, m, v)
             size = v
             if amsgrad:
                 size = largest = jnp.maximum(largest, v / correction if corrects_first else v)

@@ -1,4 +1,4 @@
-"""Variants of Adam: NAdam, RAdam, Adamax."""
+"""Variants of Adam: NAdam, RAdam, AdaBelief, Yogi, Adamax."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ from nr.optim.hyper import (
 )
 from nr.optim.weight_decay import decaying_leaves
 
-__all__ = ["AdamaxState", "NAdamState", "RAdamState", "adamax", "nadam", "nadamw", "radam"]
+__all__ = [
+    "AdamaxState",
+    "NAdamState",
+    "RAdamState",
+    "adabelief",
+    "adamax",
+    "nadam",
+    "nadamw",
+    "radam",
+    "yogi",
+]
 
 
 # ---------------------------------------------------------------- NAdam
@@ -221,6 +231,94 @@ def _rectification(state: RAdamState, step: Array) -> tuple[Array, Array]:
     # The factor is used where rho is above a threshold of at least 4: no root of negative numbers.
     factor = jnp.sqrt(jnp.maximum(square, 0))
     return rho >= state.threshold, factor.astype(state.b2.dtype)
+
+
+# ---------------------------------------------------------------- AdaBelief and Yogi
+def adabelief(
+    learning_rate: Rate,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-16,
+    eps_root: Number = 1e-16,
+    *,
+    nesterov: bool = False,
+    weight_decay: Number = 0.0,
+    mask: Any = None,
+) -> GradientTransformation:
+    """Adam that divides by how far gradients are from their average, not from zero.
+
+    ``nu = b2 * nu + (1 - b2) * (g - mu)**2 + eps_root``, with the new mu.
+
+    Args:
+        learning_rate, b1, b2, eps: as in `adam`.
+        eps_root: added to nu at each step.
+        nesterov: look one step ahead, as in `nadam`.
+        weight_decay, mask: decoupled, as in `adamw`.
+
+    Source: Zhuang et al., "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
+    Gradients", 2020, algorithm 2.
+
+    Example:
+        >>> import nr
+        >>> optimizer = nr.optim.adabelief(0.1, b1=0.5, b2=0.0)
+        >>> state = optimizer.init(nr.numpy.zeros(2))
+        >>> optimizer.update(nr.numpy.array([1.0, -5.0]), state)[0].round(4)
+        Array([-0.2,  0.2], dtype=float32)
+    """
+
+    def spread(state: AdamState, g: Array, m: Array, v: Array) -> Array:
+        return state.b2 * v + (1 - state.b2) * jnp.square(g - m) + state.eps_root
+
+    return adam_like(
+        "adabelief",
+        learning_rate,
+        {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "weight_decay": weight_decay},
+        nesterov_average if nesterov else average,
+        spread=spread,
+        decaying=not is_zero(weight_decay),
+        decoupled=True,
+        mask=mask,
+    )
+
+
+def yogi(
+    learning_rate: Rate,
+    b1: Number = 0.9,
+    b2: Number = 0.999,
+    eps: Number = 1e-3,
+    *,
+    initial_accumulator_value: Number = 1e-6,
+) -> GradientTransformation:
+    """Adam whose nu goes toward squares at a rate that does not grow with its distance from them.
+
+    ``nu = nu - (1 - b2) * sign(nu - g**2) * g**2``.
+
+    Args:
+        learning_rate, b1, b2, eps: as in `adam`.
+        initial_accumulator_value: of mu and nu.
+
+    Source: Zaheer et al., "Adaptive Methods for Nonconvex Optimization", 2018, algorithm 2.
+
+    Example:
+        >>> import nr
+        >>> optimizer = nr.optim.yogi(0.1)
+        >>> state = optimizer.init(nr.numpy.zeros(2))
+        >>> optimizer.update(nr.numpy.array([1.0, -5.0]), state)[0].round(3)
+        Array([-0.1,  0.1], dtype=float32)
+    """
+
+    def spread(state: AdamState, g: Array, m: Array, v: Array) -> Array:
+        square = jnp.square(g)
+        return v - (1 - state.b2) * jnp.sign(v - square) * square
+
+    return adam_like(
+        "yogi",
+        learning_rate,
+        {"b1": b1, "b2": b2, "eps": eps, "eps_root": 0.0, "weight_decay": 0.0},
+        average,
+        spread=spread,
+        initial=initial_accumulator_value,
+    )
 
 
 # ---------------------------------------------------------------- Adamax

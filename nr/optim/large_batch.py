@@ -1,4 +1,4 @@
-"""For large batches: LARS and LAMB, whose steps are in proportion to the norms of parameters."""
+"""For large batches: steps in proportion to the norms of parameters, as those of LARS and LAMB."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nr.optim.hyper import (
     check_nonnegative,
     common_fields,
     current_rate,
+    hyper_dtype,
     is_zero,
     map_leaves,
     moments_like,
@@ -24,7 +25,7 @@ from nr.optim.hyper import (
 )
 from nr.optim.weight_decay import decaying_leaves, mask_for
 
-__all__ = ["LAMBState", "LARSState", "lamb", "lars"]
+__all__ = ["LAMBState", "LARSState", "TrustRatioState", "lamb", "lars", "scale_by_trust_ratio"]
 
 
 def _norm(x: Array) -> Array:
@@ -214,5 +215,63 @@ def lamb(
         updates, mu, nu = map_leaves(rule, grads, params, decay_mask, state.mu, state.nu)
         changes = {"step": step, "learning_rate": rate, "mu": mu, "nu": nu}
         return updates, dataclasses.replace(state, **changes)
+
+    return GradientTransformation(init, update)
+
+
+# ---------------------------------------------------------------- the part that both share
+@register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrustRatioState:
+    """The state of `scale_by_trust_ratio`.
+
+    Attributes:
+        trust_coefficient: the norm of an update over that of its parameter.
+        eps: what is added to norms of updates.
+    """
+
+    trust_coefficient: Array
+    eps: Array
+
+
+def scale_by_trust_ratio(
+    *, trust_coefficient: Number = 1.0, eps: Number = 0.0
+) -> GradientTransformation:
+    """Scale each leaf by ``trust_coefficient * norm(params) / (norm(updates) + eps)``.
+
+    Where one of both norms is 0, updates pass as they are. In a chain it makes a LAMB of any
+    optimizer of rate 1, followed by `scale`; ``masked`` keeps it off biases.
+
+    Args:
+        trust_coefficient: the norm of an update over that of its parameter.
+        eps: added to norms of updates.
+
+    Source: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes",
+    2019, section 3.
+
+    Example:
+        >>> import nr
+        >>> part = nr.optim.scale_by_trust_ratio()
+        >>> params = nr.numpy.array([3.0, 4.0])
+        >>> part.update(nr.numpy.array([0.0, 20.0]), part.init(params), params)[0]
+        Array([0., 5.], dtype=float32)
+    """
+    op = "scale_by_trust_ratio"
+    check_nonnegative(op, trust_coefficient=trust_coefficient, eps=eps)
+
+    def init(params: Any) -> TrustRatioState:
+        dtype = hyper_dtype(op, params)
+        return TrustRatioState(jnp.asarray(trust_coefficient, dtype), jnp.asarray(eps, dtype))
+
+    def update(
+        grads: Any, state: TrustRatioState, params: Any = None, **extra: Any
+    ) -> tuple[Any, TrustRatioState]:
+        need_params(op, params, "updates are in proportion to them")
+
+        def rule(g: Array, p: Array, _: Any) -> tuple[Array]:
+            return (_trust_ratio(p, g, state.trust_coefficient, state.eps) * g,)
+
+        (updates,) = map_leaves(rule, grads, params, None)
+        return updates, state
 
     return GradientTransformation(init, update)

@@ -1,4 +1,4 @@
-"""The cost of calling a model outside of jit, and jitted: three small affine layers, one example."""
+"""The cost of calling a model outside of jit, and jitted: small affine layers, one example."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from typing import Any
 import nr
 import nr.numpy as jnp
 from nr import nn, optim
-
 from programs.layers import by_hand
 from programs.layers.examples import example
 from programs.models import RATE
@@ -45,8 +44,10 @@ def repeated(step: Callable, *args: Any) -> Callable[[], Any]:
 
 
 def with_weights(make: Callable[[], Any], weights: dict[str, Any]) -> Any:
-    """A model with weights in place of random ones."""
-    return nn.load_state_dict(nr.eval_shape(make), weights)
+    """A model with weights in place of random ones, and of their dtype."""
+    dtype = next(iter(weights.values())).dtype
+    shapes = nr.tree.map(lambda x: nr.ShapeDtypeStruct(x.shape, dtype), nr.eval_shape(make))
+    return nn.load_state_dict(shapes, weights)
 
 
 def linear(name: str, p: Any) -> dict:

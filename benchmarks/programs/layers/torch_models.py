@@ -18,10 +18,10 @@ class LanguageModel(nn.Module):
     def __init__(self, params: Any) -> None:
         super().__init__()
         vocabulary, width = params["embed"].shape
-        cells = params["cells"]
+        cells, dtype = params["cells"], params["embed"].dtype
         self.tokens = nn.Embedding(vocabulary, width, _weight=params["embed"])
-        self.lstm = nn.LSTM(width, width, len(cells), batch_first=True)
-        self.head = nn.Linear(width, vocabulary)
+        self.lstm = nn.LSTM(width, width, len(cells), batch_first=True, dtype=dtype)
+        self.head = nn.Linear(width, vocabulary, dtype=dtype)
         with torch.no_grad():
             for i, p in enumerate(cells):
                 getattr(self.lstm, f"weight_ih_l{i}").copy_(p["wx"].t())

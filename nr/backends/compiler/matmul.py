@@ -50,6 +50,9 @@ _MOST_CACHED = 1 << 19
 _LONGEST_STEP = 2048
 _FEW_STEPS = 64
 _FEWEST_COLUMNS = 8
+# Products of half floats that are worth being packed for a matrix unit.
+_SHORTEST_FOR_UNIT = 16
+_SMALLEST_FOR_UNIT = 32 * 32 * 32
 _HALVES = ("bf16", "f16")
 # The types of a product's factors and its result.
 _KINDS = {(t, t) for t in ("f32", "f64", *_HALVES)} | {(t, "f32") for t in _HALVES}
@@ -99,9 +102,12 @@ def sizes(eqn: JaxprEqn) -> tuple[int, int, int, int]:
 
 
 def is_product(eqn: JaxprEqn) -> bool:
-    """Whether a dot product is large enough for BLAS, of a type BLAS has, and not for tiles."""
+    """Whether a dot product is large enough for BLAS, of a type BLAS has, and not for tiles; or one
+    for the processor's matrix unit."""
     if eqn.primitive.name != "dot_general" or "tiled" in eqn.params:
         return False
+    if "matrix_unit" in eqn.params:
+        return True
     kinds = {storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)}
     return kinds in ({"f32"}, {"f64"}) and _is_large(eqn)
 
@@ -195,21 +201,23 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
     return layout(eqn, a, b)
 
 
-def prepare(jaxpr: Jaxpr) -> Body:
+def prepare(jaxpr: Jaxpr, matrix_types: frozenset[str] = frozenset()) -> Body:
     """The jaxpr as a body whose large dot products are ready for tiled loops, or for BLAS.
 
     Transposes of results are made part of products. Where neither way takes the operands as they
-    are, they are transposed. Half floats are widened before, for all that read them.
+    are, they are transposed. Half floats are widened before, for all that read them, unless the
+    processor has instructions for products of such (`matrix_types`).
     """
     eqns = prepare_convolutions(jaxpr.eqns)
     body = Body(jaxpr.constvars, jaxpr.consts, jaxpr.invars, eqns, jaxpr.outvars)
-    return _Preparation(body).body()
+    return _Preparation(body, matrix_types).body()
 
 
 class _Preparation:
     """Rewrites the dot products of a jaxpr."""
 
-    def __init__(self, jaxpr: Body) -> None:
+    def __init__(self, jaxpr: Body, matrix_types: frozenset[str]) -> None:
+        self.matrix_types = matrix_types
         self.jaxpr = jaxpr
         self.producer = {v: q for q in jaxpr.eqns for v in q.outvars}
         self.uses: dict[Any, int] = {}
@@ -245,6 +253,10 @@ class _Preparation:
         plain, merged = eqn, None
         if after is not None and permutation is not None:
             merged = self._merged(eqn, after, permutation)
+        if self._suits_matrix_unit(eqn):
+            both = merged is not None and contiguous(merged) is not None
+            self._emit(merged if both else plain, after if both else None, unit=True)
+            return
         for one in (merged, plain):
             if one is not None and self._suits_tiles(one):
                 self._emit(one, after if one is merged else None, tiled=True)
@@ -268,6 +280,15 @@ class _Preparation:
         else:
             params["out_permutation"] = permutation
         return JaxprEqn(eqn.primitive, invars, after.outvars, params, eqn.source)
+
+    def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
+        """Whether the processor's matrix unit is faster, though it has to pack operands."""
+        _, m, n, k = sizes(eqn)
+        return (
+            storage(eqn.invars[0].aval.dtype) in self.matrix_types
+            and min(m, n, k) >= _SHORTEST_FOR_UNIT
+            and m * n * k >= _SMALLEST_FOR_UNIT
+        )
 
     def _suits_tiles(self, eqn: JaxprEqn) -> bool:
         """Whether rows of the right operand and of the result are contiguous, and what is read for
@@ -294,16 +315,21 @@ class _Preparation:
         before = self._strides(eqn.invars[0])
         return [before[d] for d in eqn.params["permutation"]]
 
-    def _emit(self, eqn: JaxprEqn, absorbed: JaxprEqn | None, *, tiled: bool = False) -> None:
-        """A product in float32 or float64, with what comes before and after it."""
+    def _emit(
+        self, eqn: JaxprEqn, absorbed: JaxprEqn | None, *, tiled: bool = False, unit: bool = False
+    ) -> None:
+        """A product in float32 or float64, or as the matrix unit does it, with what comes before
+        and after it."""
         if absorbed is not None:
             self.absorbed.add(id(absorbed))
         (out,) = eqn.outvars
-        invars = [self._wide(a, eqn.source) for a in eqn.invars]
+        invars = list(eqn.invars) if unit else [self._wide(a, eqn.source) for a in eqn.invars]
         fresh = out
-        if storage(out.aval.dtype) in _HALVES:
+        if storage(out.aval.dtype) in _HALVES and not unit:
             fresh = Var(out.aval.update(dtype=np.dtype(np.float32)))
         product = JaxprEqn(eqn.primitive, invars, [fresh], dict(eqn.params), eqn.source)
+        if unit:
+            product.params["matrix_unit"] = True
         if tiled:
             product.params["tiled"] = True
         elif contiguous(product) is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nr.backends.compiler.blocks import with_row_blocks
 from nr.backends.compiler.clusters import Call, Cluster, Graph
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_once
@@ -22,6 +23,7 @@ from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
+from nr.backends.compiler.lowering import amx
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
@@ -179,9 +181,11 @@ class Block:
 
 @dataclass(slots=True, eq=False)
 class Target:
-    """What the planner has to know of the machine: bytes of a vector register."""
+    """What the planner has to know of the machine: bytes of a vector register, and of which types
+    it has instructions that multiply tiles of matrices."""
 
     vector_bytes: int
+    matrix_types: frozenset[str] = frozenset()
 
 
 class Planner:
@@ -231,9 +235,10 @@ class Planner:
         The inputs `overwritable` may be written over; `carried` are numbers of inputs and of the
         outputs that take their place.
         """
-        jaxpr = with_counted_rows(with_plain_constants(split_scans(hoist_invariants(jaxpr))))
+        jaxpr = with_row_blocks(split_scans(hoist_invariants(jaxpr)))
+        jaxpr = with_counted_rows(with_plain_constants(jaxpr))
         jaxpr, groups = inline_checkpoints(jaxpr)
-        body = _with_own_outputs(prepare(_with_integer_branches(jaxpr)))
+        body = _with_own_outputs(prepare(_with_integer_branches(jaxpr), self.target.matrix_types))
         free = [body.invars[i] for i in (*overwritable, *[i for i, _ in carried])]
         graph = Graph(body, is_call, groups, find_updates(body, is_call, free))
         outside = []
@@ -302,7 +307,7 @@ class Planner:
     def call(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         name = eqn.primitive.name
         if name == "dot_general":
-            return [self.gemm(graph, eqn)]
+            return self.product(graph, eqn)
         if name == "scan":
             return self.scan(graph, eqn)
         if name == "while":
@@ -326,14 +331,19 @@ class Planner:
         return [TableCall(eqn, operands, [graph.buffer(v) for v in eqn.outvars])]
 
     # ------------------------------------------------------------------ matrix products
-    def gemm(self, graph: Graph, eqn: JaxprEqn) -> Gemm:
+    def product(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         (a, a_offset), (b, b_offset), found = graph.product_operands(eqn)
         if found.swapped:
             a, a_offset, b, b_offset = b, b_offset, a, a_offset
-        return Gemm(
-            storage(eqn.outvars[0].aval.dtype) or "", found, graph.buffer(a), graph.buffer(b),
-            graph.buffer(eqn.outvars[0]), a_offset, b_offset, eqn.source,
-        )  # fmt: skip
+        left, right, out = [graph.buffer(v) for v in (a, b, eqn.outvars[0])]
+        if "matrix_unit" in eqn.params:
+            sizes = found.m, found.n, found.k
+            steps = amx.product(
+                left, a_offset, found.a, right, b_offset, found.b, out, found.c[0], sizes,
+                found.batch,
+            )  # fmt: skip
+            return list(self.kernels(steps, eqn.source))
+        return [Gemm(out.dtype, found, left, right, out, a_offset, b_offset, eqn.source)]
 
     # ------------------------------------------------------------------ loops and branches
     def scan(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:

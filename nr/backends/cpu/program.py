@@ -16,7 +16,7 @@ from nr.backends.base import NO_OPTIONS, Backend, Options, Program
 from nr.backends.compiler.checks import with_errors
 from nr.backends.compiler.plan import Planner, TableCall, Target
 from nr.backends.compiler.simplify import simplify
-from nr.backends.cpu import lapack, llvm, memory, threads, vm
+from nr.backends.cpu import lapack, limits, llvm, memory, threads, vm
 from nr.backends.cpu.assembly import Assembler
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr
@@ -64,10 +64,12 @@ def _references() -> int:
 
 @cache
 def target() -> Target:
-    """The machine's vectors."""
+    """The machine's vectors and matrices."""
     features = llvm.host().features.split(",")
     if "+avx512f" in features:
-        return Target(64)
+        names = {"bf16": ("+amx-bf16", "+avx512bf16"), "f16": ("+amx-fp16", "+avx512fp16")}
+        types = {t for t, needed in names.items() if {*needed, "+avx512bw"} <= {*features}}
+        return Target(64, frozenset(types if types and limits.matrix_unit() else ()))
     return Target(32 if "+avx2" in features else 16)
 
 

@@ -30,6 +30,7 @@ from nr.nn.losses.margins import (
     multilabel_soft_margin_loss,
     soft_margin_loss,
 )
+from nr.nn.losses.overlap import dice_loss
 from nr.nn.losses.reduction import Reduction
 from nr.nn.losses.regression import (
     gaussian_nll_loss,
@@ -48,6 +49,7 @@ __all__ = [
     "contrastive_loss",
     "cosine_embedding_loss",
     "ctc_loss",
+    "dice_loss",
     "gaussian_nll_loss",
     "hinge_embedding_loss",
     "hinge_loss",

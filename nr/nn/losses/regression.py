@@ -10,7 +10,7 @@ from nr.core.array import Array
 from nr.lax.rules import operand
 from nr.lax.shape import stop_gradient
 from nr.nn.activations import softplus
-from nr.nn.losses.reduction import Reduction, floats, reduce
+from nr.nn.losses.reduction import Reduction, factors, floats, reduce
 
 __all__ = [
     "gaussian_nll_loss",
@@ -23,12 +23,16 @@ __all__ = [
 ]
 
 
-def mse_loss(predictions: Any, targets: Any, *, reduction: Reduction = "mean") -> Array:
+def mse_loss(
+    predictions: Any, targets: Any, *, weight: Any = None, reduction: Reduction = "mean"
+) -> Array:
     """The squared error, (predictions - targets)**2.
 
     Args:
         predictions, targets: of one shape.
-        reduction: ``"mean"`` or ``"sum"`` over all elements, or ``"none"``.
+        weight: factors of the elements' losses; broadcasts to their shape.
+        reduction: ``"mean"`` or ``"sum"`` over all elements, or ``"none"``. The mean's divisor is
+            the sum of the weights; if that is 0, so is the mean.
 
     Raises:
         TypeError: the shapes differ.
@@ -40,15 +44,19 @@ def mse_loss(predictions: Any, targets: Any, *, reduction: Reduction = "mean") -
     """
     op = "mse_loss"
     dtype, (x, t) = floats(op, predictions=predictions, targets=targets)
-    return reduce(op, jnp.square(x - t), reduction, dtype)
+    return _weighted(op, jnp.square(x - t), weight, reduction, dtype)
 
 
-def l1_loss(predictions: Any, targets: Any, *, reduction: Reduction = "mean") -> Array:
+def l1_loss(
+    predictions: Any, targets: Any, *, weight: Any = None, reduction: Reduction = "mean"
+) -> Array:
     """The absolute error, abs(predictions - targets); its derivative at 0 is 0.
 
     Args:
         predictions, targets: of one shape.
-        reduction: ``"mean"`` or ``"sum"`` over all elements, or ``"none"``.
+        weight: factors of the elements' losses; broadcasts to their shape.
+        reduction: ``"mean"`` or ``"sum"`` over all elements, or ``"none"``. The mean's divisor is
+            the sum of the weights; if that is 0, so is the mean.
 
     Raises:
         TypeError: the shapes differ.
@@ -62,18 +70,25 @@ def l1_loss(predictions: Any, targets: Any, *, reduction: Reduction = "mean") ->
     dtype, (x, t) = floats(op, predictions=predictions, targets=targets)
     difference = x - t
     # Not abs, whose derivative at 0 is 1.
-    return reduce(op, difference * jnp.sign(difference), reduction, dtype)
+    return _weighted(op, difference * jnp.sign(difference), weight, reduction, dtype)
 
 
 def huber_loss(
-    predictions: Any, targets: Any, *, delta: float = 1.0, reduction: Reduction = "mean"
+    predictions: Any,
+    targets: Any,
+    *,
+    delta: float = 1.0,
+    weight: Any = None,
+    reduction: Reduction = "mean",
 ) -> Array:
     """d**2 / 2 where d = abs(predictions - targets) is at most delta, else delta * (d - delta / 2).
 
     Args:
         predictions, targets: of one shape.
         delta: positive; where the loss goes over from quadratic to linear.
-        reduction: ``"mean"`` or ``"sum"`` over all elements, or ``"none"``.
+        weight: factors of the elements' losses; broadcasts to their shape.
+        reduction: ``"mean"`` or ``"sum"`` over all elements, or ``"none"``. The mean's divisor is
+            the number of elements, whatever the weights.
 
     Raises:
         TypeError: the shapes differ.
@@ -90,7 +105,10 @@ def huber_loss(
     if not delta > 0:
         raise ValueError(f"{op}: delta must be positive; got {delta}.")
     dtype, (x, t) = floats(op, predictions=predictions, targets=targets)
-    return reduce(op, _huber(x - t, delta), reduction, dtype)
+    losses = _huber(x - t, delta)
+    if weight is not None:
+        losses = losses * factors(op, "weight", weight, losses)
+    return reduce(op, losses, reduction, dtype)
 
 
 def smooth_l1_loss(
@@ -125,6 +143,14 @@ def smooth_l1_loss(
     else:
         losses = _huber(difference, beta) / beta
     return reduce(op, losses, reduction, dtype)
+
+
+def _weighted(op: str, losses: Array, weight: Any, reduction: Reduction, dtype: Any) -> Array:
+    """Losses with the weights of a weighted mean, reduced."""
+    if weight is None:
+        return reduce(op, losses, reduction, dtype)
+    weight = factors(op, "weight", weight, losses)
+    return reduce(op, losses * weight, reduction, dtype, jnp.sum(weight))
 
 
 def _huber(difference: Array, delta: float) -> Array:

@@ -1,0 +1,662 @@
+"""Big intermediates that are computed a block of rows at a time, as the scores of attention.
+
+Where a product is much larger than its operands, what is computed from it is usually made small
+again: rows of scores become rows of probabilities, and their products with values. All of these
+eqns act on each row by itself. Such a region of the program becomes a scan over blocks of rows:
+
+- operands that have the rows are cut, others are read whole;
+- results that have the rows are stacked; those in which rows are summed up are carries.
+
+What lies between two parts of a region, as the loss between attention and its gradient, makes
+them two loops. Big values that both need are computed again in the second, from what is small:
+operands, and statistics of rows (maxima, sums), which the first loop gives as further results.
+
+Batch dimensions are rows as well, and the better ones: nothing is summed up over them. The loop's
+body is looked at in the same way, so that blocks of rows come within blocks of the batch.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nr.backends.compiler.lowering.reduce import dot_dimensions
+from nr.backends.compiler.matmul import sizes
+from nr.backends.compiler.simplify import eliminate_dead_code, simplify
+from nr.core.avals import ShapedArray
+from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var, eqn_effectful
+from nr.core.tracing import Primitive
+
+# Products of more bytes than this, and so many times as large as their operands together, are
+# computed in blocks. The hidden layer of a transformer is less than 4 times as large.
+_MOST_BYTES = 4 << 20
+_EXPANSION = 4
+# Bytes of such a product that a step computes: they stay in the processors' caches.
+_BLOCK_BYTES = 2 << 20
+# How far back it is looked for what a value is computed from.
+_DEPTH = 40
+
+# Functions of single elements.
+_POINTWISE = frozenset([
+    "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
+    "clamp", "convert_element_type", "copy", "cos", "cosh", "device_put", "div", "eq", "erf",
+    "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite",
+    "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow",
+    "reduce_precision", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
+    "square", "stop_gradient", "sub", "tan", "tanh", "xor",
+])  # fmt: skip
+_REDUCTIONS = ("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "reduce_and", "reduce_or")
+_CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
+
+
+# ------------------------------------------------------------------------------ how eqns act
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Something along which an eqn acts on each element by itself, or which it sums up.
+
+    out: which dimension of the result that is; None, if it is summed up. operands: which dimension
+    of each operand; None of what has no such dimension, and is read whole.
+    """
+
+    out: int | None
+    operands: tuple[int | None, ...]
+
+
+def axes_of(eqn: JaxprEqn) -> list[Axis]:
+    """The axes of an eqn; none of an eqn that nothing is known about."""
+    if len(eqn.outvars) != 1:
+        return []
+    name, p, shape = eqn.primitive.name, eqn.params, eqn.outvars[0].aval.shape
+    shapes = [a.aval.shape for a in eqn.invars]
+    dims = range(len(shape))
+    if name in _POINTWISE:
+        if any([s not in (shape, ()) for s in shapes]):
+            return []
+        return [Axis(d, tuple([d if s else None for s in shapes])) for d in dims]
+    if name == "dot_general":
+        return _axes_of_product(eqn)
+    if name == "broadcast_in_dim":
+        place = {d: k for k, d in enumerate(p["broadcast_dimensions"])}
+        same = {d: k for d, k in place.items() if shapes[0][k] == shape[d]}
+        return [Axis(d, (same.get(d),)) for d in dims]
+    if name == "iota":
+        # Counters of few bits, and rounded ones, are not sums of a block's counter and its start.
+        exact = p["dtype"].kind in "iu" and p["dtype"].itemsize >= 4
+        return [Axis(d, ()) for d in dims if exact or d != p["dimension"]]
+    if name == "transpose":
+        return [Axis(d, (k,)) for d, k in enumerate(p["permutation"])]
+    if name in ("reshape", "squeeze") and 0 not in shape:
+        before = {math.prod(shapes[0][:k]): k for k, n in enumerate(shapes[0]) if n > 1}
+        pairs = [(d, before.get(math.prod(shape[:d]))) for d in dims if shape[d] > 1]
+        return [Axis(d, (k,)) for d, k in pairs if k is not None and shapes[0][k] == shape[d]]
+    if name in _REDUCTIONS or name in ("argmax", "argmin"):
+        kept = [k for k in range(len(shapes[0])) if k not in p["axes"]]
+        summed = p["axes"] if name == "reduce_sum" else ()
+        return [
+            *[Axis(d, (k,)) for d, k in enumerate(kept)],
+            *[Axis(None, (k,)) for k in summed],
+        ]
+    if name in _CUMULATIVE:
+        return [Axis(d, (d,)) for d in dims if d != p["axis"]]
+    if name == "concatenate":
+        return [Axis(d, (d,) * len(shapes)) for d in dims if d != p["dimension"]]
+    if name == "pad":
+        return [Axis(d, (d, None)) for d in dims if tuple(p["padding_config"][d]) == (0, 0, 0)]
+    if name == "slice":
+        return [Axis(d, (d,)) for d in dims if shapes[0][d] == shape[d]]
+    return []
+
+
+def _axes_of_product(eqn: JaxprEqn) -> list[Axis]:
+    lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
+    pairs: list[tuple[int | None, int | None]] = [*zip(lb, rb, strict=True)]
+    pairs += [(k, None) for k in lf]
+    pairs += [(None, k) for k in rf]
+    summed = [Axis(None, pair) for pair in zip(lc, rc, strict=True)]
+    return [*[Axis(d, pair) for d, pair in enumerate(pairs)], *summed]
+
+
+def _axis_of_result(eqn: JaxprEqn | None, d: int) -> Axis | None:
+    axes = [] if eqn is None else axes_of(eqn)
+    return next((x for x in axes if x.out == d), None)
+
+
+def _whole(eqn: JaxprEqn) -> Axis | None:
+    """How an eqn of which something is known reads its operands for its whole result."""
+    known = bool(axes_of(eqn)) or (eqn.primitive.name in _POINTWISE and len(eqn.outvars) == 1)
+    return Axis(None, (None,) * len(eqn.invars)) if known else None
+
+
+def _axis_of_operand(eqn: JaxprEqn, var: Var, d: int) -> Axis | None:
+    """The axis that a dimension of an operand is, wherever the eqn reads the operand."""
+    places = [k for k, a in enumerate(eqn.invars) if a is var]
+    axes = axes_of(eqn)
+    return next((x for x in axes if all([x.operands[k] == d for k in places])), None)
+
+
+def _resized(shape: Sequence[int], d: int, rows: int) -> tuple[int, ...]:
+    return (*shape[:d], rows, *shape[d + 1 :])
+
+
+# ------------------------------------------------------------------------------ regions
+def with_row_blocks(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr with loops over blocks of rows for what is computed from big products.
+
+    Args:
+        jaxpr: a simplified jaxpr.
+
+    Returns:
+        An equivalent one, but for the order of sums over rows; the same if nothing is big.
+    """
+    eqns = []
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "checkpoint":
+            body = simplify(eqn.params["jaxpr"])
+            inner = with_row_blocks(body)
+            if inner is not body:
+                eqn = eqn.replace(params={**eqn.params, "jaxpr": inner})
+        eqns.append(eqn)
+    if any([new is not old for new, old in zip(eqns, jaxpr.eqns, strict=True)]):
+        jaxpr = jaxpr.replace(eqns=eqns)
+    tried: set[Var] = set()
+    while True:
+        seed = next((q for q in jaxpr.eqns if _is_big(q) and q.outvars[0] not in tried), None)
+        if seed is None:
+            return jaxpr
+        tried.add(seed.outvars[0])
+        shape = seed.outvars[0].aval.shape
+        for d in [d for d, n in enumerate(shape) if n > 1]:  # those of the batch come first
+            region = _Region(jaxpr, seed, d)
+            if region.grow() and region.pays():
+                jaxpr = region.rebuilt()
+                break
+
+
+def _is_big(eqn: JaxprEqn) -> bool:
+    if eqn.primitive.name != "dot_general" or any([type(a) is not Var for a in eqn.invars]):
+        return False
+    aval = eqn.outvars[0].aval
+    operands = sum([a.aval.size for a in eqn.invars])
+    return aval.size * aval.dtype.itemsize > _MOST_BYTES and aval.size >= _EXPANSION * operands
+
+
+class _Region:
+    """Eqns that act on each row by itself, around a big product; and the loops they become.
+
+    Members of a region have levels: a value that is computed from what the region gives, but not
+    row by row, comes after the loop of that level, and what needs it belongs to the next one.
+    """
+
+    def __init__(self, jaxpr: Jaxpr, seed: JaxprEqn, dim: int) -> None:
+        self.jaxpr, self.seed, self.dim = jaxpr, seed, dim
+        self.extent = seed.outvars[0].aval.shape[dim]
+        self.producer: dict[Any, JaxprEqn] = {v: q for q in jaxpr.eqns for v in q.outvars}
+        self.order = {id(q): k for k, q in enumerate(jaxpr.eqns)}
+        self.readers: dict[Any, list[JaxprEqn]] = {}
+        for eqn in jaxpr.eqns:
+            for atom in {a for a in eqn.invars if type(a) is Var}:
+                self.readers.setdefault(atom, []).append(eqn)
+        self.members: dict[int, tuple[JaxprEqn, Axis]] = {}
+        self.row: dict[Var, int] = {}  # which dimension of the members' results are the rows
+        self.cheap: set[Var] = set()  # results computed from little: never stored for the loops
+        self.costs: dict[tuple[Any, int | None], int] = {}
+
+    # ------------------------------------------------------------------ which eqns
+    def wide(self, var: Any) -> bool:
+        """Whether a value is about as big as the product."""
+        return 2 * var.aval.size >= self.seed.outvars[0].aval.size
+
+    def grow(self) -> bool:
+        """Find the members; whether all that has to be one can be one."""
+        axis = _axis_of_result(self.seed, self.dim)
+        pending: list[tuple[JaxprEqn, Axis | None]] = [(self.seed, axis)]
+        edge: list[tuple[Var, int]] = []
+        while pending:
+            while pending:
+                eqn, axis = pending.pop()
+                known = self.members.get(id(eqn))
+                if axis is None or (known is not None and known[1] != axis):
+                    return False
+                if known is None:
+                    self.members[id(eqn)] = eqn, axis
+                    pending += self._beside(eqn, axis, edge)
+            pending = self._behind(edge)
+        reads = [
+            (a, d) for eqn, axis in self.members.values()
+            for a, d in zip(eqn.invars, axis.operands, strict=True) if d is not None
+        ]  # fmt: skip
+        return all([self.row.get(a, d) == d for a, d in reads])
+
+    def _beside(
+        self, eqn: JaxprEqn, axis: Axis, edge: list[tuple[Var, int]]
+    ) -> Iterator[tuple[JaxprEqn, Axis | None]]:
+        """What must be a member if an eqn is one: what gives and reads its wide values."""
+        for a, d in zip(eqn.invars, axis.operands, strict=True):
+            if d is None or a in self.row or a not in self.producer:
+                continue
+            if self.wide(a):
+                yield self.producer[a], _axis_of_result(self.producer[a], d)
+            else:
+                edge.append((a, d))
+        (out,) = eqn.outvars
+        if axis.out is None:
+            return
+        self.row[out] = axis.out
+        if 2 * self.cost(out, axis.out) <= out.aval.size:
+            self.cheap.add(out)
+        elif self.wide(out):
+            for reader in self.readers.get(out, ()):
+                yield reader, _axis_of_operand(reader, out, axis.out)
+
+    def _behind(self, edge: list[tuple[Var, int]]) -> list[tuple[JaxprEqn, Axis | None]]:
+        """What else becomes a member: what gives small values, from little or from members."""
+        reached: dict[tuple[Var, int], bool] = {}
+
+        def reaches(var: Any, d: int, depth: int = 0) -> bool:
+            if var in self.row:
+                return self.row[var] == d and var not in self.cheap
+            if (var, d) not in reached:
+                reached[var, d] = False
+                eqn = self.producer.get(var)
+                axis = _axis_of_result(eqn, d)
+                if eqn is not None and axis is not None and depth < _DEPTH and not _is_dot(eqn):
+                    pairs = zip(eqn.invars, axis.operands, strict=True)
+                    found = [reaches(a, k, depth + 1) for a, k in pairs if k is not None]
+                    reached[var, d] = any(found)
+            return reached[var, d]
+
+        found: list[tuple[JaxprEqn, Axis | None]] = []
+        for var, d in edge:
+            little = 2 * self.cost(var, d) <= var.aval.size
+            if var not in self.row and (little or reaches(var, d)):
+                found.append((self.producer[var], _axis_of_result(self.producer[var], d)))
+        return found
+
+    def cost(self, var: Any, d: int | None, depth: int = 0) -> int:
+        """How many elements have to be read to compute a value, without products.
+
+        Of rows in a dimension, or (None) of the value as a whole.
+        """
+        if type(var) is Literal:
+            return 0
+        known = self.costs.get((var, d))
+        if known is None:
+            known = var.aval.size
+            eqn = self.producer.get(var)
+            if eqn is not None and depth < _DEPTH and not _is_dot(eqn):
+                axis = _axis_of_result(eqn, d) if d is not None else _whole(eqn)
+                if axis is not None:
+                    pairs = zip(eqn.invars, axis.operands, strict=True)
+                    known = min(known, sum([self.cost(a, k, depth + 1) for a, k in pairs]))
+            self.costs[var, d] = known
+        return known
+
+    def little(self, atom: Any) -> bool:
+        """Whether what is read whole is computed from little, in the loop."""
+        return atom in self.producer and 2 * self.cost(atom, None) <= atom.aval.size
+
+    def leaves(self, atom: Any) -> Iterator[Any]:
+        """What has to be known outside for a value that is read whole."""
+        if self.little(atom):
+            for a in self.producer[atom].invars:
+                yield from self.leaves(a)
+        else:
+            yield atom
+
+    def pays(self) -> bool:
+        """Whether fewer wide values are stored, and few products computed again."""
+        self._assign_levels()
+        self._choose_results()
+        given = {a for a in self.jaxpr.outvars if type(a) is Var}
+        kept = [v for v in self.row if v in given and self.wide(v) and v not in self.cheap]
+        stored = set()
+        again = first = 0.0
+        for eqn, _ in self.members.values():
+            if _is_dot(eqn):
+                stored.update([v for v in (*eqn.invars, *eqn.outvars) if v in self.row])
+                work = math.prod(sizes(eqn))
+                loops = [self.order[id(eqn)] in group for group in self.bodies.values()]
+                first += work * any(loops)
+                again += work * max(sum(loops) - 1, 0)
+        stored = {v for v in stored if self.wide(v) and v not in self.cheap}
+        return len(stored) > 2 * len(kept) and again <= 0.5 * first
+
+    # ------------------------------------------------------------------ which loops
+    def _assign_levels(self) -> None:
+        """The level of each member's result; and from which level on others are known."""
+        self.level: dict[Any, int] = {}
+        self.after: dict[Any, int] = {}
+        effects = 0
+        for eqn in self.jaxpr.eqns:
+            member = self.members.get(id(eqn))
+            outside = max([self.after.get(a, 0) for a in eqn.invars], default=0)
+            if member is not None:
+                pairs = zip(eqn.invars, member[1].operands, strict=True)
+                found = [
+                    self.level[a] if d is not None and a in self.row else self.after.get(a, 0)
+                    for a, d in pairs
+                ]
+                self.level[eqn.outvars[0]] = max(found, default=0)
+                if eqn.outvars[0] not in self.cheap:
+                    outside = self.level[eqn.outvars[0]] + 1
+            elif eqn_effectful(eqn):
+                effects = outside = max(outside, effects)
+            self.after.update(dict.fromkeys(eqn.outvars, outside))
+
+    def owned(self, var: Any) -> bool:
+        """Whether a value comes from a loop wherever it is read."""
+        return var in self.level and var not in self.cheap
+
+    def computed(self, var: Any, d: int | None, level: int) -> bool:
+        """Whether the loop of a level computes an operand itself."""
+        if d is None or var not in self.row:
+            return False
+        return self.level[var] == level or var in self.cheap or self.wide(var)
+
+    def _choose_results(self) -> None:
+        """What each loop gives, and what it computes; and what is computed outside."""
+        self.wanted: dict[int, set[Var]] = {k: set() for k in set(self.level.values())}
+        self.bodies: dict[int, set[int]] = {}
+        self.outside: set[int] = set()
+        live: set[Any] = set()
+
+        def want(atom: Any) -> None:
+            if type(atom) is Var:
+                (self.wanted[self.level[atom]] if self.owned(atom) else live).add(atom)
+
+        for a in self.jaxpr.outvars:
+            want(a)
+        while True:
+            before = len(live) + sum(map(len, self.wanted.values()))
+            for k, eqn in reversed([*enumerate(self.jaxpr.eqns)]):
+                if eqn_effectful(eqn) or any([v in live for v in eqn.outvars]):
+                    self.outside.add(k)
+                    for a in eqn.invars:
+                        want(a)
+            for level, results in self.wanted.items():
+                body = self.bodies[level] = set()
+                stack: list[Any] = list(results)
+                while stack:
+                    var = stack.pop()
+                    eqn, axis = self.members[id(self.producer[var])]
+                    if self.order[id(eqn)] in body:
+                        continue
+                    body.add(self.order[id(eqn)])
+                    for a, d in zip(eqn.invars, axis.operands, strict=True):
+                        if self.computed(a, d, level):
+                            stack.append(a)
+                        else:
+                            for leaf in self.leaves(a) if d is None else (a,):
+                                want(leaf)
+            if before == len(live) + sum(map(len, self.wanted.values())):
+                return
+
+    # ------------------------------------------------------------------ the new program
+    def rebuilt(self) -> Jaxpr:
+        """The jaxpr with loops in place of the members."""
+        eqns = self.jaxpr.eqns
+        units: list[tuple[int, list[JaxprEqn]]] = [(k, [eqns[k]]) for k in self.outside]
+        for level, body in self.bodies.items():
+            if self.wanted[level]:
+                loop = _Loops(self, level, [self.members[id(eqns[k])] for k in sorted(body)])
+                last = max([self.order[id(self.producer[v])] for v in self.wanted[level]])
+                units.append((last, loop.eqns()))
+        return eliminate_dead_code(self.jaxpr.replace(eqns=_sorted(units)))
+
+    def rows(self) -> int:
+        """How many rows a block has."""
+        aval = self.seed.outvars[0].aval
+        most = _BLOCK_BYTES * self.extent // (aval.size * aval.dtype.itemsize)
+        most = min(max(most, 1), self.extent)
+        even = [n for n in range(most // 2 + 1, most + 1) if self.extent % n == 0]
+        return max(even, default=most)
+
+
+def _is_dot(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name == "dot_general"
+
+
+def _sorted(units: list[tuple[int, list[JaxprEqn]]]) -> list[JaxprEqn]:
+    """Eqns in an order in which each comes after what it needs, close to the one that is given.
+
+    What has effects keeps its order.
+    """
+    units.sort(key=lambda unit: unit[0])
+    producer = {v: k for k, (_, eqns) in enumerate(units) for q in eqns for v in q.outvars}
+    missing: list[int] = []
+    readers: list[list[int]] = [[] for _ in units]
+    effect = None
+    for k, (_, eqns) in enumerate(units):
+        needed = {producer[a] for q in eqns for a in q.invars if a in producer} - {k}
+        if any([eqn_effectful(q) for q in eqns]):
+            needed |= set() if effect is None else {effect}
+            effect = k
+        missing.append(len(needed))
+        for other in needed:
+            readers[other].append(k)
+    ready = [k for k, n in enumerate(missing) if n == 0]
+    result: list[JaxprEqn] = []
+    while ready:
+        first = heapq.heappop(ready)
+        result += units[first][1]
+        for k in readers[first]:
+            missing[k] -= 1
+            if missing[k] == 0:
+                heapq.heappush(ready, k)
+    assert not any(missing), "loops over blocks that need each other"
+    return result
+
+
+# ------------------------------------------------------------------------------ loops
+class _Eqns:
+    """Writes eqns, one after the other."""
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.eqns: list[JaxprEqn] = []
+
+    def add(
+        self, name: str, operands: Sequence[Any], shape: Any, dtype: Any, /, **params: Any
+    ) -> Var:  # fmt: skip
+        """An eqn, and the variable it gives."""
+        out = Var(ShapedArray(shape, dtype))
+        self.eqns.append(JaxprEqn(Primitive.all[name], [*operands], [out], params, self.source))
+        return out
+
+    def copied(self, eqn: JaxprEqn, operands: list[Any]) -> Var:
+        """An eqn again, with other operands."""
+        aval = eqn.outvars[0].aval
+        return self.add(eqn.primitive.name, operands, aval.shape, aval.dtype, **eqn.params)
+
+    def reshaped(self, var: Any, shape: Sequence[int]) -> Any:
+        return self.add("reshape", [var], shape, var.aval.dtype, new_sizes=tuple(shape))
+
+    def converted(self, atom: Any, dtype: Any) -> Any:
+        """A value in another dtype."""
+        if atom.aval.dtype == dtype:
+            return atom
+        params = {"new_dtype": np.dtype(dtype), "weak_type": False}
+        return self.add("convert_element_type", [atom], atom.aval.shape, dtype, **params)
+
+    def starts(self, first: int, n: int, rows: int) -> Var:
+        """The first row of each of n blocks: i32[n]."""
+        kind = np.dtype(np.int32)
+        count = self.add("iota", [], (n,), kind, dtype=kind, shape=(n,), dimension=0)
+        count = self.add("mul", [count, Literal(np.int32(rows))], (n,), kind)
+        return self.add("add", [count, Literal(np.int32(first))], (n,), kind)
+
+
+@dataclass(slots=True)
+class _Body:
+    """A loop's body, and the arrays around it that it takes, in the same order."""
+
+    jaxpr: Jaxpr
+    consts: list[Any]
+    inputs: list[Any]  # of which a step takes a block of rows; without the starts, which come first
+
+
+class _Loops:
+    """The loops of one level of a region: over all blocks, and over the rows that are left."""
+
+    def __init__(
+        self, region: _Region, level: int, members: Sequence[tuple[JaxprEqn, Axis]]
+    ) -> None:
+        self.region, self.level, self.members = region, level, members
+        self.extent, self.rows = region.extent, region.rows()
+        wanted = region.wanted[level]
+        outs = [(eqn.outvars[0], axis.out) for eqn, axis in members if eqn.outvars[0] in wanted]
+        self.sums = [v for v, d in outs if d is None]
+        self.stacked = [(v, d) for v, d in outs if d is not None]
+        self.out = _Eqns(region.seed.source)
+
+    def eqns(self) -> list[JaxprEqn]:
+        """The loops, and what puts their results together."""
+        out, n, rest = self.out, *divmod(self.extent, self.rows)
+        carries: list[Any] = []
+        for var in self.sums:
+            shape, dtype = var.aval.shape, _sum_dtype(var.aval.dtype)
+            zero = Literal(np.zeros((), dtype)[()])
+            params = {"shape": shape, "broadcast_dimensions": ()}
+            carries.append(out.add("broadcast_in_dim", [zero], shape, dtype, **params))
+        carries, parts = self._loop(carries, 0, n, self.rows)
+        if rest:
+            carries, more = self._loop(carries, self.extent - rest, 1, rest)
+            for k, (var, d) in enumerate(self.stacked):
+                params = {"dimension": d}
+                both = [parts[k], more[k]]
+                parts[k] = out.add("concatenate", both, var.aval.shape, var.aval.dtype, **params)
+        for var, new in zip(self.sums, carries, strict=True):
+            self._name(out.converted(new, var.aval.dtype), var)
+        for (var, _), new in zip(self.stacked, parts, strict=True):
+            self._name(new, var)
+        return out.eqns
+
+    def _name(self, new: Var, var: Var) -> None:
+        """Let a result have the variable that the program knows it by."""
+        for eqn in reversed(self.out.eqns):
+            if new in eqn.outvars:
+                eqn.outvars[eqn.outvars.index(new)] = var
+                return
+
+    def _loop(
+        self, carries: list[Any], first: int, n: int, rows: int
+    ) -> tuple[list[Any], list[Any]]:
+        """A loop over n blocks from a row on: the sums, and the rows of other results."""
+        out = self.out
+        body = self._body(rows)
+        inputs = [out.starts(first, n, rows), *body.inputs]
+        sums = [Var(c.aval) for c in carries]
+        ys = [Var(a.aval.update(shape=(n, *a.aval.shape))) for a in body.jaxpr.outvars[len(sums) :]]
+        params = {
+            "jaxpr": body.jaxpr, "num_consts": len(body.consts), "num_carry": len(carries),
+            "length": n, "reverse": False, "unroll": 1,
+        }  # fmt: skip
+        operands = [*body.consts, *carries, *inputs]
+        out.eqns.append(
+            JaxprEqn(Primitive.all["scan"], operands, [*sums, *ys], params, out.source)
+        )
+        parts = []
+        for y, (var, d) in zip(ys, self.stacked, strict=True):
+            if not _is_leading(var.aval.shape, d):
+                order = (*range(1, d + 1), 0, *range(d + 1, y.aval.ndim))
+                shape = [y.aval.shape[k] for k in order]
+                y = out.add("transpose", [y], shape, y.aval.dtype, permutation=order)
+            parts.append(out.reshaped(y, _resized(var.aval.shape, d, n * rows)))
+        return sums, parts
+
+    def _body(self, rows: int) -> _Body:
+        """What a step does with so many rows."""
+        inner = _Eqns(self.out.source)
+        start = Var(ShapedArray((), np.int32))
+        consts: dict[Any, Var] = {}
+        copies: dict[Any, Var] = {}
+        blocks: dict[tuple[Any, int], Any] = {}
+        inputs: list[tuple[Var, Any]] = []
+        env: dict[Var, Any] = {}
+
+        def whole(atom: Any) -> Any:
+            if type(atom) is Literal or atom in copies:
+                return copies.get(atom, atom)
+            if self.region.little(atom):
+                eqn = self.region.producer[atom]
+                operands = [whole(a) for a in eqn.invars]
+                copies[atom] = inner.copied(eqn, operands)
+                return copies[atom]
+            return consts.setdefault(atom, Var(atom.aval))
+
+        def block(var: Var, d: int) -> Any:
+            if self.region.computed(var, d, self.level):
+                return env[var]
+            if (var, d) not in blocks:
+                shape = _resized(var.aval.shape, d, rows)
+                if _is_leading(shape, d) and self.extent % self.rows == 0:
+                    # Blocks lie one after the other: they need not be copied.
+                    n = self.extent // rows
+                    inputs.append((Var(var.aval.update(shape=shape)), self._cut(var, (n, *shape))))
+                    blocks[var, d] = inputs[-1][0]
+                else:
+                    zero = Literal(np.int32(0))
+                    at = [start if k == d else zero for k in range(len(shape))]
+                    blocks[var, d] = inner.add(
+                        "dynamic_slice", [whole(var), *at], shape, var.aval.dtype, slice_sizes=shape
+                    )
+            return blocks[var, d]
+
+        for eqn, axis in self.members:
+            pairs = zip(eqn.invars, axis.operands, strict=True)
+            operands = [whole(a) if d is None else block(a, d) for a, d in pairs]
+            env[eqn.outvars[0]] = _in_block(inner, eqn, axis, operands, rows, start)
+        accumulators = [Var(ShapedArray(v.aval.shape, _sum_dtype(v.aval.dtype))) for v in self.sums]
+        sums = [
+            inner.add("add", [c, env[v]], c.aval.shape, c.aval.dtype)
+            for c, v in zip(accumulators, self.sums, strict=True)
+        ]
+        results = [*sums, *[env[v] for v, _ in self.stacked]]
+        invars = [*consts.values(), *accumulators, start, *[v for v, _ in inputs]]
+        jaxpr = Jaxpr([], [], invars, inner.eqns, results)
+        return _Body(jaxpr, list(consts), [a for _, a in inputs])
+
+    def _cut(self, var: Var, shape: tuple[int, ...]) -> Var:
+        return self.out.reshaped(var, shape)
+
+
+def _is_leading(shape: Sequence[int], d: int) -> bool:
+    """Whether no other dimension is before one, in memory."""
+    return math.prod(shape[:d]) == 1
+
+
+def _sum_dtype(dtype: Any) -> np.dtype:
+    """What sums of blocks are kept in: half floats would be rounded after every block."""
+    half = dtype.itemsize == 2 and dtype.kind not in "iu"
+    return np.dtype(np.float32) if half else dtype
+
+
+def _in_block(
+    inner: _Eqns, eqn: JaxprEqn, axis: Axis, operands: list[Any], rows: int, start: Var
+) -> Var:
+    """Add an eqn for a block of rows, or for its part of a sum."""
+    name, params, (out,) = eqn.primitive.name, dict(eqn.params), eqn.outvars
+    d, dtype = axis.out, out.aval.dtype
+    if d is None:
+        dtype = _sum_dtype(dtype)
+        if dtype != out.aval.dtype and name == "dot_general":
+            params["preferred_element_type"] = dtype
+        elif dtype != out.aval.dtype:
+            operands = [inner.converted(operands[0], dtype)]
+        return inner.add(name, operands, out.aval.shape, dtype, **params)
+    shape = _resized(out.aval.shape, d, rows)
+    if "shape" in params:  # of broadcasts and counters
+        params["shape"] = shape
+    if "new_sizes" in params:
+        params["new_sizes"] = shape
+    if "limit_indices" in params:
+        params["limit_indices"] = _resized(params["limit_indices"], d, rows)
+    new = inner.add(name, operands, shape, dtype, **params)
+    if name == "iota" and params["dimension"] == d:
+        new = inner.add("add", [new, inner.converted(start, dtype)], shape, dtype)
+    return new

@@ -1,0 +1,445 @@
+"""Products of half floats by the matrix unit of some processors (Intel's AMX).
+
+Its instruction takes a tile of 16 rows of 32 numbers and one of 32 rows of 16 columns, and adds
+their product to a tile of float32. Four tiles of results are computed at a time, so that each tile
+that is read serves twice. Right operands are *packed* before: panels of 16 columns, in which 32
+rows after another are a tile, two rows side by side. Left operands are read where they lie, if
+tiles can be; else they are packed, too: panels of 16 rows.
+
+Source: Intel, "Intel 64 and IA-32 Architectures Software Developer's Manual", volume 1, chapter
+18, and TDPBF16PS in volume 2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from nr.backends.compiler.loops import ITEMSIZE, Buffer
+from nr.backends.compiler.lowering.sorting.code import Code, every, numbers
+from nr.backends.compiler.lowering.sorting.networks import Network, Words
+from nr.backends.compiler.lowering.sorting.rows import KERNEL, arguments
+from nr.backends.compiler.routine import Routine
+
+# Rows of a tile, and how many numbers of bfloat16 are in a row; bytes of a row and of a tile.
+SIDE, DEPTH = 16, 32
+_ROW = 64
+_TILE = SIDE * _ROW
+# Panels that are packed together: what is read for them are whole lines of the cache.
+_PANELS = 4
+_BATCH_DIMS = 3
+# How many words of a product's arguments are about its left operand.
+_WORDS = 6 + _BATCH_DIMS
+# For fewer columns a left operand that lies badly is read as it is.
+_FEWEST_COLUMNS = 256
+# Nanoseconds of a multiplication, and of a packed number.
+_NS, _PACK_NS = 1e-3, 0.1
+# What a unit reads of its right operand stays in cache; its work is worth sharing out.
+_BLOCK_BYTES = 1 << 19
+_FEWEST, _MOST_UNITS = 1 << 22, 32
+
+_DECLARED = """
+declare void @llvm.x86.ldtilecfg(ptr)
+declare void @llvm.x86.tilerelease()
+declare void @llvm.x86.tilezero(i8 immarg)
+declare void @llvm.x86.tileloadd64(i8 immarg, ptr, i64)
+declare void @llvm.x86.tilestored64(i8 immarg, ptr, i64)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Where the rows of a left operand are, in elements: it begins at `offset`, and there are
+    `line` from line to line, `row` from row to row, and `moves` along batch dimensions. If it is
+    packed (`tiles` a panel), a line is all there is."""
+
+    buffer: Buffer
+    offset: int
+    line: int
+    row: int
+    moves: tuple[int, ...] = ()
+    tiles: int = 0
+
+    def words(self, width: int) -> list[int]:
+        """What the product's function is told, for lines of some rows: offset, the last row that a
+        tile begins at, and the distances between lines, rows that tiles begin at, rows, and tiles
+        along k; then those of batches. In bytes."""
+        if self.tiles:
+            apart, row, step, limit = self.tiles * _ROW, _ROW, _TILE, width
+        else:
+            apart, row, step, limit = 2 * self.row, 2 * self.row, _ROW, max(width - SIDE, 0)
+        moves = [2 * s for s in _padded(self.moves, 0)]
+        return [2 * self.offset, limit, 2 * self.line, apart, row, step, *moves]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The numbers of a row: runs of `run` tiles at taps of two loops, (how many, how far apart)."""
+
+    run: int
+    outer: tuple[int, int] = (1, 0)
+    inner: tuple[int, int] = (1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Where results go: `n` columns, of which `lines` lines of `width` rows. In elements."""
+
+    buffer: Buffer
+    n: int
+    lines: int
+    width: int
+    line: int
+    row: int
+    moves: tuple[int, ...] = ()
+
+
+def _padded(values: Sequence[int], fill: int) -> list[int]:
+    return [fill] * (_BATCH_DIMS - len(values)) + list(values)
+
+
+# ------------------------------------------------------------------------------ packing
+@dataclass(slots=True)
+class Packed:
+    """An operand as tiles: [matrices, panels, tiles of a panel] of them."""
+
+    buffer: Buffer
+    panels: int
+    tiles: int
+    strides: tuple[int, ...]  # of batch dimensions
+    steps: list[Routine] = field(default_factory=list)
+
+
+def pack(
+    source: Buffer, offset: int, lines: int, k: int, strides: tuple[int, int],
+    batch: tuple[tuple[int, int], ...], *, left: bool, unless_aligned: bool = False,
+) -> Packed:  # fmt: skip
+    """Pack an operand.
+
+    Args:
+        source: Where it lies.
+        offset: Where it begins there, in elements.
+        lines: How many rows a left operand has, or columns a right one.
+        k: The contracted extent.
+        strides: From line to line, and along k; one of them is 1.
+        batch: Extent and stride of batch dimensions; where the stride is 0, matrices are the same.
+        left: Whether it is the left operand.
+        unless_aligned: Whether to do nothing where the operand begins at a multiple of 64 bytes.
+    """
+    panels, tiles = -(-lines // SIDE), -(-k // DEPTH)
+    one = panels * tiles * SIDE * DEPTH
+    kept = [(n, s) for n, s in batch if s]
+    matrices, places = 1, []
+    for n, s in reversed(batch):
+        places.append(one * matrices if s else 0)
+        matrices *= n if s else 1
+    target = Buffer("packed", source.dtype, one * matrices)
+    by_lines = strides[1] == 1 and (strides[0] != 1 or k >= lines)
+    groups = -(-panels // _PANELS)
+    numbers_ = [
+        int(unless_aligned), offset, lines, k, strides[0] if by_lines else strides[1], panels,
+        tiles, groups,
+        *_padded([n for n, _ in kept], 1)[1:], *_padded([s for _, s in kept], 0),
+    ]  # fmt: skip
+    step = Routine(
+        "pack", _pack_text(by_lines, by_lines != left), [source], [target], numbers_,
+        matrices * groups, matrices * lines * k * _PACK_NS,
+    )  # fmt: skip
+    return Packed(target, panels, tiles, tuple(reversed(places)), [step])
+
+
+def _is_aligned(code: Code, base: str, offset: str) -> str:
+    """Whether rows of tiles, some bytes from an address, are lines of the cache."""
+    address = code.add(code.op(f"ptrtoint ptr {base} to i64"), offset)
+    return code.test("eq", code.both(address, _ROW - 1), 0)
+
+
+def _moved(code: Code, indices: Sequence[str], by: Sequence[str]) -> str:
+    """How far it is to a matrix of a batch."""
+    parts = [code.mul(i, s) for i, s in zip(indices, by, strict=True)]
+    return code.add(code.add(parts[0], parts[1]), parts[2])
+
+
+@cache
+def _pack_text(by_lines: bool, transposed: bool) -> str:
+    """Units are groups of panels. `by_lines`: lines, else numbers along k, are contiguous."""
+    code = Code()
+    source, target, never, offset, lines, k, stride, panels, tiles, groups, e1, e2, *moves = (
+        arguments(code, 2, 13)
+    )
+    net = Network(code, Words("i32", SIDE))
+    wide = DEPTH if by_lines else SIDE
+    vector, mask = f"<{wide} x i16>", f"<{wide} x i1>"
+    lanes = numbers("i16", range(wide))
+
+    def first(count: str) -> str:
+        """The mask of so many lanes."""
+        some = code.splat(code.op(f"trunc i64 {count} to i16"), "i16", wide)
+        return code.op(f"icmp slt <{wide} x i16> {lanes}, {some}")
+
+    def read(at: str, chosen: str | None) -> str:
+        if chosen is None:
+            return code.load(vector, at, align=2)
+        zero = "zeroinitializer"
+        return code.op(
+            f"call {vector} @llvm.masked.load.v{wide}i16(ptr align 2 {at}, {mask} {chosen}, "
+            f"{vector} {zero})"
+        )
+
+    def tile(corner: str, out: str, line: str, depth: str, whole: bool) -> None:
+        """One tile of the lines and of the numbers along k that are left."""
+        rows, chosen = [], None
+        if not whole:
+            chosen = first(code.least(depth if by_lines else line, wide))
+        for r in range(SIDE if by_lines else DEPTH):
+            at = code.at("i16", corner, code.mul(stride, r))
+            here = chosen
+            if not whole:
+                inside = code.test("sgt", line if by_lines else depth, r)
+                here = code.op(f"select i1 {inside}, {mask} {chosen}, {mask} zeroinitializer")
+            rows.append(read(at, here))
+        if by_lines:
+            words = [code.op(f"bitcast {vector} {row} to <16 x i32>") for row in rows]
+        else:
+            both = [code.op(f"zext {vector} {row} to <16 x i32>") for row in rows]
+            high = [code.shift("shl", x, every("i32", 16, 16), "<16 x i32>") for x in both[1::2]]
+            pairs = zip(both[::2], high, strict=True)
+            words = [code.either(x, y, "<16 x i32>") for x, y in pairs]
+        for r, word in enumerate(net.transpose(words) if transposed else words):
+            code.store("<16 x i32>", word, code.at("i8", out, str(r * _ROW)), align=4)
+
+    skipped = code.both(_is_aligned(code, source, code.mul(offset, 2)), "true", "i1")
+    skipped = code.both(skipped, code.test("ne", never, 0), "i1")
+    with code.loop(code.choose(skipped, "%high", "%low"), "%high") as unit:
+        batch, group = code.divide(unit, groups)
+        rest, i2 = code.divide(batch, e2)
+        i0, i1 = code.divide(rest, e1)
+        begin = code.add(_moved(code, (i0, i1, i2), moves), offset)
+        low = code.mul(group, _PANELS)
+        high = code.least(code.add(low, _PANELS), panels)
+        base = code.mul(batch, panels)
+        # Blocks of some depth, so that what lies side by side in memory is read together.
+        with code.loop("0", tiles, 8) as block:
+            deep = code.least(code.add(block, 8), tiles)
+            with code.loop(low, high) as panel, code.loop(block, deep) as t:
+                line, depth = code.mul(panel, SIDE), code.mul(t, DEPTH)
+                along, across = (depth, line) if by_lines else (line, depth)
+                at = code.add(code.add(begin, along), code.mul(across, stride))
+                corner = code.at("i16", source, at)
+                place = code.add(code.mul(code.add(base, panel), tiles), t)
+                out = code.at("i8", target, code.mul(place, _TILE))
+                line, depth = code.sub(lines, line), code.sub(k, depth)
+                enough = code.test("sge", line, SIDE)
+                whole = code.both(enough, code.test("sge", depth, DEPTH), "i1")
+                with code.when(whole):
+                    tile(corner, out, line, depth, True)
+                with code.when(code.differ(whole, "true", "i1")):
+                    tile(corner, out, line, depth, False)
+    text = code.function("kernel", KERNEL, internal=False)
+    return f"{text}\ndeclare {vector} @llvm.masked.load.v{wide}i16(ptr, {mask}, {vector})\n"
+
+
+# ------------------------------------------------------------------------------ products
+def multiply(
+    a: Left, otherwise: Left, window: Window, b: Packed, c: Result, batch: tuple[int, ...] = ()
+) -> Routine:
+    """The product of a left operand and a packed right one; `otherwise` is read instead of `a`
+    where that is not aligned.
+
+    Where a line's rows are no whole tiles, its last tile begins earlier; a line shorter than a tile
+    must have memory behind it, or be packed.
+    """
+    across = -(-c.width // SIDE)
+    count = c.lines * across
+    pairs = -(-b.panels // 2)
+    depth = window.run * window.outer[0] * window.inner[0]
+    # What a unit does depends on the shapes only.
+    wide = max(min(_BLOCK_BYTES // (2 * depth * _TILE), pairs), 1)
+    high = count + count % 2
+    each = SIDE * 2 * SIDE * depth * DEPTH  # multiplications of a tile of rows, and a pair
+    products = math.prod(batch)
+    enough = max(_FEWEST, count * pairs * products * each // _MOST_UNITS)
+    while high > 2 and high * wide * each > enough:
+        high = -(-high // 4) * 2
+    while wide > 1 and high * wide * each > enough:
+        wide = -(-wide // 2)
+    down, along = -(-count // high), -(-pairs // wide)
+    size = ITEMSIZE[c.buffer.dtype]
+    integers = [
+        *a.words(c.width), *otherwise.words(c.width), c.width, across, count,
+        window.outer[0], 2 * window.outer[1], window.inner[0], 2 * window.inner[1], window.run,
+        size * c.line, size * c.row, c.n, b.panels, b.tiles * _TILE, high, wide, down, along,
+        *_padded(batch, 1)[1:], *[2 * s for s in _padded(b.strides, 0)],
+        *[size * s for s in _padded(c.moves, 0)],
+    ]  # fmt: skip
+    kind = a.buffer.dtype
+    return Routine(
+        f"{kind} product", _product_text(kind, c.buffer.dtype),
+        [a.buffer, otherwise.buffer, b.buffer], [c.buffer], integers, down * along * products,
+        _NS * count * pairs * each * products, 4 * _TILE,
+    )  # fmt: skip
+
+
+def _configuration() -> str:
+    """What tells the unit the tiles' sizes: palette 1, 64 bytes a row, 16 rows."""
+    data = bytearray(64)
+    data[0] = 1
+    for t in range(8):
+        data[16 + 2 * t], data[48 + t] = _ROW, SIDE
+    text = "".join([f"\\{x:02x}" for x in data])
+    return f'@tiles = internal constant [64 x i8] c"{text}", align 64\n'
+
+
+@cache
+def _product_text(factor: str, dtype: str) -> str:
+    """Units are blocks of rows and columns; see `multiply` for the integers."""
+    instruction = {"bf16": "tdpbf16ps", "f16": "tdpfp16ps"}[factor]
+    code = Code()
+    element, size = {"f32": ("float", 4), "bf16": ("bfloat", 2), "f16": ("half", 2)}[dtype]
+    near, far, b, c, near_offset, *rest = arguments(code, 4, 2 * _WORDS + 25)
+    (
+        width, across, count, taps, a_tap, steps, a_window, run, c_line, c_row, n, panels, b_panel,
+        high, wide, down, along, e1, e2, *moves,
+    ) = rest[2 * _WORDS - 1 :]  # fmt: skip
+    aligned = _is_aligned(code, near, near_offset)
+    a = code.choose(aligned, near, far, "ptr")
+    words = code.at("i64", "%args", code.choose(aligned, "4", str(4 + _WORDS)))
+    offset, limit, a_line, a_place, a_row, a_step, *a_moves = [
+        code.load("i64", words, str(k)) for k in range(_WORDS)
+    ]
+    code.do("call void @llvm.x86.ldtilecfg(ptr @tiles)")
+
+    def place(p: str) -> tuple[str, str]:
+        """The line of a tile, and its first row there."""
+        line, t = code.divide(p, across)
+        return line, code.least(code.mul(t, SIDE), limit)
+
+    def address(base: str, p: str) -> str:
+        line, row = place(p)
+        return code.at("i8", base, code.add(code.mul(line, a_line), code.mul(row, a_place)))
+
+    def write(base: str, p: str, tile: int, column: str, chosen: str) -> None:
+        """Some rows of two tiles of results, from scratch to where they belong."""
+        line, row = place(p)
+        begin = code.add(code.mul(line, c_line), code.mul(row, c_row))
+        begin = code.add(begin, code.mul(column, size))
+        rows = code.least(code.sub(width, row), SIDE)
+        with code.loop("0", rows) as r:
+            source = code.at("i8", "%scratch", code.add(code.mul(r, 2 * _ROW), tile * _TILE))
+            value = code.load("<32 x float>", source, align=4)
+            if dtype != "f32":
+                value = code.op(f"fptrunc <32 x float> {value} to <32 x {element}>")
+            out = code.at("i8", base, code.add(begin, code.mul(r, c_row)))
+            code.do(
+                f"call void @llvm.masked.store.v32{dtype}"
+                f"(<32 x {element}> {value}, ptr align {size} {out}, <32 x i1> {chosen})"
+            )
+
+    with code.loop("%low", "%high") as unit:
+        rest, row_block = code.divide(unit, down)
+        batch, column_block = code.divide(rest, along)
+        rest, i2 = code.divide(batch, e2)
+        i0, i1 = code.divide(rest, e1)
+        at = (i0, i1, i2)
+        a_base = code.at("i8", a, code.add(_moved(code, at, a_moves), offset))
+        b_base = code.at("i8", b, _moved(code, at, moves[:_BATCH_DIMS]))
+        c_base = code.at("i8", c, _moved(code, at, moves[_BATCH_DIMS:]))
+        first = code.mul(row_block, high)
+        last = code.least(code.add(first, high), count)
+        begin = code.mul(column_block, code.mul(wide, 2))
+        end = code.least(code.add(begin, code.mul(wide, 2)), panels)
+        with code.loop(first, last, 2) as p, code.loop(begin, end, 2) as panel:
+            other = code.least(code.add(panel, 1), code.sub(panels, 1))
+            left_panel = code.at("i8", b_base, code.mul(panel, b_panel))
+            right_panel = code.at("i8", b_base, code.mul(other, b_panel))
+            column = code.mul(panel, SIDE)
+            q = code.least(code.add(p, 1), code.sub(count, 1))
+            for t in range(4):
+                code.do(f"call void @llvm.x86.tilezero(i8 {t})")
+            a0, a1 = address(a_base, p), address(a_base, q)
+            done = code.variable("i64", "0")
+            with code.loop("0", taps) as y, code.loop("0", steps) as x:
+                there = code.variable("i64", code.add(code.mul(y, a_tap), code.mul(x, a_window)))
+                with code.loop("0", run):
+                    a_at, b_at = there.get(), done.get()
+                    operands = (
+                        (a0, a_at, a_row), (left_panel, b_at, str(_ROW)),
+                        (right_panel, b_at, str(_ROW)), (a1, a_at, a_row),
+                    )  # fmt: skip
+                    for t, (base, by, stride) in zip((4, 6, 7, 5), operands, strict=True):
+                        source = code.at("i8", base, by)
+                        arguments_ = f"i8 {t}, ptr {source}, i64 {stride}"
+                        code.do(f"call void @llvm.x86.tileloadd64({arguments_})")
+                    for t in range(4):
+                        tiles = f"i8 {t}, i8 {4 + t // 2}, i8 {6 + t % 2}"
+                        code.do(f"call void @llvm.x86.{instruction}({tiles})")
+                    there.set(code.add(a_at, a_step))
+                    done.set(code.add(b_at, _TILE))
+            for t in range(4):
+                out = code.at("i8", "%scratch", str(2 * _TILE * (t // 2) + _ROW * (t % 2)))
+                code.do(f"call void @llvm.x86.tilestored64(i8 {t}, ptr {out}, i64 {2 * _ROW})")
+            left = code.least(code.sub(n, column), 2 * SIDE)
+            some = code.splat(code.op(f"trunc i64 {left} to i32"), "i32", 2 * SIDE)
+            lanes = numbers("i32", range(2 * SIDE))
+            chosen = code.op(f"icmp slt <32 x i32> {lanes}, {some}")
+            write(c_base, p, 0, column, chosen)
+            with code.when(code.test("sgt", q, p)):
+                write(c_base, q, 2, column, chosen)
+    code.do("call void @llvm.x86.tilerelease()")
+    declared = (
+        f"{_DECLARED}declare void @llvm.x86.{instruction}(i8 immarg, i8 immarg, i8 immarg)\n"
+        f"declare void @llvm.masked.store.v32{dtype}(<32 x {element}>, ptr, <32 x i1>)\n"
+    )
+    return f"{_configuration()}{code.function('kernel', KERNEL, internal=False)}{declared}"
+
+
+def _reads_tiles(rows: int, k: int, strides: tuple[int, int], moves: Sequence[int]) -> bool:
+    """Whether tiles of a left operand can be read where they lie, if it begins well."""
+    row, along = strides
+    whole = [n % DEPTH == 0 for n in (k, row, *moves)]
+    return along == 1 and rows >= SIDE and all(whole)
+
+
+def product(
+    a: Buffer, a_offset: int, a_strides: tuple[int, int], b: Buffer, b_offset: int,
+    b_strides: tuple[int, int], c: Buffer, c_row: int, sizes: tuple[int, int, int],
+    batch: Sequence[tuple[int, int, int, int]],
+) -> list[Routine]:  # fmt: skip
+    """A batch of matrix products C = A B.
+
+    Args:
+        a: Where the left operand lies.
+        a_offset: Where it begins there, in elements.
+        a_strides: From row to row, and from column to column; one of them is 1.
+        b: The right operand, `b_offset` and `b_strides` likewise.
+        c: The result, whose rows are `c_row` elements apart.
+        sizes: Rows, columns, and the contracted extent.
+        batch: Extent and strides in a, b and c of up to three dimensions.
+    """
+    m, n, k = sizes
+    steps: list[Routine] = []
+    right = pack(
+        b, b_offset, n, k, (b_strides[1], b_strides[0]), tuple([(e, s) for e, _, s, _ in batch]),
+        left=False,
+    )  # fmt: skip
+    steps += right.steps
+    moves = tuple([s for _, s, _, _ in batch])
+    near = Left(a, a_offset, 0, a_strides[0], moves)
+    direct = _reads_tiles(m, k, a_strides, moves)
+    if not direct or n >= _FEWEST_COLUMNS:
+        packed = pack(
+            a, a_offset, m, k, a_strides, tuple([(e, s) for e, s, _, _ in batch]), left=True,
+            unless_aligned=direct,
+        )  # fmt: skip
+        steps += packed.steps
+        far = Left(packed.buffer, 0, 0, 0, packed.strides, packed.tiles)
+    else:
+        far = near
+    result = Result(c, n, 1, m, 0, c_row, tuple([s for *_, s in batch]))
+    step = multiply(
+        near if direct else far, far, Window(right.tiles), right, result,
+        tuple([e for e, _, _, _ in batch]),
+    )  # fmt: skip
+    return [*steps, step]
