@@ -390,3 +390,9 @@ def test_errors():
         nn.normalize(jnp.ones(3), 0)
     with raises(ValueError, match="pairwise_distance: p must be positive; got -1"):
         nn.pairwise_distance(jnp.ones(3), jnp.ones(3), -1)
+
+
+@pytest.mark.parametrize("f, slope", [(nn.silu, 1.0), (lambda x: x * jnp.tanh(x), 1.0)])
+def test_slopes_of_saturated_factors_do_not_cancel(f, slope):
+    x = np.array([30.0, 1e5, 1e10], np.float32)
+    np.testing.assert_array_equal(derivative(nr, jnp, f, x), slope)

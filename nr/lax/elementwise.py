@@ -379,8 +379,11 @@ exp2_p = elementwise("exp2", INEXACT, lambda t, y, x: mul(t, mul(y, const_like(y
 expm1_p = elementwise("expm1", INEXACT, lambda t, y, x: mul(t, add(y, const_like(y, 1))))
 log_p = elementwise("log", INEXACT, lambda t, y, x: div_p.bind(t, x))
 log1p_p = elementwise("log1p", INEXACT, lambda t, y, x: div(t, add(x, const_like(x, 1))))
-# Products with y alone, here and of tanh: a slope would be one more residual to keep.
-logistic_p = elementwise("logistic", INEXACT, lambda t, y, x: mul(sub(t, mul(t, y)), y))
+# One product with the slope, here and of tanh: of a sum of two, the transpose adds large parts of a
+# cotangent that cancel.
+logistic_p = elementwise(
+    "logistic", INEXACT, lambda t, y, x: mul(t, mul(y, sub(const_like(y, 1), y)))
+)
 
 
 def exp(x: Any) -> Array:
@@ -553,7 +556,7 @@ def atan2(x: Any, y: Any) -> Array:
 # ---------------------------------------------------------------- hyperbolic functions
 sinh_p = elementwise("sinh", INEXACT, lambda t, y, x: mul(t, cosh(x)))
 cosh_p = elementwise("cosh", INEXACT, lambda t, y, x: mul(t, sinh(x)))
-tanh_p = elementwise("tanh", INEXACT, lambda t, y, x: sub(t, mul(mul(t, y), y)))
+tanh_p = elementwise("tanh", INEXACT, lambda t, y, x: mul(t, sub(const_like(y, 1), square(y))))
 asinh_p = elementwise(
     "asinh", INEXACT, lambda t, y, x: mul(t, rsqrt(add(square(x), const_like(x, 1))))
 )

@@ -21,11 +21,37 @@ from nr.nn import initializers
 from nr.nn.activations import relu
 from nr.nn.module import module, static
 from nr.transforms.compiled_function import jit
+from nr.transforms.custom_derivatives import custom_jvp
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 Initializer = initializers.Initializer
 LSTMCarry = tuple[Array, Array]
+
+
+# ---------------------------------------------------------------- gates
+# A loop keeps residuals of all its steps. With these rules they are values alone, without slopes.
+# (The terms may cancel, to within a rounding of the cotangent; a gate's is not large.)
+@custom_jvp
+def _sigmoid(x: Any) -> Array:
+    return logistic(x)
+
+
+@_sigmoid.defjvp
+def _sigmoid_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    y, t = _sigmoid(*primals), tangents[0]
+    return y, (t - t * y) * y
+
+
+@custom_jvp
+def _tanh(x: Any) -> Array:
+    return tanh(x)
+
+
+@_tanh.defjvp
+def _tanh_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    y, t = _tanh(*primals), tangents[0]
+    return y, t - (t * y) * y
 
 
 # ---------------------------------------------------------------- what cells share
@@ -186,7 +212,7 @@ class RNNCell:
     def step(self, carry: Array, projected: Array) -> tuple[Array, Array]:
         """A step from the carry and the projected input: (carry, output)."""
         a = projected + carry @ self.weight_hh
-        h = relu(a) if self.nonlinearity == "relu" else tanh(a)
+        h = relu(a) if self.nonlinearity == "relu" else _tanh(a)
         return h, h
 
     def __call__(self, carry: Any, x: Any) -> tuple[Array, Array]:
@@ -326,8 +352,8 @@ class LSTMCell:
         """A step from the carry and the projected input: (carry, output)."""
         h, c = carry
         i, f, g, o = jnp.split(projected + h @ self.weight_hh, 4, -1)
-        c = logistic(f) * c + logistic(i) * tanh(g)
-        h = logistic(o) * tanh(c)
+        c = _sigmoid(f) * c + _sigmoid(i) * _tanh(g)
+        h = _sigmoid(o) * _tanh(c)
         if self.weight_hr is not None:
             h = h @ self.weight_hr
         return (h, c), h
@@ -441,8 +467,8 @@ class GRUCell:
         q_r, q_z, q_n = jnp.split(carry @ self.weight_hh, 3, -1)
         if self.bias_hn is not None:
             q_n = q_n + self.bias_hn
-        z = logistic(p_z + q_z)
-        n = tanh(p_n + logistic(p_r + q_r) * q_n)
+        z = _sigmoid(p_z + q_z)
+        n = _tanh(p_n + _sigmoid(p_r + q_r) * q_n)
         h = n - z * n + z * carry  # so written, steps keep z and n only
         return h, h
 

@@ -56,8 +56,8 @@ def add_noise(eta: Number, gamma: Number, *, key: Any) -> GradientTransformation
 
     def init(params: Any) -> AddNoiseState:
         dtype = hyper_dtype(op, params)
-        hyper = [jnp.asarray(value, dtype) for value in (eta, gamma)]
-        return AddNoiseState(jnp.zeros((), "int32"), *hyper, key)
+        variance, fall = jnp.asarray(eta, dtype), jnp.asarray(gamma, dtype)
+        return AddNoiseState(jnp.zeros((), "int32"), variance, fall, key)
 
     def update(
         grads: Any, state: AddNoiseState, params: Any = None, **extra: Any

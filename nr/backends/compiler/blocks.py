@@ -18,6 +18,7 @@ body is looked at in the same way, so that blocks of rows come within blocks of 
 from __future__ import annotations
 
 import heapq
+import importlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,17 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.compiler.lowering.reduce import dot_dimensions
 from nr.backends.compiler.matmul import sizes
+from nr.backends.compiler.rowwise import (
+    Axis,
+    Writer,
+    axis_of_operand,
+    axis_of_result,
+    axis_of_whole,
+    in_block,
+    resized,
+    sum_dtype,
+)
 from nr.backends.compiler.simplify import eliminate_dead_code, simplify
 from nr.core.avals import ShapedArray
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var, eqn_effectful
@@ -40,107 +50,6 @@ _EXPANSION = 4
 _BLOCK_BYTES = 2 << 20
 # How far back it is looked for what a value is computed from.
 _DEPTH = 40
-
-# Functions of single elements.
-_POINTWISE = frozenset([
-    "abs", "acos", "acosh", "add", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
-    "clamp", "convert_element_type", "copy", "cos", "cosh", "device_put", "div", "eq", "erf",
-    "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite",
-    "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow",
-    "reduce_precision", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
-    "square", "stop_gradient", "sub", "tan", "tanh", "xor",
-])  # fmt: skip
-_REDUCTIONS = ("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "reduce_and", "reduce_or")
-_CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")
-
-
-# ------------------------------------------------------------------------------ how eqns act
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Something along which an eqn acts on each element by itself, or which it sums up.
-
-    out: which dimension of the result that is; None, if it is summed up. operands: which dimension
-    of each operand; None of what has no such dimension, and is read whole.
-    """
-
-    out: int | None
-    operands: tuple[int | None, ...]
-
-
-def axes_of(eqn: JaxprEqn) -> list[Axis]:
-    """The axes of an eqn; none of an eqn that nothing is known about."""
-    if len(eqn.outvars) != 1:
-        return []
-    name, p, shape = eqn.primitive.name, eqn.params, eqn.outvars[0].aval.shape
-    shapes = [a.aval.shape for a in eqn.invars]
-    dims = range(len(shape))
-    if name in _POINTWISE:
-        if any([s not in (shape, ()) for s in shapes]):
-            return []
-        return [Axis(d, tuple([d if s else None for s in shapes])) for d in dims]
-    if name == "dot_general":
-        return _axes_of_product(eqn)
-    if name == "broadcast_in_dim":
-        place = {d: k for k, d in enumerate(p["broadcast_dimensions"])}
-        same = {d: k for d, k in place.items() if shapes[0][k] == shape[d]}
-        return [Axis(d, (same.get(d),)) for d in dims]
-    if name == "iota":
-        # Counters of few bits, and rounded ones, are not sums of a block's counter and its start.
-        exact = p["dtype"].kind in "iu" and p["dtype"].itemsize >= 4
-        return [Axis(d, ()) for d in dims if exact or d != p["dimension"]]
-    if name == "transpose":
-        return [Axis(d, (k,)) for d, k in enumerate(p["permutation"])]
-    if name in ("reshape", "squeeze") and 0 not in shape:
-        before = {math.prod(shapes[0][:k]): k for k, n in enumerate(shapes[0]) if n > 1}
-        pairs = [(d, before.get(math.prod(shape[:d]))) for d in dims if shape[d] > 1]
-        return [Axis(d, (k,)) for d, k in pairs if k is not None and shapes[0][k] == shape[d]]
-    if name in _REDUCTIONS or name in ("argmax", "argmin"):
-        kept = [k for k in range(len(shapes[0])) if k not in p["axes"]]
-        summed = p["axes"] if name == "reduce_sum" else ()
-        return [
-            *[Axis(d, (k,)) for d, k in enumerate(kept)],
-            *[Axis(None, (k,)) for k in summed],
-        ]
-    if name in _CUMULATIVE:
-        return [Axis(d, (d,)) for d in dims if d != p["axis"]]
-    if name == "concatenate":
-        return [Axis(d, (d,) * len(shapes)) for d in dims if d != p["dimension"]]
-    if name == "pad":
-        return [Axis(d, (d, None)) for d in dims if tuple(p["padding_config"][d]) == (0, 0, 0)]
-    if name == "slice":
-        return [Axis(d, (d,)) for d in dims if shapes[0][d] == shape[d]]
-    return []
-
-
-def _axes_of_product(eqn: JaxprEqn) -> list[Axis]:
-    lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
-    pairs: list[tuple[int | None, int | None]] = [*zip(lb, rb, strict=True)]
-    pairs += [(k, None) for k in lf]
-    pairs += [(None, k) for k in rf]
-    summed = [Axis(None, pair) for pair in zip(lc, rc, strict=True)]
-    return [*[Axis(d, pair) for d, pair in enumerate(pairs)], *summed]
-
-
-def _axis_of_result(eqn: JaxprEqn | None, d: int) -> Axis | None:
-    axes = [] if eqn is None else axes_of(eqn)
-    return next((x for x in axes if x.out == d), None)
-
-
-def _whole(eqn: JaxprEqn) -> Axis | None:
-    """How an eqn of which something is known reads its operands for its whole result."""
-    known = bool(axes_of(eqn)) or (eqn.primitive.name in _POINTWISE and len(eqn.outvars) == 1)
-    return Axis(None, (None,) * len(eqn.invars)) if known else None
-
-
-def _axis_of_operand(eqn: JaxprEqn, var: Var, d: int) -> Axis | None:
-    """The axis that a dimension of an operand is, wherever the eqn reads the operand."""
-    places = [k for k, a in enumerate(eqn.invars) if a is var]
-    axes = axes_of(eqn)
-    return next((x for x in axes if all([x.operands[k] == d for k in places])), None)
-
-
-def _resized(shape: Sequence[int], d: int, rows: int) -> tuple[int, ...]:
-    return (*shape[:d], rows, *shape[d + 1 :])
 
 
 # ------------------------------------------------------------------------------ regions
@@ -202,7 +111,7 @@ class _Region:
             for atom in {a for a in eqn.invars if type(a) is Var}:
                 self.readers.setdefault(atom, []).append(eqn)
         self.members: dict[int, tuple[JaxprEqn, Axis]] = {}
-        self.row: dict[Var, int] = {}  # which dimension of the members' results are the rows
+        self.row: dict[Any, int] = {}  # which dimension of the members' results are the rows
         self.cheap: set[Var] = set()  # results computed from little: never stored for the loops
         self.costs: dict[tuple[Any, int | None], int] = {}
 
@@ -213,9 +122,9 @@ class _Region:
 
     def grow(self) -> bool:
         """Find the members; whether all that has to be one can be one."""
-        axis = _axis_of_result(self.seed, self.dim)
+        axis = axis_of_result(self.seed, self.dim)
         pending: list[tuple[JaxprEqn, Axis | None]] = [(self.seed, axis)]
-        edge: list[tuple[Var, int]] = []
+        edge: list[tuple[Any, int]] = []
         while pending:
             while pending:
                 eqn, axis = pending.pop()
@@ -233,14 +142,14 @@ class _Region:
         return all([self.row.get(a, d) == d for a, d in reads])
 
     def _beside(
-        self, eqn: JaxprEqn, axis: Axis, edge: list[tuple[Var, int]]
+        self, eqn: JaxprEqn, axis: Axis, edge: list[tuple[Any, int]]
     ) -> Iterator[tuple[JaxprEqn, Axis | None]]:
         """What must be a member if an eqn is one: what gives and reads its wide values."""
         for a, d in zip(eqn.invars, axis.operands, strict=True):
             if d is None or a in self.row or a not in self.producer:
                 continue
             if self.wide(a):
-                yield self.producer[a], _axis_of_result(self.producer[a], d)
+                yield self.producer[a], axis_of_result(self.producer[a], d)
             else:
                 edge.append((a, d))
         (out,) = eqn.outvars
@@ -251,9 +160,9 @@ class _Region:
             self.cheap.add(out)
         elif self.wide(out):
             for reader in self.readers.get(out, ()):
-                yield reader, _axis_of_operand(reader, out, axis.out)
+                yield reader, axis_of_operand(reader, out, axis.out)
 
-    def _behind(self, edge: list[tuple[Var, int]]) -> list[tuple[JaxprEqn, Axis | None]]:
+    def _behind(self, edge: list[tuple[Any, int]]) -> list[tuple[JaxprEqn, Axis | None]]:
         """What else becomes a member: what gives small values, from little or from members."""
         reached: dict[tuple[Var, int], bool] = {}
 
@@ -263,7 +172,7 @@ class _Region:
             if (var, d) not in reached:
                 reached[var, d] = False
                 eqn = self.producer.get(var)
-                axis = _axis_of_result(eqn, d)
+                axis = axis_of_result(eqn, d)
                 if eqn is not None and axis is not None and depth < _DEPTH and not _is_dot(eqn):
                     pairs = zip(eqn.invars, axis.operands, strict=True)
                     found = [reaches(a, k, depth + 1) for a, k in pairs if k is not None]
@@ -274,7 +183,7 @@ class _Region:
         for var, d in edge:
             little = 2 * self.cost(var, d) <= var.aval.size
             if var not in self.row and (little or reaches(var, d)):
-                found.append((self.producer[var], _axis_of_result(self.producer[var], d)))
+                found.append((self.producer[var], axis_of_result(self.producer[var], d)))
         return found
 
     def cost(self, var: Any, d: int | None, depth: int = 0) -> int:
@@ -289,7 +198,7 @@ class _Region:
             known = var.aval.size
             eqn = self.producer.get(var)
             if eqn is not None and depth < _DEPTH and not _is_dot(eqn):
-                axis = _axis_of_result(eqn, d) if d is not None else _whole(eqn)
+                axis = axis_of_result(eqn, d) if d is not None else axis_of_whole(eqn)
                 if axis is not None:
                     pairs = zip(eqn.invars, axis.operands, strict=True)
                     known = min(known, sum([self.cost(a, k, depth + 1) for a, k in pairs]))
@@ -300,13 +209,20 @@ class _Region:
         """Whether what is read whole is computed from little, in the loop."""
         return atom in self.producer and 2 * self.cost(atom, None) <= atom.aval.size
 
-    def leaves(self, atom: Any) -> Iterator[Any]:
+    def leaves(self, atom: Any) -> set[Any]:
         """What has to be known outside for a value that is read whole."""
-        if self.little(atom):
-            for a in self.producer[atom].invars:
-                yield from self.leaves(a)
-        else:
-            yield atom
+        found: set[Any] = set()
+        seen: set[Any] = set()
+        stack = [atom]
+        while stack:
+            one = stack.pop()
+            if one not in seen:
+                seen.add(one)
+                if self.little(one):
+                    stack += self.producer[one].invars
+                else:
+                    found.add(one)
+        return found
 
     def pays(self) -> bool:
         """Whether fewer wide values are stored, and few products computed again."""
@@ -391,7 +307,7 @@ class _Region:
                         if self.computed(a, d, level):
                             stack.append(a)
                         else:
-                            for leaf in self.leaves(a) if d is None else (a,):
+                            for leaf in self.leaves(a) if d is None else {a}:
                                 want(leaf)
             if before == len(live) + sum(map(len, self.wanted.values())):
                 return
@@ -413,8 +329,7 @@ class _Region:
         aval = self.seed.outvars[0].aval
         most = _BLOCK_BYTES * self.extent // (aval.size * aval.dtype.itemsize)
         most = min(max(most, 1), self.extent)
-        even = [n for n in range(most // 2 + 1, most + 1) if self.extent % n == 0]
-        return max(even, default=most)
+        return next((n for n in range(most, most // 2, -1) if self.extent % n == 0), most)
 
 
 def _is_dot(eqn: JaxprEqn) -> bool:
@@ -453,44 +368,6 @@ def _sorted(units: list[tuple[int, list[JaxprEqn]]]) -> list[JaxprEqn]:
 
 
 # ------------------------------------------------------------------------------ loops
-class _Eqns:
-    """Writes eqns, one after the other."""
-
-    def __init__(self, source: Any) -> None:
-        self.source = source
-        self.eqns: list[JaxprEqn] = []
-
-    def add(
-        self, name: str, operands: Sequence[Any], shape: Any, dtype: Any, /, **params: Any
-    ) -> Var:  # fmt: skip
-        """An eqn, and the variable it gives."""
-        out = Var(ShapedArray(shape, dtype))
-        self.eqns.append(JaxprEqn(Primitive.all[name], [*operands], [out], params, self.source))
-        return out
-
-    def copied(self, eqn: JaxprEqn, operands: list[Any]) -> Var:
-        """An eqn again, with other operands."""
-        aval = eqn.outvars[0].aval
-        return self.add(eqn.primitive.name, operands, aval.shape, aval.dtype, **eqn.params)
-
-    def reshaped(self, var: Any, shape: Sequence[int]) -> Any:
-        return self.add("reshape", [var], shape, var.aval.dtype, new_sizes=tuple(shape))
-
-    def converted(self, atom: Any, dtype: Any) -> Any:
-        """A value in another dtype."""
-        if atom.aval.dtype == dtype:
-            return atom
-        params = {"new_dtype": np.dtype(dtype), "weak_type": False}
-        return self.add("convert_element_type", [atom], atom.aval.shape, dtype, **params)
-
-    def starts(self, first: int, n: int, rows: int) -> Var:
-        """The first row of each of n blocks: i32[n]."""
-        kind = np.dtype(np.int32)
-        count = self.add("iota", [], (n,), kind, dtype=kind, shape=(n,), dimension=0)
-        count = self.add("mul", [count, Literal(np.int32(rows))], (n,), kind)
-        return self.add("add", [count, Literal(np.int32(first))], (n,), kind)
-
-
 @dataclass(slots=True)
 class _Body:
     """A loop's body, and the arrays around it that it takes, in the same order."""
@@ -512,14 +389,14 @@ class _Loops:
         outs = [(eqn.outvars[0], axis.out) for eqn, axis in members if eqn.outvars[0] in wanted]
         self.sums = [v for v, d in outs if d is None]
         self.stacked = [(v, d) for v, d in outs if d is not None]
-        self.out = _Eqns(region.seed.source)
+        self.out = Writer(region.seed.source)
 
     def eqns(self) -> list[JaxprEqn]:
         """The loops, and what puts their results together."""
         out, n, rest = self.out, *divmod(self.extent, self.rows)
         carries: list[Any] = []
         for var in self.sums:
-            shape, dtype = var.aval.shape, _sum_dtype(var.aval.dtype)
+            shape, dtype = var.aval.shape, sum_dtype(var.aval.dtype)
             zero = Literal(np.zeros((), dtype)[()])
             params = {"shape": shape, "broadcast_dimensions": ()}
             carries.append(out.add("broadcast_in_dim", [zero], shape, dtype, **params))
@@ -552,26 +429,24 @@ class _Loops:
         inputs = [out.starts(first, n, rows), *body.inputs]
         sums = [Var(c.aval) for c in carries]
         ys = [Var(a.aval.update(shape=(n, *a.aval.shape))) for a in body.jaxpr.outvars[len(sums) :]]
-        params = {
+        params: dict[str, Any] = {
             "jaxpr": body.jaxpr, "num_consts": len(body.consts), "num_carry": len(carries),
             "length": n, "reverse": False, "unroll": 1,
         }  # fmt: skip
         operands = [*body.consts, *carries, *inputs]
-        out.eqns.append(
-            JaxprEqn(Primitive.all["scan"], operands, [*sums, *ys], params, out.source)
-        )
+        out.eqns.append(JaxprEqn(_scan(), operands, [*sums, *ys], params, out.source))
         parts = []
         for y, (var, d) in zip(ys, self.stacked, strict=True):
             if not _is_leading(var.aval.shape, d):
                 order = (*range(1, d + 1), 0, *range(d + 1, y.aval.ndim))
                 shape = [y.aval.shape[k] for k in order]
                 y = out.add("transpose", [y], shape, y.aval.dtype, permutation=order)
-            parts.append(out.reshaped(y, _resized(var.aval.shape, d, n * rows)))
+            parts.append(out.reshaped(y, resized(var.aval.shape, d, n * rows)))
         return sums, parts
 
     def _body(self, rows: int) -> _Body:
         """What a step does with so many rows."""
-        inner = _Eqns(self.out.source)
+        inner = Writer(self.out.source)
         start = Var(ShapedArray((), np.int32))
         consts: dict[Any, Var] = {}
         copies: dict[Any, Var] = {}
@@ -585,15 +460,16 @@ class _Loops:
             if self.region.little(atom):
                 eqn = self.region.producer[atom]
                 operands = [whole(a) for a in eqn.invars]
+                inner.source = eqn.source
                 copies[atom] = inner.copied(eqn, operands)
                 return copies[atom]
             return consts.setdefault(atom, Var(atom.aval))
 
-        def block(var: Var, d: int) -> Any:
+        def block(var: Any, d: int) -> Any:
             if self.region.computed(var, d, self.level):
                 return env[var]
             if (var, d) not in blocks:
-                shape = _resized(var.aval.shape, d, rows)
+                shape = resized(var.aval.shape, d, rows)
                 if _is_leading(shape, d) and self.extent % self.rows == 0:
                     # Blocks lie one after the other: they need not be copied.
                     n = self.extent // rows
@@ -602,16 +478,18 @@ class _Loops:
                 else:
                     zero = Literal(np.int32(0))
                     at = [start if k == d else zero for k in range(len(shape))]
+                    operands = [consts.setdefault(var, Var(var.aval)), *at]
                     blocks[var, d] = inner.add(
-                        "dynamic_slice", [whole(var), *at], shape, var.aval.dtype, slice_sizes=shape
+                        "dynamic_slice", operands, shape, var.aval.dtype, slice_sizes=shape
                     )
             return blocks[var, d]
 
         for eqn, axis in self.members:
             pairs = zip(eqn.invars, axis.operands, strict=True)
             operands = [whole(a) if d is None else block(a, d) for a, d in pairs]
-            env[eqn.outvars[0]] = _in_block(inner, eqn, axis, operands, rows, start)
-        accumulators = [Var(ShapedArray(v.aval.shape, _sum_dtype(v.aval.dtype))) for v in self.sums]
+            inner.source = eqn.source
+            env[eqn.outvars[0]] = in_block(inner, eqn, axis, operands, rows, start)
+        accumulators = [Var(ShapedArray(v.aval.shape, sum_dtype(v.aval.dtype))) for v in self.sums]
         sums = [
             inner.add("add", [c, env[v]], c.aval.shape, c.aval.dtype)
             for c, v in zip(accumulators, self.sums, strict=True)
@@ -625,38 +503,13 @@ class _Loops:
         return self.out.reshaped(var, shape)
 
 
+def _scan() -> Primitive:
+    """The primitive of scans. Programs without loops may not have loaded it, and it stands above
+    the backends, so that they cannot import it themselves."""
+    importlib.import_module("nr.transforms.loops")
+    return Primitive.all["scan"]
+
+
 def _is_leading(shape: Sequence[int], d: int) -> bool:
     """Whether no other dimension is before one, in memory."""
     return math.prod(shape[:d]) == 1
-
-
-def _sum_dtype(dtype: Any) -> np.dtype:
-    """What sums of blocks are kept in: half floats would be rounded after every block."""
-    half = dtype.itemsize == 2 and dtype.kind not in "iu"
-    return np.dtype(np.float32) if half else dtype
-
-
-def _in_block(
-    inner: _Eqns, eqn: JaxprEqn, axis: Axis, operands: list[Any], rows: int, start: Var
-) -> Var:
-    """Add an eqn for a block of rows, or for its part of a sum."""
-    name, params, (out,) = eqn.primitive.name, dict(eqn.params), eqn.outvars
-    d, dtype = axis.out, out.aval.dtype
-    if d is None:
-        dtype = _sum_dtype(dtype)
-        if dtype != out.aval.dtype and name == "dot_general":
-            params["preferred_element_type"] = dtype
-        elif dtype != out.aval.dtype:
-            operands = [inner.converted(operands[0], dtype)]
-        return inner.add(name, operands, out.aval.shape, dtype, **params)
-    shape = _resized(out.aval.shape, d, rows)
-    if "shape" in params:  # of broadcasts and counters
-        params["shape"] = shape
-    if "new_sizes" in params:
-        params["new_sizes"] = shape
-    if "limit_indices" in params:
-        params["limit_indices"] = _resized(params["limit_indices"], d, rows)
-    new = inner.add(name, operands, shape, dtype, **params)
-    if name == "iota" and params["dimension"] == d:
-        new = inner.add("add", [new, inner.converted(start, dtype)], shape, dtype)
-    return new

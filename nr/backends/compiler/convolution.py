@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from nr.backends.compiler.lowering.amx import DEPTH, SIDE
 from nr.backends.compiler.lowering.rules import storage
 from nr.core.jaxprs import JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
@@ -29,15 +30,20 @@ _LANES = 16
 # Operands read vector by vector lie in panels of so many bytes, if they are larger than this.
 _PANEL = 128
 _MOST_NEAR = 1 << 17
+# Features of half floats that are worth a matrix unit, whose tiles are rows of 32.
+_FEWEST_FEATURES = 16
 # What only moves elements is not stored for itself.
 _MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
 # Convolutions of spread operands are made of others, up to so many.
 _MOST_PHASES = 16
 
 
-def prepare_convolutions(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
-    """Equivalent eqns whose convolutions loops can do, and large ones at full speed."""
-    preparation = _Preparation()
+def prepare_convolutions(
+    eqns: Sequence[JaxprEqn], matrix_types: frozenset[str] = frozenset()
+) -> list[JaxprEqn]:
+    """Equivalent eqns whose convolutions loops can do, and large ones at full speed; or the
+    processor's matrix unit, for the types it has."""
+    preparation = _Preparation(matrix_types)
     for eqn in eqns:
         if eqn.primitive.name == "conv_general_dilated":
             preparation.convolution(eqn)
@@ -49,7 +55,8 @@ def prepare_convolutions(eqns: Sequence[JaxprEqn]) -> list[JaxprEqn]:
 class _Preparation:
     """Eqns in the place of those of a jaxpr."""
 
-    def __init__(self) -> None:
+    def __init__(self, matrix_types: frozenset[str]) -> None:
+        self.matrix_types = matrix_types
         self.eqns: list[JaxprEqn] = []
         self.known: dict[tuple, Var] = {}
         self.producer: dict[Var, JaxprEqn] = {}
@@ -139,6 +146,9 @@ class _Preparation:
         (out,) = eqn.outvars
         self.source = eqn.source
         lhs, rhs = eqn.invars
+        if self._suits_matrix_unit(eqn):
+            self.on_matrix_unit(lhs, rhs, eqn.params, out)
+            return
         kind = _sum_type(eqn)
         if kind == out.aval.dtype and (not _is_large(eqn) or storage(kind) not in ("f32", "f64")):
             self.add(eqn)
@@ -157,6 +167,67 @@ class _Preparation:
             self.result(
                 "convert_element_type", [result], out, new_dtype=out.aval.dtype, weak_type=False
             )
+
+    def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
+        """Whether a convolution is one that the processor's matrix unit does, of images of two
+        dimensions and with enough features."""
+        p, out = eqn.params, eqn.outvars[0].aval
+        if out.ndim != 4 or not _is_large(eqn) or max(p["lhs_dilation"]) > 1:
+            return False
+        types = {storage(a.aval.dtype) for a in eqn.invars}
+        lhs_spec, rhs_spec, out_spec = p["dimension_numbers"]
+        lhs, rhs = [a.aval.shape for a in eqn.invars]
+        pixels = math.prod([out.shape[d] for d in out_spec[2:]])
+        return (
+            len(types) == 1
+            and types <= self.matrix_types
+            and storage(out.dtype) in (*types, "f32")
+            and max(p["feature_group_count"], p["batch_group_count"]) == 1
+            and min(itertools.chain(*p["padding"])) >= 0
+            and lhs[lhs_spec[1]] >= _FEWEST_FEATURES
+            and rhs[rhs_spec[0]] >= _FEWEST_FEATURES
+            and math.prod([rhs[d] for d in rhs_spec[2:]]) <= pixels
+        )
+
+    def on_matrix_unit(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
+        """A convolution as the matrix unit does it: features last, in whole tiles, and as many
+        pixels of padding as a tile needs; where lines are short, images side by side."""
+        if self.product(lhs, rhs, params, out):
+            return
+        dims = params["dimension_numbers"]
+        lhs_spec, rhs_spec, out_spec = dims
+        height, width = [out.aval.shape[d] for d in out_spec[2:]]
+        images, features = [lhs.aval.shape[d] for d in lhs_spec[:2]]
+        by_images = images >= width and _filled(images) > _filled(width)
+        order = [*lhs_spec[2:], lhs_spec[0], lhs_spec[1]] if by_images else [
+            lhs_spec[0], *lhs_spec[2:], lhs_spec[1]
+        ]  # fmt: skip
+        missing = (0, -features % DEPTH, 0)
+        config = [(0, 0, 0)] * 4
+        for d, (low, high), role in zip(lhs_spec[2:], params["padding"], (2, 3), strict=True):
+            step, spread = [params[k][role - 2] for k in ("window_strides", "rhs_dilation")]
+            taps, count = rhs.aval.shape[rhs_spec[role]], out.aval.shape[out_spec[role]]
+            if role == 3 and not by_images:
+                count = max(count, SIDE)
+            needed = (count - 1) * step + (taps - 1) * spread + 1
+            high = max(high, needed - low - lhs.aval.shape[d])
+            config[order.index(d)] = low, high, 0
+        config[3] = missing
+        if by_images:
+            config[2] = 0, max(SIDE - images, 0), 0
+        lhs = self.stored(self.pad(self.transpose(lhs, order), config))
+        rhs = self.transpose(rhs, (*rhs_spec[2:], rhs_spec[1], rhs_spec[0]))
+        rhs = self.stored(self.pad(rhs, [(0, 0, 0), (0, 0, 0), missing, (0, 0, 0)]))
+        target, order = out, [out_spec[0], *out_spec[2:], out_spec[1]]
+        if order != [0, 1, 2, 3]:
+            target = Var(out.aval.update(shape=tuple([out.aval.shape[d] for d in order])))
+        self.result(
+            "conv_general_dilated", [lhs, rhs], target,
+            **{**params, "matrix_unit": "images" if by_images else "pixels"},
+        )  # fmt: skip
+        if target is not out:
+            back = tuple([order.index(d) for d in range(4)])
+            self.result("transpose", [target], out, permutation=back)
 
     def large(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
         """A convolution of stored operands without padding, in a layout that suits it."""
@@ -330,6 +401,11 @@ class _Preparation:
             "slice", [joined], out, start_indices=(0,) * aval.ndim,
             limit_indices=out.aval.shape, strides=(1,) * aval.ndim,
         )  # fmt: skip
+
+
+def _filled(rows: int) -> float:
+    """Which part of tiles so many rows fill; nearly full is as good."""
+    return min(rows / (-(-rows // SIDE) * SIDE), 0.85)
 
 
 def _moved(spec: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:

@@ -208,7 +208,7 @@ def prepare(jaxpr: Jaxpr, matrix_types: frozenset[str] = frozenset()) -> Body:
     are, they are transposed. Half floats are widened before, for all that read them, unless the
     processor has instructions for products of such (`matrix_types`).
     """
-    eqns = prepare_convolutions(jaxpr.eqns)
+    eqns = prepare_convolutions(jaxpr.eqns, matrix_types)
     body = Body(jaxpr.constvars, jaxpr.consts, jaxpr.invars, eqns, jaxpr.outvars)
     return _Preparation(body, matrix_types).body()
 

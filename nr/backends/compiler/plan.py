@@ -308,6 +308,8 @@ class Planner:
         name = eqn.primitive.name
         if name == "dot_general":
             return self.product(graph, eqn)
+        if name == "conv_general_dilated" and "matrix_unit" in eqn.params:
+            return self.convolution(graph, eqn)
         if name == "scan":
             return self.scan(graph, eqn)
         if name == "while":
@@ -344,6 +346,16 @@ class Planner:
             )  # fmt: skip
             return list(self.kernels(steps, eqn.source))
         return [Gemm(out.dtype, found, left, right, out, a_offset, b_offset, eqn.source)]
+
+    def convolution(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
+        x, w, out = [graph.buffer(v) for v in (*eqn.invars, *eqn.outvars)]
+        images, weights, results = [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]
+        p = eqn.params
+        steps = amx.convolution(
+            x, images, w, weights, out, results[1:3], p["window_strides"], p["rhs_dilation"],
+            by_images=p["matrix_unit"] == "images",
+        )  # fmt: skip
+        return list(self.kernels(steps, eqn.source))
 
     # ------------------------------------------------------------------ loops and branches
     def scan(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
@@ -434,6 +446,8 @@ def is_call(eqn: JaxprEqn) -> bool:
         return True
     if name == "dot_general":
         return is_product(eqn)
+    if "matrix_unit" in eqn.params:
+        return True
     rule = ELEMENT.get(name) or REDUCTION.get(name)
     return rule is None or not rule.supports(eqn)
 
@@ -443,7 +457,7 @@ def runs_in_table(eqn: JaxprEqn) -> bool:
     name = eqn.primitive.name
     if name in KERNELS and KERNELS[name].supports(eqn):
         return False
-    return is_call(eqn) and name not in (*CONTROL, "dot_general")
+    return is_call(eqn) and name not in (*CONTROL, "dot_general", "conv_general_dilated")
 
 
 def _with_integer_branches(jaxpr: Jaxpr) -> Jaxpr:

@@ -21,6 +21,8 @@ _LINES = 16
 _DEPTH = 256
 _LEFT_BYTES = 1 << 18
 _RIGHT_BYTES = 1 << 19
+# Panels that are copied at a time.
+_TOGETHER = 4
 
 _PARAMETERS = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a.row, i64 %a.step, ptr %b, i64 %b.column, "
@@ -48,8 +50,8 @@ class Tile:
 
     @property
     def panel(self) -> int:
-        """Elements of a panel."""
-        return _DEPTH * _LINES
+        """Elements from one panel to the next: no multiple of a page, as caches mix these up."""
+        return (_DEPTH + 1) * _LINES
 
     @property
     def scratch(self) -> int:
@@ -91,53 +93,91 @@ def _masked_store(code: Code, tile: Tile, value: str, place: str, mask: str) -> 
 
 # ---------------------------------------------------------------- panels
 def _pack(tile: Tile) -> str:
-    """``target[panel p, 16 k + l] = source[(height p + l) line + k step]``, 0 beyond `count` lines.
+    """``target[panel p, 16 k + l] = source[(height p + l) line + k step]``, for `count` lines.
 
-    One of line and step is 1, and along that memory is read.
+    One of line and step is 1, and along that memory is read. Beyond a panel's last line there are
+    other numbers, for sums that are not stored.
     """
     code = Code()
-    kind, lanes, vector, panel = tile.kind, tile.lanes, tile.vector, str(tile.panel)
-    align = tile.itemsize
-    net = Network(code, Words(f"i{8 * tile.itemsize}", lanes))
-    integers = net.words.vector
+    kind, lanes, panel = tile.kind, tile.lanes, str(tile.panel)
     panels = code.divide(code.add("%count", code.sub("%height", 1)), "%height")[0]
     beside = code.test("eq", "%line", 1)
-    with code.when(beside), code.loop("0", "%depth") as step:
-        row = code.at(kind, "%target", code.mul(step, _LINES))
-        start = code.at(kind, "%source", code.mul(step, "%step"))
-        with code.loop("0", panels) as p:
-            first = code.mul(p, "%height")
-            here = code.least(code.sub("%count", first), "%height")
-            source, target = code.at(kind, start, first), code.at(kind, row, code.mul(p, panel))
-            for g in range(0, _LINES, lanes):
-                mask = _below(code, code.sub(here, g), lanes)
-                value = _masked_load(code, tile, code.at(kind, source, str(g)), mask)
-                code.store(vector, value, code.at(kind, target, str(g)), align=align)
-    with (
-        code.when(code.op(f"xor i1 {beside}, true")),
-        code.loop("0", panels) as p,
-        code.loop("0", "%depth", lanes) as step,
-    ):
-        first = code.mul(p, "%height")
-        here = code.least(code.sub("%count", first), "%height")
-        known = _below(code, code.sub("%depth", step), lanes)
-        row = code.at(kind, "%target", code.add(code.mul(p, panel), code.mul(step, _LINES)))
-        start = code.at(kind, "%source", step)
-        for g in range(0, _LINES, lanes):
-            rows = []
-            for i in range(g, g + lanes):
-                there = code.splat(code.test("sgt", here, i), "i1", lanes)
-                mask = code.op(f"and <{lanes} x i1> {known}, {there}")
-                place = code.at(kind, start, code.mul(code.add(first, i), "%line"))
-                value = _masked_load(code, tile, place, mask)
-                rows.append(code.op(f"bitcast {vector} {value} to {integers}"))
-            for i, value in enumerate(net.transpose(rows)):
-                place = code.at(kind, row, str(i * _LINES + g))
-                code.store(integers, value, place, align=align)
+    with code.when(beside):
+        next_ = code.variable("i64", "0")
+        # Some panels at a time, so that pages are met less often.
+        for many in (_TOGETHER, 1):
+            wanted = code.add(code.mul("%height", many - 1), _LINES)
+
+            def fits(wanted: str = wanted) -> str:
+                first = code.mul(next_.get(), "%height")
+                return code.test("sle", code.add(first, wanted), "%count")
+
+            with code.repeat_while(fits):
+                _copy_lines(code, tile, next_.get(), many, None)
+                next_.set(code.add(next_.get(), many))
+        with code.loop(next_.get(), panels) as p:
+            left = code.sub("%count", code.mul(p, "%height"))
+            masks = [_below(code, code.sub(left, g), lanes) for g in range(0, _LINES, lanes)]
+            _copy_lines(code, tile, p, 1, masks)
+    with code.when(code.op(f"xor i1 {beside}, true")), code.loop("0", panels) as p:
+        first, last = code.mul(p, "%height"), code.sub("%count", 1)
+        lines = [
+            code.at(kind, "%source", code.mul(code.least(code.add(first, i), last), "%line"))
+            for i in range(_LINES)
+        ]
+        target = code.at(kind, "%target", code.mul(p, panel))
+        whole = code.both("%depth", -lanes)
+        with code.loop("0", whole, lanes) as step:
+            _transpose(code, tile, lines, target, step, None)
+        with code.when(code.test("slt", whole, "%depth")):
+            mask = _below(code, code.sub("%depth", whole), lanes)
+            _transpose(code, tile, lines, target, whole, mask)
     return code.function(
         "pack",
         "ptr %target, ptr %source, i64 %line, i64 %step, i64 %count, i64 %height, i64 %depth",
     )
+
+
+def _copy_lines(code: Code, tile: Tile, p: str, many: int, masks: list[str] | None) -> None:
+    """Panels whose lines are beside each other in memory: all contracted indices of them."""
+    kind, align = tile.kind, tile.itemsize
+    source = code.at(kind, "%source", code.mul(p, "%height"))
+    target = code.at(kind, "%target", code.mul(p, str(tile.panel)))
+    with code.loop("0", "%depth") as step:
+        start = code.at(kind, source, code.mul(step, "%step"))
+        row = code.at(kind, target, code.mul(step, _LINES))
+        for i in range(many):
+            from_ = code.at(kind, start, code.mul("%height", i))
+            for j, g in enumerate(range(0, _LINES, tile.lanes)):
+                place = code.at(kind, from_, str(g))
+                if masks is None:
+                    value = code.load(tile.vector, place, align=align)
+                else:
+                    value = _masked_load(code, tile, place, masks[j])
+                place = code.at(kind, row, str(i * tile.panel + g))
+                code.store(tile.vector, value, place, align=align)
+
+
+def _transpose(
+    code: Code, tile: Tile, lines: list[str], target: str, step: str, mask: str | None
+) -> None:
+    """A vector's worth of contracted indices of a panel whose lines are contiguous."""
+    lanes, vector, align = tile.lanes, tile.vector, tile.itemsize
+    net = Network(code, Words(f"i{8 * tile.itemsize}", lanes))
+    integers = net.words.vector
+    row = code.at(tile.kind, target, code.mul(step, _LINES))
+    for g in range(0, _LINES, lanes):
+        rows = []
+        for line in lines[g : g + lanes]:
+            place = code.at(tile.kind, line, step)
+            if mask is None:
+                value = code.load(vector, place, align=align)
+            else:
+                value = _masked_load(code, tile, place, mask)
+            rows.append(code.op(f"bitcast {vector} {value} to {integers}"))
+        for i, value in enumerate(net.transpose(rows)):
+            place = code.at(tile.kind, row, str(i * _LINES + g))
+            code.store(integers, value, place, align=align)
 
 
 # ---------------------------------------------------------------- a tile

@@ -76,11 +76,12 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The numbers of a row: runs of `run` tiles at taps of two loops, (how many, how far apart)."""
+    """The numbers of a row: runs of `run` tiles at taps of two loops: how many, and how far they
+    are apart in either operand."""
 
     run: int
-    outer: tuple[int, int] = (1, 0)
-    inner: tuple[int, int] = (1, 0)
+    outer: tuple[int, int, int] = (1, 0, 0)
+    inner: tuple[int, int, int] = (1, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,12 @@ def _moved(code: Code, indices: Sequence[str], by: Sequence[str]) -> str:
     return code.add(code.add(parts[0], parts[1]), parts[2])
 
 
+def _first(code: Code, count: str, kind: str) -> str:
+    """The mask of so many of 32 lanes; `kind` is the type they are compared as."""
+    some = code.splat(code.op(f"trunc i64 {count} to {kind}"), kind, DEPTH)
+    return code.op(f"icmp slt <{DEPTH} x {kind}> {numbers(kind, range(DEPTH))}, {some}")
+
+
 @cache
 def _pack_text(by_lines: bool, transposed: bool) -> str:
     """Units are groups of panels. `by_lines`: lines, else numbers along k, are contiguous."""
@@ -170,29 +177,27 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
         arguments(code, 2, 13)
     )
     net = Network(code, Words("i32", SIDE))
-    wide = DEPTH if by_lines else SIDE
-    vector, mask = f"<{wide} x i16>", f"<{wide} x i1>"
-    lanes = numbers("i16", range(wide))
-
-    def first(count: str) -> str:
-        """The mask of so many lanes."""
-        some = code.splat(code.op(f"trunc i64 {count} to i16"), "i16", wide)
-        return code.op(f"icmp slt <{wide} x i16> {lanes}, {some}")
+    vector, mask = f"<{DEPTH} x i16>", f"<{DEPTH} x i1>"
+    half = f"<{SIDE} x i16>"
 
     def read(at: str, chosen: str | None) -> str:
         if chosen is None:
             return code.load(vector, at, align=2)
-        zero = "zeroinitializer"
         return code.op(
-            f"call {vector} @llvm.masked.load.v{wide}i16(ptr align 2 {at}, {mask} {chosen}, "
-            f"{vector} {zero})"
+            f"call {vector} @llvm.masked.load.v{DEPTH}i16(ptr align 2 {at}, {mask} {chosen}, "
+            f"{vector} zeroinitializer)"
         )
 
+    def write(words: list[str], out: str) -> None:
+        for r, word in enumerate(net.transpose(words) if transposed else words):
+            code.store("<16 x i32>", word, code.at("i8", out, str(r * _ROW)), align=4)
+
     def tile(corner: str, out: str, line: str, depth: str, whole: bool) -> None:
-        """One tile of the lines and of the numbers along k that are left."""
+        """One tile, or two side by side where lines are contiguous, of the lines and of the
+        numbers along k that are left."""
         rows, chosen = [], None
         if not whole:
-            chosen = first(code.least(depth if by_lines else line, wide))
+            chosen = _first(code, code.least(depth if by_lines else line, DEPTH), "i16")
         for r in range(SIDE if by_lines else DEPTH):
             at = code.at("i16", corner, code.mul(stride, r))
             here = chosen
@@ -201,14 +206,21 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
                 here = code.op(f"select i1 {inside}, {mask} {chosen}, {mask} zeroinitializer")
             rows.append(read(at, here))
         if by_lines:
-            words = [code.op(f"bitcast {vector} {row} to <16 x i32>") for row in rows]
-        else:
-            both = [code.op(f"zext {vector} {row} to <16 x i32>") for row in rows]
+            write([code.op(f"bitcast {vector} {row} to <16 x i32>") for row in rows], out)
+            return
+
+        def pairs(panel: int) -> list[str]:
+            """Two rows side by side, of one panel."""
+            lanes = range(SIDE * panel, SIDE * panel + SIDE)
+            parts = [code.shuffle(vector, row, row, lanes) for row in rows]
+            both = [code.op(f"zext {half} {part} to <16 x i32>") for part in parts]
             high = [code.shift("shl", x, every("i32", 16, 16), "<16 x i32>") for x in both[1::2]]
-            pairs = zip(both[::2], high, strict=True)
-            words = [code.either(x, y, "<16 x i32>") for x, y in pairs]
-        for r, word in enumerate(net.transpose(words) if transposed else words):
-            code.store("<16 x i32>", word, code.at("i8", out, str(r * _ROW)), align=4)
+            merged = zip(both[::2], high, strict=True)
+            return [code.either(x, y, "<16 x i32>") for x, y in merged]
+
+        write(pairs(0), out)
+        with code.when(code.test("sgt", line, SIDE)):
+            write(pairs(1), code.at("i8", out, code.mul(tiles, _TILE)))
 
     skipped = code.both(_is_aligned(code, source, code.mul(offset, 2)), "true", "i1")
     skipped = code.both(skipped, code.test("ne", never, 0), "i1")
@@ -223,7 +235,8 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
         # Blocks of some depth, so that what lies side by side in memory is read together.
         with code.loop("0", tiles, 8) as block:
             deep = code.least(code.add(block, 8), tiles)
-            with code.loop(low, high) as panel, code.loop(block, deep) as t:
+            step = 1 if by_lines else 2
+            with code.loop(low, high, step) as panel, code.loop(block, deep) as t:
                 line, depth = code.mul(panel, SIDE), code.mul(t, DEPTH)
                 along, across = (depth, line) if by_lines else (line, depth)
                 at = code.add(code.add(begin, along), code.mul(across, stride))
@@ -231,14 +244,14 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
                 place = code.add(code.mul(code.add(base, panel), tiles), t)
                 out = code.at("i8", target, code.mul(place, _TILE))
                 line, depth = code.sub(lines, line), code.sub(k, depth)
-                enough = code.test("sge", line, SIDE)
+                enough = code.test("sge", line, SIDE * step)
                 whole = code.both(enough, code.test("sge", depth, DEPTH), "i1")
                 with code.when(whole):
                     tile(corner, out, line, depth, True)
                 with code.when(code.differ(whole, "true", "i1")):
                     tile(corner, out, line, depth, False)
     text = code.function("kernel", KERNEL, internal=False)
-    return f"{text}\ndeclare {vector} @llvm.masked.load.v{wide}i16(ptr, {mask}, {vector})\n"
+    return f"{text}\ndeclare {vector} @llvm.masked.load.v{DEPTH}i16(ptr, {mask}, {vector})\n"
 
 
 # ------------------------------------------------------------------------------ products
@@ -269,7 +282,8 @@ def multiply(
     size = ITEMSIZE[c.buffer.dtype]
     integers = [
         *a.words(c.width), *otherwise.words(c.width), c.width, across, count,
-        window.outer[0], 2 * window.outer[1], window.inner[0], 2 * window.inner[1], window.run,
+        window.outer[0], 2 * window.outer[1], 2 * window.outer[2],
+        window.inner[0], 2 * window.inner[1], 2 * window.inner[2], window.run,
         size * c.line, size * c.row, c.n, b.panels, b.tiles * _TILE, high, wide, down, along,
         *_padded(batch, 1)[1:], *[2 * s for s in _padded(b.strides, 0)],
         *[size * s for s in _padded(c.moves, 0)],
@@ -298,10 +312,10 @@ def _product_text(factor: str, dtype: str) -> str:
     instruction = {"bf16": "tdpbf16ps", "f16": "tdpfp16ps"}[factor]
     code = Code()
     element, size = {"f32": ("float", 4), "bf16": ("bfloat", 2), "f16": ("half", 2)}[dtype]
-    near, far, b, c, near_offset, *rest = arguments(code, 4, 2 * _WORDS + 25)
+    near, far, b, c, near_offset, *rest = arguments(code, 4, 2 * _WORDS + 27)
     (
-        width, across, count, taps, a_tap, steps, a_window, run, c_line, c_row, n, panels, b_panel,
-        high, wide, down, along, e1, e2, *moves,
+        width, across, count, taps, a_tap, b_tap, steps, a_step_x, b_step_x, run, c_line, c_row, n,
+        panels, b_panel, high, wide, down, along, e1, e2, *moves,
     ) = rest[2 * _WORDS - 1 :]  # fmt: skip
     aligned = _is_aligned(code, near, near_offset)
     a = code.choose(aligned, near, far, "ptr")
@@ -359,11 +373,13 @@ def _product_text(factor: str, dtype: str) -> str:
             for t in range(4):
                 code.do(f"call void @llvm.x86.tilezero(i8 {t})")
             a0, a1 = address(a_base, p), address(a_base, q)
-            done = code.variable("i64", "0")
             with code.loop("0", taps) as y, code.loop("0", steps) as x:
-                there = code.variable("i64", code.add(code.mul(y, a_tap), code.mul(x, a_window)))
+                a_next, b_next = [
+                    code.variable("i64", code.add(code.mul(y, outer), code.mul(x, inner)))
+                    for outer, inner in ((a_tap, a_step_x), (b_tap, b_step_x))
+                ]
                 with code.loop("0", run):
-                    a_at, b_at = there.get(), done.get()
+                    a_at, b_at = a_next.get(), b_next.get()
                     operands = (
                         (a0, a_at, a_row), (left_panel, b_at, str(_ROW)),
                         (right_panel, b_at, str(_ROW)), (a1, a_at, a_row),
@@ -375,15 +391,12 @@ def _product_text(factor: str, dtype: str) -> str:
                     for t in range(4):
                         tiles = f"i8 {t}, i8 {4 + t // 2}, i8 {6 + t % 2}"
                         code.do(f"call void @llvm.x86.{instruction}({tiles})")
-                    there.set(code.add(a_at, a_step))
-                    done.set(code.add(b_at, _TILE))
+                    a_next.set(code.add(a_at, a_step))
+                    b_next.set(code.add(b_at, _TILE))
             for t in range(4):
                 out = code.at("i8", "%scratch", str(2 * _TILE * (t // 2) + _ROW * (t % 2)))
                 code.do(f"call void @llvm.x86.tilestored64(i8 {t}, ptr {out}, i64 {2 * _ROW})")
-            left = code.least(code.sub(n, column), 2 * SIDE)
-            some = code.splat(code.op(f"trunc i64 {left} to i32"), "i32", 2 * SIDE)
-            lanes = numbers("i32", range(2 * SIDE))
-            chosen = code.op(f"icmp slt <32 x i32> {lanes}, {some}")
+            chosen = _first(code, code.least(code.sub(n, column), 2 * SIDE), "i32")
             write(c_base, p, 0, column, chosen)
             with code.when(code.test("sgt", q, p)):
                 write(c_base, q, 2, column, chosen)
@@ -443,3 +456,99 @@ def product(
         tuple([e for e, _, _, _ in batch]),
     )  # fmt: skip
     return [*steps, step]
+
+
+def convolution(
+    x: Buffer, shape: Sequence[int], w: Buffer, window: Sequence[int], out: Buffer,
+    pixels: Sequence[int], strides: tuple[int, int], spread: tuple[int, int], *, by_images: bool,
+) -> list[Routine]:  # fmt: skip
+    """A convolution of images of two dimensions, as a sum of products over the window.
+
+    Args:
+        x: The images, padded: so that no window leaves them, nor the rest of the tile that a short
+            line is; of a multiple of 32 features, which are contiguous.
+        shape: Of the images: number, height, width, features; with `by_images` the number comes
+            after the width, and rows of tiles are images, not pixels.
+        w: The weights, contiguous: height, width, features, results.
+        window: Their shape.
+        out: The results: images, height, width, results.
+        pixels: Height and width of the results.
+        strides: How far windows are apart.
+        spread: How far pixels of a window are apart.
+        by_images: See shape.
+    """
+    height, width = pixels
+    taps_y, taps_x, features, n = window
+    right = pack(w, 0, n, taps_y * taps_x * features, (1, n), (), left=False)
+    *_, d = shape
+    if by_images:
+        _, columns, images, _ = shape
+        row, pixel = d, images * d
+        left = Left(x, 0, strides[1] * pixel, row, (strides[0] * columns * pixel,))
+        result = Result(out, n, width, images, n, height * width * n, (width * n,))
+        batch = height
+    else:
+        batch, _, columns, _ = shape
+        pixel = d
+        moves = (math.prod(shape[1:]),)
+        left = Left(x, 0, strides[0] * columns * d, strides[1] * d, moves)
+        result = Result(out, n, height, width, width * n, n, (height * width * n,))
+    run = d // DEPTH
+    if spread[1] == 1 and not by_images:  # pixels of a line lie one after the other
+        run, taps_x = run * taps_x, 1
+    across, one = taps_x * run, SIDE * DEPTH
+    taps = Window(
+        run, (taps_y, spread[0] * columns * pixel, across * one),
+        (taps_x, spread[1] * pixel, run * one),
+    )  # fmt: skip
+    right.strides = (0,)
+    return [*right.steps, multiply(left, left, taps, right, result, (batch,))]
+
+
+def weight_gradient(
+    x: Buffer, shape: Sequence[int], y: Buffer, pixels: Sequence[int], out: Buffer,
+    window: Sequence[int], strides: Sequence[int], spread: Sequence[int], slices: int,
+    *, by_images: bool,
+) -> list[Routine]:  # fmt: skip
+    """Sums over images and pixels of products of features that are a window apart.
+
+    Args:
+        x: Images with their padding: number, height, width, features.
+        shape: Their shape.
+        y: What takes the place of weights: number, height, width, results.
+        pixels: Its shape.
+        out: Sums of parts of what is summed: slices, window, results, features.
+        window: Height and width of the window.
+        strides: How far apart the window's places are.
+        spread: How far apart the pixels are that are summed.
+        slices: A divisor of the number of images; with `by_images`, of the height of y.
+        by_images: Whether tiles along k are images, not pixels of a line.
+    """
+    images, height, width, n = shape
+    _, rows, columns, m = pixels
+    x_moves = (height * width * n, width * n, n)
+    y_moves = (rows * columns * m, columns * m, m)
+    if by_images:
+        lines = (rows, y_moves[1]), (columns, m)
+        a = pack(y, 0, m, images, (1, y_moves[0]), lines, left=True)
+        places = (height, x_moves[1]), (width, n)
+        b = pack(x, 0, n, images, (1, x_moves[0]), places, left=False)
+        row, pixel = b.strides
+        outer = rows // slices, a.strides[0], spread[0] * row
+        inner = columns, a.strides[1], spread[1] * pixel
+        taps = strides[0] * row, strides[1] * pixel
+    else:
+        lines = (images, y_moves[0]), (rows, y_moves[1])
+        a = pack(y, 0, m, columns, (1, m), lines, left=True)
+        shifts = (window[1], strides[1] * n), (images, x_moves[0]), (height, x_moves[1])
+        b = pack(x, 0, n, columns, (1, spread[1] * n), shifts, left=False)
+        place, image, row = b.strides
+        outer = images // slices, a.strides[0], image
+        inner = rows, a.strides[1], spread[0] * row
+        taps = strides[0] * row, place
+    left = Left(a.buffer, 0, 0, 0, (outer[0] * outer[1], 0, 0), a.tiles)
+    b.strides = (outer[0] * outer[2], *taps)
+    moves = (window[0] * window[1] * m * n, window[1] * m * n, m * n)
+    result = Result(out, n, 1, m, 0, n, moves)
+    step = multiply(left, left, Window(a.tiles, outer, inner), b, result, (slices, *window))
+    return [*a.steps, *b.steps, step]
