@@ -60,13 +60,15 @@ class _Traced:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The quick path for one signature: `flatten(args, kwargs)` gives raw arrays or None."""
+    """The quick path for one signature: `flatten(args, kwargs)` gives raw arrays or None.
+
+    Donated arrays it deletes: the program may write over what only the result refers to.
+    """
 
     flatten: Callable
     program: Callable
     rebuild: Callable
     context: tuple
-    donated: tuple[int, ...]
     device: devices.Device | None
 
 
@@ -121,10 +123,12 @@ class JitFunction:
         if jit_disabled():
             return self.fun(*args, **kwargs)
         if current_trace() is EVAL:
+            context = _context()
             for plan in self._plans:
-                values = plan.flatten(args, kwargs)
-                if values is not None and plan.context == _context():
-                    return _run(plan, values, args, kwargs)
+                if plan.context == context:
+                    values = plan.flatten(args, kwargs)
+                    if values is not None:
+                        return _run(plan, values)
         try:
             return self._call_slowly(args, kwargs)
         except Exception as err:
@@ -245,7 +249,7 @@ class JitFunction:
             self._add_plan(traced, key, args, kwargs, leaves)
             values = self._plans[0].flatten(args, kwargs) if self._plans else None
             if values is not None:
-                return _run(self._plans[0], values, args, kwargs)
+                return _run(self._plans[0], values)
         flat = [operand("jit", weak_scalar(x)) for x in leaves]
         if self.inline:
             outs = eval_jaxpr(traced.jaxpr, *traced.operands, *flat)
@@ -262,16 +266,15 @@ class JitFunction:
             return
         device = next(iter(placed), None) or devices.chosen_default()
         backend = (device or devices.cpu()).backend
-        flatten = _make_flatten(self, args, kwargs, leaves, device)
+        donated = self._donated_leaves(args, kwargs)
+        flatten = _make_flatten(self, args, kwargs, leaves, device, donated)
         if flatten is None:
             return
-        donated = self._donated_leaves(args, kwargs)
         plan = _Plan(
             flatten=flatten,
             program=backend.compile(traced.jaxpr, Options(donated, self.check == "nan")),
             rebuild=_make_rebuild(traced, device),
             context=_context(),
-            donated=donated,
             device=device,
         )
         self._plans.insert(0, plan)
@@ -428,9 +431,7 @@ def _context() -> tuple:
     return (config.trace_key(), devices.chosen_default())
 
 
-def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
-    if plan.donated:
-        _give_away(plan, values, args, kwargs)
+def _run(plan: _Plan, values: tuple) -> Any:
     if plan.device is None:
         outs = plan.program(*values)
     else:
@@ -439,14 +440,6 @@ def _run(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> Any:
             outs = plan.program(*[backend.put(v, plan.device) if type(v) is np.ndarray else v
                                   for v in values])  # fmt: skip
     return plan.rebuild(outs)
-
-
-def _give_away(plan: _Plan, values: tuple, args: tuple, kwargs: dict) -> None:
-    """Delete donated arrays: the program may write over what only `values` refers to now."""
-    donated = {id(values[i]) for i in plan.donated}
-    for x in tree_flatten((args, kwargs))[0]:
-        if type(x) is ArrayImpl and id(x.data) in donated:
-            x.delete()
 
 
 def _input_aval(x: Any) -> ShapedArray:
@@ -499,6 +492,7 @@ def _make_flatten(
     kwargs: dict,
     leaves: list[Any],
     device: devices.Device | None,
+    donated: tuple[int, ...],
 ) -> Callable | None:
     """Generated: checks containers, static values and avals by identity; gives raw arrays."""
     dynamic, named, statics = function._split(args, kwargs)
@@ -549,6 +543,7 @@ def _make_flatten(
             values.append(f"C{i}({name})")
         else:
             return None
+    lines += [f"{leaf_exprs[i]}.data = None" for i in donated if type(leaves[i]) is ArrayImpl]
     lines.append(f"return ({''.join([v + ', ' for v in values])})")
     body = "".join([f"        {line}\n" for line in lines])
     source = (
