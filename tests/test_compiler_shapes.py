@@ -248,7 +248,7 @@ def _forms() -> list[tuple[tuple, tuple, Any]]:
     """Operand shapes and dimension numbers of dot_general."""
     forms: list[tuple[tuple, tuple, Any]] = []
     b, m, n, k, c = 3, 5, 33, 17, 2
-    # Vectors, and matrices, each transposed or not; some as large as what BLAS is given.
+    # Vectors, and matrices, each transposed or not; some so large that they are in panels.
     forms += [((k,), (k,), (((0,), (0,)), ((), ()))), ((m,), (n,), (((), ()), ((), ())))]
     forms += [((m, k), (k,), (((1,), (0,)), ((), ()))), ((k,), (n, k), (((0,), (1,)), ((), ())))]
     for big in (False, True):
@@ -295,7 +295,7 @@ def _forms() -> list[tuple[tuple, tuple, Any]]:
         ((70, 300), (300, 1), (((1,), (0,)), ((), ()))),
     ]
     forms += [((0, 65, 40), (0, 40, 50), (((2,), (1,)), ((0,), (0,))))]
-    # Batches of matrices as large as what BLAS is given.
+    # Batches of matrices so large that they are in panels.
     forms += [((4, 33, 40), (4, 40, 35), (((2,), (1,)), ((0,), (0,))))]
     forms += [((33, 4, 40), (35, 4, 40), (((2,), (2,)), ((1,), (1,))))]
     forms += [((33, 40, 4), (40, 35, 4), (((1,), (0,)), ((2,), (2,))))]

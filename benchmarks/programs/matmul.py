@@ -33,7 +33,7 @@ def _row(name: str, left: tuple[int, ...], right: tuple[int, ...], why: str = ""
     )
 
 
-_LARGE = "OpenBLAS's kernels are slower than MKL's, which PyTorch calls."
+_LARGE = "nr's products are slower than MKL's, which PyTorch calls."
 _SMALL = (
     "A jitted call takes 2 us; our tiles reach 80 % of MKL's rate on a core. First calls: LLVM "
     "compiles a tile and its rests."

@@ -128,7 +128,7 @@ def _gpt_tokens() -> tuple:
     return params, np.ascontiguousarray(tokens[:, :-1])
 
 
-_WHY = "The floor is at MKL's rate: OpenBLAS is slower, most of all at these sizes."
+_WHY = "The floor is at MKL's rate; nr's products, most of all at these sizes, are slower."
 
 ROWS = [
     Row(

@@ -227,6 +227,8 @@ class _Region:
     def pays(self) -> bool:
         """Whether fewer wide values are stored, and few products computed again."""
         self._assign_levels()
+        while self._drop_detours():
+            self._assign_levels()
         self._choose_results()
         given = {a for a in self.jaxpr.outvars if type(a) is Var}
         kept = [v for v in self.row if v in given and self.wide(v) and v not in self.cheap]
@@ -263,6 +265,41 @@ class _Region:
             elif eqn_effectful(eqn):
                 effects = outside = max(outside, effects)
             self.after.update(dict.fromkeys(eqn.outvars, outside))
+
+    def _drop_detours(self) -> bool:
+        """Leave out small values that are not on a way from member to member in one loop, such as
+        the sum of what attention gives and takes, in a network of several layers."""
+        members = [self.members[id(q)] for q in self.jaxpr.eqns if id(q) in self.members]
+
+        def local(eqn: JaxprEqn, axis: Axis) -> list[Any]:
+            """Operands that are computed by the same loop."""
+            level = self.level[eqn.outvars[0]]
+            pairs = zip(eqn.invars, axis.operands, strict=True)
+            found = [a for a, d in pairs if d is not None and a in self.row and self.owned(a)]
+            return [a for a in found if self.level[a] == level]
+
+        def small(eqn: JaxprEqn, axis: Axis) -> bool:
+            """Whether an eqn need not be a member."""
+            (out,) = eqn.outvars
+            values = [a for a in (out, *eqn.invars) if a in self.row and self.owned(a)]
+            needed = axis.out is None or any([self.wide(a) for a in values])
+            return self.owned(out) and not needed and not _is_dot(eqn)
+
+        follows: set[Any] = set()
+        for eqn, axis in members:
+            if not small(eqn, axis) or any([a in follows for a in local(eqn, axis)]):
+                follows.add(eqn.outvars[0])
+        leads: set[Any] = set()
+        for eqn, axis in reversed(members):
+            if not small(eqn, axis) or eqn.outvars[0] in leads:
+                leads.update(local(eqn, axis))
+        dropped = [
+            q for q, axis in members
+            if small(q, axis) and not (q.outvars[0] in follows and q.outvars[0] in leads)
+        ]  # fmt: skip
+        for eqn in dropped:
+            del self.members[id(eqn)], self.row[eqn.outvars[0]]
+        return bool(dropped)
 
     def owned(self, var: Any) -> bool:
         """Whether a value comes from a loop wherever it is read."""
@@ -398,15 +435,17 @@ class _Loops:
         for var in self.sums:
             shape, dtype = var.aval.shape, sum_dtype(var.aval.dtype)
             zero = Literal(np.zeros((), dtype)[()])
-            params = {"shape": shape, "broadcast_dimensions": ()}
-            carries.append(out.add("broadcast_in_dim", [zero], shape, dtype, **params))
+            carries.append(
+                out.add(
+                    "broadcast_in_dim", [zero], shape, dtype, shape=shape, broadcast_dimensions=()
+                )
+            )
         carries, parts = self._loop(carries, 0, n, self.rows)
         if rest:
             carries, more = self._loop(carries, self.extent - rest, 1, rest)
             for k, (var, d) in enumerate(self.stacked):
-                params = {"dimension": d}
-                both = [parts[k], more[k]]
-                parts[k] = out.add("concatenate", both, var.aval.shape, var.aval.dtype, **params)
+                both, aval = [parts[k], more[k]], var.aval
+                parts[k] = out.add("concatenate", both, aval.shape, aval.dtype, dimension=d)
         for var, new in zip(self.sums, carries, strict=True):
             self._name(out.converted(new, var.aval.dtype), var)
         for (var, _), new in zip(self.stacked, parts, strict=True):

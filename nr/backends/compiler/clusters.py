@@ -270,7 +270,9 @@ class Graph:
                 if one is not None:
                     found = self.products[id(eqn)] = (left[:2], right[:2], one)
                     break
-        assert found is not None, "prepare() has made the operands such that BLAS takes them"
+        assert found is not None, (
+            "prepare() has made the operands such that panels can be made of them"
+        )
         return found
 
     def _view(self, var: Var) -> tuple[Var, int, list[int]] | None:

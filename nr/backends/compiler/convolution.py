@@ -27,11 +27,12 @@ _HALVES = ("bf16", "f16")
 # Lines of pixels are a vector loop where they fill this part of the vectors.
 _FILLED = 0.7
 _LANES = 16
-# Operands read vector by vector lie in panels of so many bytes, if they are larger than this.
-_PANEL = 128
-_MOST_NEAR = 1 << 17
 # Features of half floats that are worth a matrix unit, whose tiles are rows of 32.
 _FEWEST_FEATURES = 16
+# Numbers that are summed in one go, so that what is read for them stays in cache; and how many
+# such parts there are at most.
+_SLICE = 1 << 12
+_MOST_SLICES = 32
 # What only moves elements is not stored for itself.
 _MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
 # Convolutions of spread operands are made of others, up to so many.
@@ -107,19 +108,6 @@ class _Preparation:
             return x
         return self.bind("copy", [x], x.aval)
 
-    def in_panels(self, x: Any) -> Any:
-        """An operand whose last dimension, if that is long, lies in memory in parts, each within
-        one after the other for all other dimensions: then a loop over those reads neighbours."""
-        *outer, n = x.aval.shape
-        wide = _PANEL // x.aval.dtype.itemsize
-        if n % wide or n <= 4 * wide or x.aval.size * x.aval.dtype.itemsize < _MOST_NEAR:
-            return self.stored(x)
-        rank = len(outer)
-        x = self.reshape(x, (*outer, n // wide, wide))
-        x = self.stored(self.transpose(x, (rank, *range(rank), rank + 1)))
-        x = self.transpose(x, (*range(1, rank + 1), 0, rank + 1))
-        return self.reshape(x, (*outer, n))
-
     def reshape(self, x: Any, shape: Sequence[int]) -> Any:
         """An operand as another shape."""
         aval = x.aval.update(shape=tuple(shape))
@@ -146,8 +134,11 @@ class _Preparation:
         (out,) = eqn.outvars
         self.source = eqn.source
         lhs, rhs = eqn.invars
-        if self._suits_matrix_unit(eqn):
-            self.on_matrix_unit(lhs, rhs, eqn.params, out)
+        if _is_large(eqn) and self._suits_matrix_unit(lhs, rhs, eqn.params, out.aval):
+            if max(eqn.params["lhs_dilation"]) > 1:
+                self.phases(lhs, rhs, eqn.params, out, on_matrix_unit=True)
+            else:
+                self.on_matrix_unit(lhs, rhs, eqn.params, out)
             return
         kind = _sum_type(eqn)
         if kind == out.aval.dtype and (not _is_large(eqn) or storage(kind) not in ("f32", "f64")):
@@ -168,25 +159,23 @@ class _Preparation:
                 "convert_element_type", [result], out, new_dtype=out.aval.dtype, weak_type=False
             )
 
-    def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
+    def _suits_matrix_unit(self, left: Any, right: Any, p: dict[str, Any], out: Any) -> bool:
         """Whether a convolution is one that the processor's matrix unit does, of images of two
         dimensions and with enough features."""
-        p, out = eqn.params, eqn.outvars[0].aval
-        if out.ndim != 4 or not _is_large(eqn) or max(p["lhs_dilation"]) > 1:
+        if out.ndim != 4 or not _has_phases(p) and max(p["lhs_dilation"]) > 1:
             return False
-        types = {storage(a.aval.dtype) for a in eqn.invars}
+        types = {storage(a.aval.dtype) for a in (left, right)}
         lhs_spec, rhs_spec, out_spec = p["dimension_numbers"]
-        lhs, rhs = [a.aval.shape for a in eqn.invars]
+        lhs, rhs = left.aval.shape, right.aval.shape
         pixels = math.prod([out.shape[d] for d in out_spec[2:]])
+        taps = math.prod([rhs[d] for d in rhs_spec[2:]])
         return (
             len(types) == 1
             and types <= self.matrix_types
             and storage(out.dtype) in (*types, "f32")
             and max(p["feature_group_count"], p["batch_group_count"]) == 1
-            and min(itertools.chain(*p["padding"])) >= 0
-            and lhs[lhs_spec[1]] >= _FEWEST_FEATURES
+            and lhs[lhs_spec[int(taps <= pixels)]] >= _FEWEST_FEATURES
             and rhs[rhs_spec[0]] >= _FEWEST_FEATURES
-            and math.prod([rhs[d] for d in rhs_spec[2:]]) <= pixels
         )
 
     def on_matrix_unit(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
@@ -194,8 +183,11 @@ class _Preparation:
         pixels of padding as a tile needs; where lines are short, images side by side."""
         if self.product(lhs, rhs, params, out):
             return
-        dims = params["dimension_numbers"]
-        lhs_spec, rhs_spec, out_spec = dims
+        lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
+        taps = math.prod([rhs.aval.shape[d] for d in rhs_spec[2:]])
+        if taps > math.prod([out.aval.shape[d] for d in out_spec[2:]]):
+            self.weights_on_matrix_unit(lhs, rhs, params, out)
+            return
         height, width = [out.aval.shape[d] for d in out_spec[2:]]
         images, features = [lhs.aval.shape[d] for d in lhs_spec[:2]]
         by_images = images >= width and _filled(images) > _filled(width)
@@ -229,17 +221,40 @@ class _Preparation:
             back = tuple([order.index(d) for d in range(4)])
             self.result("transpose", [target], out, permutation=back)
 
+    def weights_on_matrix_unit(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
+        """A convolution whose window is larger than its result, as gradients of weights are: sums
+        over parts of the images, then the sum of these."""
+        lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
+        window = [out.aval.shape[d] for d in out_spec[2:]]
+        config = [(0, 0, 0)] * 4
+        for k, (low, high) in enumerate(params["padding"]):
+            d, taps = lhs_spec[2 + k], rhs.aval.shape[rhs_spec[2 + k]]
+            needed = (window[k] - 1) * params["window_strides"][k]
+            needed += (taps - 1) * params["rhs_dilation"][k] + 1
+            config[1 + k] = low, min(max(high, 0), max(needed - low - lhs.aval.shape[d], 0)), 0
+        lhs = self.transpose(lhs, (lhs_spec[1], *lhs_spec[2:], lhs_spec[0]))
+        lhs = self.stored(self.pad(lhs, config))
+        rhs = self.stored(self.transpose(rhs, (rhs_spec[1], *rhs_spec[2:], rhs_spec[0])))
+        images, height, width, m = rhs.aval.shape
+        by_images = _filled(images, DEPTH) >= _filled(width, DEPTH)
+        lines, each = (height, images * width) if by_images else (images, height * width)
+        slices = min(-(-lines * each // _SLICE), _MOST_SLICES, lines)
+        slices = max([s for s in range(1, slices + 1) if lines % s == 0])
+        shape = (slices, *window, m, lhs.aval.shape[3])
+        parts = Var(out.aval.update(shape=shape, dtype=np.dtype(np.float32), weak_type=False))
+        params = {**params, "matrix_unit": "weights", "slices": slices, "by_images": by_images}
+        self.result("conv_general_dilated", [lhs, rhs], parts, **params)
+        value = self.bind("reduce_sum", [parts], parts.aval.update(shape=shape[1:]), axes=(0,))
+        value = self.convert(value, out.aval.dtype)
+        dims = [out_spec.index(d) for d in range(4)]  # what each dimension of the result is
+        order = tuple([(3, 2, 0, 1)[role] for role in dims])
+        self.result("transpose", [value], out, permutation=order)
+
     def large(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
         """A convolution of stored operands without padding, in a layout that suits it."""
         dims = params["dimension_numbers"]
         spreads = params["lhs_dilation"]
-        alone = [
-            s == 1 or (stride == 1 and taps == 1)
-            for s, stride, taps in zip(
-                spreads, params["window_strides"], params["rhs_dilation"], strict=True
-            )
-        ]
-        if 1 < math.prod(spreads) <= _MOST_PHASES and all(alone):
+        if _has_phases(params):
             self.phases(lhs, rhs, params, out)
             return
         config = [(0, 0, 0)] * lhs.aval.ndim
@@ -277,7 +292,7 @@ class _Preparation:
             target = Var(out.aval.update(shape=tuple([out.aval.shape[d] for d in order])))
             back = [order.index(d) for d in range(last + 1)]
         params["dimension_numbers"] = type(dims)(lhs_spec, rhs_spec, out_spec)
-        lhs, rhs = self.stored(lhs), self.in_panels(rhs)
+        lhs, rhs = self.stored(lhs), self.stored(rhs)
         self.result("conv_general_dilated", [lhs, rhs], target, **params)
         if back:
             self.result("transpose", [target], out, permutation=tuple(back))
@@ -305,7 +320,9 @@ class _Preparation:
         self.result("transpose", [value], out, permutation=tuple(back))
         return True
 
-    def phases(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:
+    def phases(
+        self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var, *, on_matrix_unit: bool = False
+    ) -> None:
         """A convolution of a spread operand: one of its own for the results that are so many
         places from a multiple of the spread, with the taps that meet elements for these."""
         dims = params["dimension_numbers"]
@@ -329,6 +346,8 @@ class _Preparation:
                 max(0, *[before for _, _, (before, _) in ways]),
                 max(0, *[after for _, _, (_, after) in ways]), 0,
             )  # fmt: skip
+        if on_matrix_unit:  # each of them pads as it needs
+            config = [(0, 0, 0)] * lhs.aval.ndim
         lhs = self.pad(lhs, config)
         shape = list(out.aval.shape)
         for k, s in enumerate(params["lhs_dilation"]):
@@ -364,10 +383,11 @@ class _Preparation:
             limit_indices=tuple(stop), strides=tuple(strides),
         )  # fmt: skip
         piece = Var(aval)
-        self.large(
-            lhs, rhs,
-            {**params, "padding": tuple(padding), "lhs_dilation": (1,) * len(spreads)}, piece,
-        )  # fmt: skip
+        params = {**params, "padding": tuple(padding), "lhs_dilation": (1,) * len(spreads)}
+        if storage(lhs.aval.dtype) in _HALVES:
+            self.on_matrix_unit(lhs, rhs, params, piece)
+        else:
+            self.large(lhs, rhs, params, piece)
         return piece
 
     def interleave(
@@ -403,9 +423,21 @@ class _Preparation:
         )  # fmt: skip
 
 
-def _filled(rows: int) -> float:
+def _has_phases(params: dict[str, Any]) -> bool:
+    """Whether a convolution of a spread operand is made of others."""
+    spreads = params["lhs_dilation"]
+    alone = [
+        s == 1 or (stride == 1 and taps == 1)
+        for s, stride, taps in zip(
+            spreads, params["window_strides"], params["rhs_dilation"], strict=True
+        )
+    ]
+    return 1 < math.prod(spreads) <= _MOST_PHASES and all(alone)
+
+
+def _filled(rows: int, tile: int = SIDE) -> float:
     """Which part of tiles so many rows fill; nearly full is as good."""
-    return min(rows / (-(-rows // SIDE) * SIDE), 0.85)
+    return min(rows / (-(-rows // tile) * tile), 0.85)
 
 
 def _moved(spec: tuple[int, ...], order: Sequence[int]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Work of scans taken out of their steps, and done for all steps at once (loop fission).
 
-A step's product is small, and steps follow one another; one product for all steps is BLAS at its
+A step's product is small, and steps follow one another; one product for all steps is at its
 best, on all threads. What leaves a scan:
 
 - **before it**, products of the step's inputs with constants: ``x @ w`` becomes ``xs @ w``, of
@@ -176,7 +176,7 @@ class _Split:
         self.kind = kind
 
     def _of_constant(self, eqn: JaxprEqn) -> tuple[Any, Any] | None:
-        """The varying and the invariant operand of a product that is BLAS's for all steps."""
+        """The varying and the invariant operand of a product that is in panels for all steps."""
         if eqn.primitive.name != "dot_general" or any([type(a) is not Var for a in eqn.invars]):
             return None
         left, right = eqn.invars
@@ -323,7 +323,7 @@ class _Split:
         return found
 
     def _is_summed(self, eqn: JaxprEqn) -> bool:
-        """Whether a product of two varying operands, summed over the steps, is BLAS's."""
+        """Whether a product of two varying operands, summed over the steps, is in panels."""
         if eqn.primitive.name != "dot_general":
             return False
         if any([type(a) is not Var or self.kind[a] == INVARIANT for a in eqn.invars]):

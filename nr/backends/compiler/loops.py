@@ -166,6 +166,8 @@ class Kernel:
     `scratch` are buffers of a thread's own, which live during one point of the kept loops.
     `tiles` says of kept loops how many of their steps (vectors, of the vector loop) are done at a
     time, with accumulators of their own: what does not depend on a loop is read once for all.
+    `panel` is done before all else of a task, over the reduced loops and the vector loop: it puts
+    into scratch what is read there again and again.
     """
 
     kept: list[Loop]
@@ -176,6 +178,7 @@ class Kernel:
     width: int
     scratch: list[Buffer] = field(default_factory=list)
     tiles: dict[Loop, int] = field(default_factory=dict)
+    panel: Store | None = None
 
     @property
     def grain(self) -> int:
@@ -200,13 +203,17 @@ class Kernel:
         return units
 
     def stores(self) -> Iterator[Store]:
-        """The stores of all passes."""
+        """All stores."""
+        if self.panel is not None:
+            yield self.panel
         for p in self.passes:
             yield from p.stores
             yield from p.after
 
     def roots(self) -> Iterator[Expr]:
         """The expressions computed."""
+        if self.panel is not None:
+            yield from self.panel.exprs()
         for p in self.passes:
             yield from p.inner_roots()
             for store in p.after:
@@ -351,6 +358,9 @@ def kernel_text(kernel: Kernel) -> str:
     for i, loop in enumerate(kernel.kept):
         lines.append(depth + loop_line(loop, " parallel" if i < kernel.tasks else ""))
         depth += "  "
+        if kernel.panel is not None and i == kernel.tasks - 1:
+            loops = ", ".join([str(k) for k in kernel.panel.index.terms])
+            lines.append(f"{depth}for {loops}: {store_text(kernel.panel, depth)}")
     for p in kernel.passes:
         inner = depth
         for r in p.recurrences:
@@ -421,7 +431,8 @@ def _only_guarded(kernel: Kernel, buffer: Buffer, index: Index) -> bool:
 
 
 def _check_tiles(kernel: Kernel) -> None:
-    assert not kernel.scratch, "copies of a tile would share scratch"
+    own = [] if kernel.panel is None else [kernel.panel.buffer]
+    assert kernel.scratch == own, "copies of a tile would share scratch"
     assert not any([p.recurrences for p in kernel.passes]), "a recurrence is not tiled"
     tasks = kernel.kept[: kernel.tasks]
     for loop, size in kernel.tiles.items():

@@ -1,7 +1,7 @@
-"""Matrix products: which are tiled loops, which are BLAS's, and the layouts it is called with.
+"""Matrix products: which are tiled loops, which are in panels, and the layouts of these.
 
 A product is tiled loops where the rows of its right operand are contiguous and that stays in
-cache: then it takes what comes after it into its kernel. Others are BLAS's. Small products of any
+cache: then it takes what comes after it into its kernel. Others copy their operands into panels (cpu/gemm.py). Small products of any
 layout are loops of a kernel, as other reductions are.
 
 Operands are views where possible: a transpose, slice or reshape of a stored array is passed as
@@ -45,14 +45,13 @@ _SMALLEST = 32 * 32 * 32
 # of a cache that is a processor's own; and its rows fill a part of a vector.
 _MOST_CACHED = 1 << 19
 # From one contracted index to the next it is no further than this, or half of it in a transposed
-# left operand, or there are few of them: else too many pages are in use (measured against BLAS,
+# left operand, or there are few of them: else too many pages are in use (measured against OpenBLAS,
 # which copies into panels).
 _LONGEST_STEP = 2048
 _FEW_STEPS = 64
 _FEWEST_COLUMNS = 8
-# Products of half floats that are worth being packed for a matrix unit.
-_SHORTEST_FOR_UNIT = 16
-_SMALLEST_FOR_UNIT = 32 * 32 * 32
+# Products of half floats that are worth being packed for a matrix unit: multiplications.
+_SMALLEST_FOR_UNIT = 1 << 16
 _HALVES = ("bf16", "f16")
 # The types of a product's factors and its result.
 _KINDS = {(t, t) for t in ("f32", "f64", *_HALVES)} | {(t, "f32") for t in _HALVES}
@@ -102,7 +101,7 @@ def sizes(eqn: JaxprEqn) -> tuple[int, int, int, int]:
 
 
 def is_product(eqn: JaxprEqn) -> bool:
-    """Whether a dot product is large enough for BLAS, of a type BLAS has, and not for tiles; or one
+    """Whether a dot product is large enough for panels, of a type they have, and not for tiles; or one
     for the processor's matrix unit."""
     if eqn.primitive.name != "dot_general" or "tiled" in eqn.params:
         return False
@@ -113,7 +112,7 @@ def is_product(eqn: JaxprEqn) -> bool:
 
 
 def _is_large(eqn: JaxprEqn) -> bool:
-    """Whether a product of floats is worth the call of BLAS, or tiles of stored operands."""
+    """Whether a product of floats is worth panels, or tiles of stored operands."""
     if eqn.primitive.name != "dot_general" or any([type(a) is not Var for a in eqn.invars]):
         return False
     left, right, out = [storage(a.aval.dtype) for a in (*eqn.invars, *eqn.outvars)]
@@ -124,7 +123,7 @@ def _is_large(eqn: JaxprEqn) -> bool:
 
 
 def layout(eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]) -> Layout | None:
-    """How to call BLAS for operands of given strides; None if it can't be."""
+    """The layout for operands of given strides; None if it can't be."""
     lb, rb, lf, rf, lc, rc = dot_dimensions(eqn)
     left, right = [a.aval.shape for a in eqn.invars]
     out = eqn.outvars[0].aval.shape
@@ -173,7 +172,7 @@ def layout(eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]) ->
 
 
 def _blas(strides: tuple[int, int], rows: int, columns: int) -> bool:
-    """Whether BLAS takes a matrix: one stride is 1, and the lines do not overlap."""
+    """Whether panels can be made of a matrix: one stride is 1, and the lines do not overlap."""
     row, column = strides
     return (column == 1 and row >= columns) or (row == 1 and column >= rows)
 
@@ -202,7 +201,7 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
 
 
 def prepare(jaxpr: Jaxpr, matrix_types: frozenset[str] = frozenset()) -> Body:
-    """The jaxpr as a body whose large dot products are ready for tiled loops, or for BLAS.
+    """The jaxpr as a body whose large dot products are ready for tiled loops, or for panels.
 
     Transposes of results are made part of products. Where neither way takes the operands as they
     are, they are transposed. Half floats are widened before, for all that read them, unless the
@@ -254,8 +253,10 @@ class _Preparation:
         if after is not None and permutation is not None:
             merged = self._merged(eqn, after, permutation)
         if self._suits_matrix_unit(eqn):
-            both = merged is not None and contiguous(merged) is not None
-            self._emit(merged if both else plain, after if both else None, unit=True)
+            if merged is not None and contiguous(merged) is not None:
+                self._emit(merged, after, unit=True)
+            else:
+                self._emit(plain, None, unit=True)
             return
         for one in (merged, plain):
             if one is not None and self._suits_tiles(one):
@@ -284,11 +285,8 @@ class _Preparation:
     def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
         """Whether the processor's matrix unit is faster, though it has to pack operands."""
         _, m, n, k = sizes(eqn)
-        return (
-            storage(eqn.invars[0].aval.dtype) in self.matrix_types
-            and min(m, n, k) >= _SHORTEST_FOR_UNIT
-            and m * n * k >= _SMALLEST_FOR_UNIT
-        )
+        known = storage(eqn.invars[0].aval.dtype) in self.matrix_types
+        return known and m * n * k >= _SMALLEST_FOR_UNIT
 
     def _suits_tiles(self, eqn: JaxprEqn) -> bool:
         """Whether rows of the right operand and of the result are contiguous, and what is read for

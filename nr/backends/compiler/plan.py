@@ -23,7 +23,7 @@ from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
-from nr.backends.compiler.lowering import amx
+from nr.backends.compiler.lowering import half_products
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
@@ -80,7 +80,7 @@ class Launch:
 
 @dataclass(slots=True, eq=False)
 class Gemm:
-    """A batch of matrix products by BLAS. Offsets are in elements."""
+    """A batch of matrix products in panels. Offsets are in elements."""
 
     dtype: str
     layout: Layout
@@ -340,7 +340,7 @@ class Planner:
         left, right, out = [graph.buffer(v) for v in (a, b, eqn.outvars[0])]
         if "matrix_unit" in eqn.params:
             sizes = found.m, found.n, found.k
-            steps = amx.product(
+            steps = half_products.product(
                 left, a_offset, found.a, right, b_offset, found.b, out, found.c[0], sizes,
                 found.batch,
             )  # fmt: skip
@@ -348,10 +348,16 @@ class Planner:
         return [Gemm(out.dtype, found, left, right, out, a_offset, b_offset, eqn.source)]
 
     def convolution(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
-        x, w, out = [graph.buffer(v) for v in (*eqn.invars, *eqn.outvars)]
+        x, w, out = [self.buffer_of(graph, v) for v in (*eqn.invars, *eqn.outvars)]
         images, weights, results = [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]
         p = eqn.params
-        steps = amx.convolution(
+        if p["matrix_unit"] == "weights":
+            steps = half_products.weight_gradient(
+                x, images, w, weights, out, results[1:3], p["window_strides"], p["rhs_dilation"],
+                p["slices"], by_images=p["by_images"],
+            )  # fmt: skip
+            return list(self.kernels(steps, eqn.source))
+        steps = half_products.convolution(
             x, images, w, weights, out, results[1:3], p["window_strides"], p["rhs_dilation"],
             by_images=p["matrix_unit"] == "images",
         )  # fmt: skip

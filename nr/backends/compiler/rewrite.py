@@ -163,5 +163,5 @@ def expand(kernel: Kernel) -> Kernel:
         )
     return Kernel(
         kernel.kept, kernel.reduced, kernel.vector, passes, kernel.tasks, kernel.width,
-        kernel.scratch, kernel.tiles,
+        kernel.scratch, kernel.tiles, kernel.panel,
     )  # fmt: skip

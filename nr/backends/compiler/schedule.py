@@ -31,6 +31,7 @@ from nr.backends.compiler.loops import (
 )
 from nr.backends.compiler.lowering.rules import in_range
 from nr.backends.compiler.math import FUNCTIONS
+from nr.backends.compiler.panels import add_panel, panel_width
 from nr.backends.compiler.rewrite import Rewriter
 from nr.backends.compiler.tiling import fit_tasks, tile
 
@@ -163,8 +164,32 @@ def _steps_as_one(index: Index, outer: Loop, inner: Loop) -> bool:
 # ------------------------------------------------------------------------------ kernels
 def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     draft = _merge_loops(_split_loops(_drop_trivial(draft)))
-    loops = draft.loops
     depends = _Depends()
+    kernel, tiled = _kernel(draft, depends, vector_bytes)
+    width = panel_width(kernel, depends) if tiled else 0
+    if width:
+        kernel, _ = _kernel(_split_vector(draft, kernel.vector, width), depends, vector_bytes)
+        add_panel(kernel, depends)
+    else:
+        kernel.tasks = _tasks(kernel, depends)
+    if tiled:
+        fit_tasks(kernel, depends)
+    if len(kernel.passes) > 1 and kernel.vector.reduced:
+        _keep_between_passes(kernel, depends)
+    return kernel
+
+
+def _split_vector(draft: _Draft, vector: Loop, width: int) -> _Draft:
+    """The draft with a loop around the vector loop, which has so many steps then."""
+    outer, inner = Loop(f"{vector}o", vector.extent // width), Loop(f"{vector}i", width)
+    at = draft.loops.index(vector)
+    loops = [*draft.loops[:at], outer, inner, *draft.loops[at + 1 :]]
+    return draft.substitute(loops, {vector: index_of(outer) * width + index_of(inner)})
+
+
+def _kernel(draft: _Draft, depends: _Depends, vector_bytes: int) -> tuple[Kernel, bool]:
+    """The kernel of a draft, whose tasks are not decided; whether it is tiled."""
+    loops = draft.loops
     vector = _choose_vector(draft, depends)
     if vector is None:
         vector = Loop("v", 1)
@@ -180,12 +205,7 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     tiled = tile(kernel, depends, vector_bytes)
     if not tiled:
         kernel.width = _width(kernel, vector_bytes)
-    kernel.tasks = _tasks(kernel, depends)
-    if tiled:
-        fit_tasks(kernel, depends)
-    if len(passes) > 1 and vector.reduced:
-        _keep_between_passes(kernel, depends)
-    return kernel
+    return kernel, tiled
 
 
 def _passes(draft: _Draft) -> list[Pass]:

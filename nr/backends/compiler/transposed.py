@@ -1,7 +1,7 @@
 """Constants that the products of a loop would read transposed, transposed once before the loop.
 
 A right operand that lies transposed, as a weight does in ``h @ w.T`` and in every gradient, is
-packed for BLAS in every product, which takes half as long as the product itself, or longer. In
+copied to panels in every product, which takes half as long as the product itself, or longer. In
 loops, for which it has to be stored row by row, too, it would be read with large strides.
 """
 

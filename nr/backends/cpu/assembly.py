@@ -28,7 +28,7 @@ from nr.backends.compiler.plan import (
 )
 from nr.backends.compiler.regions import Region
 from nr.backends.compiler.routine import Routine
-from nr.backends.cpu import blas, vm
+from nr.backends.cpu import products, vm
 
 _ALIGN = 64
 # A task should take at least so many estimated nanoseconds, or sharing it out costs too much.
@@ -257,7 +257,7 @@ class Assembler:
         wanted: Fraction | int = 0
         for (_, _, _, grain), (step, ratio) in zip(kernels, chain, strict=True):
             grains = Fraction(grain) / ratio
-            if type(step) is Gemm:  # BLAS decides, for it is better at large blocks
+            if type(step) is Gemm:  # large blocks are better: each packs its operands
                 wanted = max(wanted, grains)
             else:
                 whole = math.lcm(whole, grains.numerator)
@@ -269,7 +269,8 @@ class Assembler:
     def _kernel(self, step: Any) -> tuple[Any, list[tuple[int, int]], int, int]:
         """The function, its arguments, how many units it has, and the least number to share out."""
         if type(step) is Gemm:
-            return blas.stage(step, self.places)
+            self.scratch = max(self.scratch, products.scratch(step.dtype))
+            return products.stage(step, self.places)
         if type(step) is Routine:
             self.kernels[step.text] = None
             self.scratch = max(self.scratch, step.scratch)

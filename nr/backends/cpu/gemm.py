@@ -19,8 +19,8 @@ from nr.backends.compiler.lowering.sorting.networks import Network, Words
 # the left and the right operand.
 _LINES = 16
 _DEPTH = 256
-_LEFT_BYTES = 1 << 18
-_RIGHT_BYTES = 1 << 19
+_LEFT_BYTES = 1 << 17
+_RIGHT_BYTES = 1 << 20
 # Panels that are copied at a time.
 _TOGETHER = 4
 
@@ -59,7 +59,7 @@ class Tile:
         return (self.left_panels + self.right_panels) * self.panel * self.itemsize
 
 
-def text(tile: Tile) -> str:
+def gemm_text(tile: Tile) -> str:
     """The IR of ``void @gemm(...)`` and what it calls. Strides are in elements.
 
     Of a and b, either the stride of lines (rows of a, columns of b) or that of steps is 1.
@@ -186,10 +186,8 @@ def _micro(tile: Tile, rows: int) -> str:
     code = Code()
     kind, lanes, vector = tile.kind, tile.lanes, tile.vector
     align = tile.itemsize
-    sums = [
-        [code.variable(vector, "zeroinitializer") for _ in range(2)] for _ in range(rows)
-    ]
-    fma = f"fma.v{lanes}f{8 * tile.itemsize}"
+    sums = [[code.variable(vector, "zeroinitializer") for _ in range(2)] for _ in range(rows)]
+    fma = f"fmuladd.v{lanes}f{8 * tile.itemsize}"
     # The result's lines come from memory while the sums are computed.
     for i in range(rows):
         line = code.at(kind, "%c", code.mul("%c.row", i))
@@ -198,9 +196,7 @@ def _micro(tile: Tile, rows: int) -> str:
             code.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 1, i32 3, i32 1)")
     with code.loop("0", "%depth") as step:
         offset = code.mul(step, _LINES)
-        right = [
-            code.load(vector, code.at(kind, b, offset), align=align) for b in ("%b0", "%b1")
-        ]
+        right = [code.load(vector, code.at(kind, b, offset), align=align) for b in ("%b0", "%b1")]
         left = code.at(kind, "%a", offset)
         for i, row in enumerate(sums):
             value = code.splat(code.load(kind, left, str(i)), kind, lanes)
@@ -256,7 +252,8 @@ def _gemm(tile: Tile, heights: list[int]) -> str:
             )
             with code.loop("0", ns, tile.columns) as j, code.loop("0", ms, tile.rows) as i:
                 a = code.at(kind, left, code.mul(code.divide(i, tile.rows)[0], panel))
-                b = code.at(kind, right, code.mul(code.divide(j, _LINES)[0], panel))
+                whole, rest = code.divide(j, _LINES)
+                b = code.at(kind, right, code.add(code.mul(whole, panel), rest))
                 second = code.at(kind, b, str(panel if lanes == _LINES else lanes))
                 row = code.mul(code.add(m0, i), "%c.row")
                 c = code.at(kind, "%c", code.add(row, code.add(n0, j)))

@@ -66,7 +66,7 @@ def _step_lines(step: Any, indent: str) -> Iterator[str]:
     elif type(step) is Gemm:
         one = step.layout
         batch = "".join([f"{d[0]}x" for d in one.batch])
-        yield f"{indent}{step.c} = {step.a} @ {step.b}  ({batch}{one.m}x{one.k}x{one.n}, BLAS)"
+        yield f"{indent}{step.c} = {step.a} @ {step.b}  ({batch}{one.m}x{one.k}x{one.n}, in panels)"
     elif type(step) is Routine:
         outs, args = [", ".join(map(str, buffers)) for buffers in (step.writes, step.reads)]
         yield f"{indent}{outs} = {step.name}({args})  (native, {step.units} units)"
@@ -169,7 +169,7 @@ def _report(program: CompiledProgram) -> str:
     routines = [s.name for s in steps if type(s) is Routine]
     if routines:
         lines.append(f"native routines: {', '.join(routines)}")
-    lines.append(f"BLAS calls: {len([s for s in steps if type(s) is Gemm])}")
+    lines.append(f"products in panels: {len([s for s in steps if type(s) is Gemm])}")
     calls = [s for s in steps if type(s) is TableCall]
     if calls:
         lines.append("not compiled, run in Python:")

@@ -9,7 +9,7 @@ from nr.backends.compiler.emission.function import POLL_WORD, Emitted, Scope, sc
 from nr.backends.compiler.emission.tiles import Tiles
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Loop
-from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, walk
+from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, Store, walk
 
 # Reduced loops are written out up to this many steps in all, and this many expressions.
 _MOST_UNROLLED = 16
@@ -88,6 +88,9 @@ class Emitter(Tiles):
         self, loops: Sequence[Loop], bounds: Mapping[Loop, tuple[str, str]] = NO_BOUNDS
     ) -> None:
         """Kept loops, outermost first, then the passes. `bounds` are those of ranges of tasks."""
+        kernel = self.kernel
+        if kernel.panel is not None and len(loops) == len(kernel.kept) - kernel.tasks:
+            self._fill(kernel.panel)
         if not loops:
             self._passes()
             return
@@ -103,6 +106,20 @@ class Emitter(Tiles):
             self._vector(loop, low, high, body)
         else:
             self._serial(loop, low, high, body)
+
+    def _fill(self, panel: Store) -> None:
+        """Put into scratch what a task reads again and again."""
+        *serial, vector = panel.index.terms
+
+        def nest(loops: Sequence[Loop]) -> None:
+            low, high = "0", self.f.integer((loops or [vector])[0].extent)
+            if loops:
+                self._serial(loops[0], low, high, lambda: nest(loops[1:]))
+            else:
+                self._vector(vector, low, high, lambda: self._store(panel))
+
+        nest(serial)
+        self.depends.clear()
 
     def _serial(self, loop: Loop, low: str, high: str, body: Any) -> None:
         variable, end = self._open(low, high)
@@ -251,7 +268,10 @@ class Emitter(Tiles):
             else:
                 body()
 
+        if self.copies and serial:
+            self.ahead = serial[-1]
         nest(serial)
+        self.ahead = None
         for reducer in p.reducers:
             values = []
             slots_of = self.accumulators[id(reducer)]

@@ -64,10 +64,11 @@ class _Description:
         passes = tuple([self._pass(p) for p in kernel.passes])
         scratch = tuple([self._buffer(b) for b in kernel.scratch])
         tiles = tuple([(self.loops[loop], n) for loop, n in kernel.tiles.items()])
+        panel = None if kernel.panel is None else self._store(kernel.panel)
         used = tuple([(b.dtype, b.size, type(b)) for b in self.buffers])
         self.key = (
             loops, len(kernel.kept), self.loops[kernel.vector], kernel.tasks, kernel.width,
-            scratch, tiles, passes, used, tuple(self.nodes),
+            scratch, tiles, panel, passes, used, tuple(self.nodes),
         )  # fmt: skip
 
     def _pass(self, p: Any) -> tuple:

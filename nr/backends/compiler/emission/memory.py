@@ -10,6 +10,9 @@ from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.index import Div, Index, Loop
 from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
 
+# How many steps before it is read a vector of a tile is fetched.
+_AHEAD = 8
+
 
 def _in_pairs(buffer: Buffer, rest: Index) -> bool:
     """Whether of numbers 0 and 1, 2 and 3, ... both may be read where one of them is."""
@@ -206,6 +209,7 @@ class Memory(Values):
             rest, stride, variable = split
             if stride == 1:
                 at = self._place(buffer, index, scope)
+                self._fetch_ahead(kind, at, index, scope)
                 return self._widen(
                     buffer.dtype, self._contiguous(kind, at, mask, align, scope), scope, True
                 )
@@ -232,6 +236,16 @@ class Memory(Values):
             f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}", scope
         )
         return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+
+    def _fetch_ahead(self, kind: str, at: str, index: Index, scope: Scope) -> None:
+        """Have the processor fetch what a tile reads at a later step from further than its
+        nearest cache."""
+        f = self.f
+        step = 0 if self.ahead is None else index.terms.get(self.ahead, 0)
+        if step:
+            name = f.declare("llvm.prefetch.p0", "void {}(ptr, i32, i32, i32)")
+            at = f.op(f"getelementptr {kind}, ptr {at}, i64 {f.integer(_AHEAD * step)}", scope)
+            f.line(f"call void {name}(ptr {at}, i32 0, i32 3, i32 1)", scope)
 
     def _part_of_pairs(
         self, buffer: Buffer, split: tuple[Index, int, str], part: int, mask: str | None,

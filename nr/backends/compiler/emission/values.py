@@ -38,6 +38,7 @@ class Values:
         # Copies of tiled loops: whose they are, and how many steps further.
         self.origins: dict[Any, tuple[Loop, int]] = {}
         self.mask: str | None = None
+        self.ahead: Loop | None = None  # the loop of which vectors are fetched before they are read
         self.depends: dict[int, tuple[int, bool]] = {}
         self.accumulators: dict[int, tuple[Any, ...]] = {}
         self.scratch = {b: f"%scratch{i}" for i, b in enumerate(kernel.scratch)}

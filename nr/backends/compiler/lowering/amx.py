@@ -32,8 +32,6 @@ _PANELS = 4
 _BATCH_DIMS = 3
 # How many words of a product's arguments are about its left operand.
 _WORDS = 6 + _BATCH_DIMS
-# For fewer columns a left operand that lies badly is read as it is.
-_FEWEST_COLUMNS = 256
 # Nanoseconds of a multiplication, and of a packed number.
 _NS, _PACK_NS = 1e-3, 0.1
 # What a unit reads of its right operand stays in cache; its work is worth sharing out.
@@ -129,6 +127,7 @@ def pack(
         left: Whether it is the left operand.
         unless_aligned: Whether to do nothing where the operand begins at a multiple of 64 bytes.
     """
+    assert 1 in strides, "prepare() has made the operands such that one stride is 1"
     panels, tiles = -(-lines // SIDE), -(-k // DEPTH)
     one = panels * tiles * SIDE * DEPTH
     kept = [(n, s) for n, s in batch if s]
@@ -312,16 +311,16 @@ def _product_text(factor: str, dtype: str) -> str:
     instruction = {"bf16": "tdpbf16ps", "f16": "tdpfp16ps"}[factor]
     code = Code()
     element, size = {"f32": ("float", 4), "bf16": ("bfloat", 2), "f16": ("half", 2)}[dtype]
-    near, far, b, c, near_offset, *rest = arguments(code, 4, 2 * _WORDS + 27)
+    near, far, b, c, near_offset, *words = arguments(code, 4, 2 * _WORDS + 27)
     (
         width, across, count, taps, a_tap, b_tap, steps, a_step_x, b_step_x, run, c_line, c_row, n,
         panels, b_panel, high, wide, down, along, e1, e2, *moves,
-    ) = rest[2 * _WORDS - 1 :]  # fmt: skip
+    ) = words[2 * _WORDS - 1 :]  # fmt: skip
     aligned = _is_aligned(code, near, near_offset)
     a = code.choose(aligned, near, far, "ptr")
-    words = code.at("i64", "%args", code.choose(aligned, "4", str(4 + _WORDS)))
+    its_words = code.at("i64", "%args", code.choose(aligned, "4", str(4 + _WORDS)))
     offset, limit, a_line, a_place, a_row, a_step, *a_moves = [
-        code.load("i64", words, str(k)) for k in range(_WORDS)
+        code.load("i64", its_words, str(k)) for k in range(_WORDS)
     ]
     code.do("call void @llvm.x86.ldtilecfg(ptr @tiles)")
 
@@ -406,149 +405,3 @@ def _product_text(factor: str, dtype: str) -> str:
         f"declare void @llvm.masked.store.v32{dtype}(<32 x {element}>, ptr, <32 x i1>)\n"
     )
     return f"{_configuration()}{code.function('kernel', KERNEL, internal=False)}{declared}"
-
-
-def _reads_tiles(rows: int, k: int, strides: tuple[int, int], moves: Sequence[int]) -> bool:
-    """Whether tiles of a left operand can be read where they lie, if it begins well."""
-    row, along = strides
-    whole = [n % DEPTH == 0 for n in (k, row, *moves)]
-    return along == 1 and rows >= SIDE and all(whole)
-
-
-def product(
-    a: Buffer, a_offset: int, a_strides: tuple[int, int], b: Buffer, b_offset: int,
-    b_strides: tuple[int, int], c: Buffer, c_row: int, sizes: tuple[int, int, int],
-    batch: Sequence[tuple[int, int, int, int]],
-) -> list[Routine]:  # fmt: skip
-    """A batch of matrix products C = A B.
-
-    Args:
-        a: Where the left operand lies.
-        a_offset: Where it begins there, in elements.
-        a_strides: From row to row, and from column to column; one of them is 1.
-        b: The right operand, `b_offset` and `b_strides` likewise.
-        c: The result, whose rows are `c_row` elements apart.
-        sizes: Rows, columns, and the contracted extent.
-        batch: Extent and strides in a, b and c of up to three dimensions.
-    """
-    m, n, k = sizes
-    steps: list[Routine] = []
-    right = pack(
-        b, b_offset, n, k, (b_strides[1], b_strides[0]), tuple([(e, s) for e, _, s, _ in batch]),
-        left=False,
-    )  # fmt: skip
-    steps += right.steps
-    moves = tuple([s for _, s, _, _ in batch])
-    near = Left(a, a_offset, 0, a_strides[0], moves)
-    direct = _reads_tiles(m, k, a_strides, moves)
-    if not direct or n >= _FEWEST_COLUMNS:
-        packed = pack(
-            a, a_offset, m, k, a_strides, tuple([(e, s) for e, s, _, _ in batch]), left=True,
-            unless_aligned=direct,
-        )  # fmt: skip
-        steps += packed.steps
-        far = Left(packed.buffer, 0, 0, 0, packed.strides, packed.tiles)
-    else:
-        far = near
-    result = Result(c, n, 1, m, 0, c_row, tuple([s for *_, s in batch]))
-    step = multiply(
-        near if direct else far, far, Window(right.tiles), right, result,
-        tuple([e for e, _, _, _ in batch]),
-    )  # fmt: skip
-    return [*steps, step]
-
-
-def convolution(
-    x: Buffer, shape: Sequence[int], w: Buffer, window: Sequence[int], out: Buffer,
-    pixels: Sequence[int], strides: tuple[int, int], spread: tuple[int, int], *, by_images: bool,
-) -> list[Routine]:  # fmt: skip
-    """A convolution of images of two dimensions, as a sum of products over the window.
-
-    Args:
-        x: The images, padded: so that no window leaves them, nor the rest of the tile that a short
-            line is; of a multiple of 32 features, which are contiguous.
-        shape: Of the images: number, height, width, features; with `by_images` the number comes
-            after the width, and rows of tiles are images, not pixels.
-        w: The weights, contiguous: height, width, features, results.
-        window: Their shape.
-        out: The results: images, height, width, results.
-        pixels: Height and width of the results.
-        strides: How far windows are apart.
-        spread: How far pixels of a window are apart.
-        by_images: See shape.
-    """
-    height, width = pixels
-    taps_y, taps_x, features, n = window
-    right = pack(w, 0, n, taps_y * taps_x * features, (1, n), (), left=False)
-    *_, d = shape
-    if by_images:
-        _, columns, images, _ = shape
-        row, pixel = d, images * d
-        left = Left(x, 0, strides[1] * pixel, row, (strides[0] * columns * pixel,))
-        result = Result(out, n, width, images, n, height * width * n, (width * n,))
-        batch = height
-    else:
-        batch, _, columns, _ = shape
-        pixel = d
-        moves = (math.prod(shape[1:]),)
-        left = Left(x, 0, strides[0] * columns * d, strides[1] * d, moves)
-        result = Result(out, n, height, width, width * n, n, (height * width * n,))
-    run = d // DEPTH
-    if spread[1] == 1 and not by_images:  # pixels of a line lie one after the other
-        run, taps_x = run * taps_x, 1
-    across, one = taps_x * run, SIDE * DEPTH
-    taps = Window(
-        run, (taps_y, spread[0] * columns * pixel, across * one),
-        (taps_x, spread[1] * pixel, run * one),
-    )  # fmt: skip
-    right.strides = (0,)
-    return [*right.steps, multiply(left, left, taps, right, result, (batch,))]
-
-
-def weight_gradient(
-    x: Buffer, shape: Sequence[int], y: Buffer, pixels: Sequence[int], out: Buffer,
-    window: Sequence[int], strides: Sequence[int], spread: Sequence[int], slices: int,
-    *, by_images: bool,
-) -> list[Routine]:  # fmt: skip
-    """Sums over images and pixels of products of features that are a window apart.
-
-    Args:
-        x: Images with their padding: number, height, width, features.
-        shape: Their shape.
-        y: What takes the place of weights: number, height, width, results.
-        pixels: Its shape.
-        out: Sums of parts of what is summed: slices, window, results, features.
-        window: Height and width of the window.
-        strides: How far apart the window's places are.
-        spread: How far apart the pixels are that are summed.
-        slices: A divisor of the number of images; with `by_images`, of the height of y.
-        by_images: Whether tiles along k are images, not pixels of a line.
-    """
-    images, height, width, n = shape
-    _, rows, columns, m = pixels
-    x_moves = (height * width * n, width * n, n)
-    y_moves = (rows * columns * m, columns * m, m)
-    if by_images:
-        lines = (rows, y_moves[1]), (columns, m)
-        a = pack(y, 0, m, images, (1, y_moves[0]), lines, left=True)
-        places = (height, x_moves[1]), (width, n)
-        b = pack(x, 0, n, images, (1, x_moves[0]), places, left=False)
-        row, pixel = b.strides
-        outer = rows // slices, a.strides[0], spread[0] * row
-        inner = columns, a.strides[1], spread[1] * pixel
-        taps = strides[0] * row, strides[1] * pixel
-    else:
-        lines = (images, y_moves[0]), (rows, y_moves[1])
-        a = pack(y, 0, m, columns, (1, m), lines, left=True)
-        shifts = (window[1], strides[1] * n), (images, x_moves[0]), (height, x_moves[1])
-        b = pack(x, 0, n, columns, (1, spread[1] * n), shifts, left=False)
-        place, image, row = b.strides
-        outer = images // slices, a.strides[0], image
-        inner = rows, a.strides[1], spread[0] * row
-        taps = strides[0] * row, place
-    left = Left(a.buffer, 0, 0, 0, (outer[0] * outer[1], 0, 0), a.tiles)
-    b.strides = (outer[0] * outer[2], *taps)
-    moves = (window[0] * window[1] * m * n, window[1] * m * n, m * n)
-    result = Result(out, n, 1, m, 0, n, moves)
-    step = multiply(left, left, Window(a.tiles, outer, inner), b, result, (slices, *window))
-    return [*a.steps, *b.steps, step]

@@ -1,0 +1,82 @@
+"""Panels: parts of an operand that a thread copies to memory of its own before it reads them.
+
+The columns that a tile reads are a few vectors of each row of a matrix. Where rows are long and
+there are many, these lie too far apart for a processor to read ahead, and often fall on few sets
+of its caches, so that they are gone before the next tile reads them. A panel has them one after
+the other: it stays in cache for all tiles that read it, and it is filled once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from nr.backends.compiler.expr import Expr
+from nr.backends.compiler.index import Loop, flatten, index_of
+from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Store, load, walk
+from nr.backends.compiler.rewrite import Rewriter
+
+if TYPE_CHECKING:
+    from nr.backends.compiler.schedule import _Depends
+
+_BYTES = 128  # of a row
+# Panels pay where rows are so far apart, where the operand is so large, and if tiles read it so
+# many times. So many of them let threads share the work.
+_FAR = 1 << 10
+_LARGE = 1 << 17
+_FEWEST_READS = 2
+_FEWEST_PANELS = 8
+
+
+def panel_width(kernel: Kernel, depends: _Depends) -> int:
+    """How many steps of a tiled kernel's vector loop a panel takes; 0 if it should have none."""
+    e = _far_load(kernel, depends)
+    if e is None:
+        return 0
+    buffer = e.param[0]
+    wide = _BYTES // ITEMSIZE[buffer.dtype]
+    needed = depends.loops(e)
+    reads = math.prod([
+        -(-k.extent // kernel.tiles.get(k, 1)) for k in kernel.kept if k not in needed
+    ])  # fmt: skip
+    panels, rest = divmod(kernel.vector.extent, wide)
+    pays = reads >= _FEWEST_READS and buffer.nbytes >= _LARGE
+    return wide if pays and panels >= _FEWEST_PANELS and not rest else 0
+
+
+def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
+    """What is read vector by vector from rows that are far apart."""
+    vector = kernel.vector
+    if vector.reduced or not kernel.reduced:
+        return None
+    for e in walk([v for r in kernel.passes[0].reducers for v in r.values]):
+        if e.op != "load" or e.args or e.param[0].dtype not in ("f32", "f64"):
+            continue
+        index, itemsize = e.param[1], ITEMSIZE[e.param[0].dtype]
+        if any([type(atom) is not Loop for atom in index.terms]):
+            continue
+        step = depends.step(index, kernel.reduced[-1])
+        if index.terms.get(vector) == 1 and step and abs(step) * itemsize >= _FAR:
+            return e
+    return None
+
+
+def add_panel(kernel: Kernel, depends: _Depends) -> None:
+    """Have each task of a tiled kernel fill a panel with what it reads vector by vector."""
+    e = _far_load(kernel, depends)
+    assert e is not None
+    needed = depends.loops(e)
+    inner = [*[k for k in kernel.reduced if k in needed], kernel.vector]
+    extents = [k.extent for k in inner]
+    buffer = Buffer("panel", e.param[0].dtype, math.prod(extents))
+    place = flatten([index_of(k) for k in inner], extents)
+    kernel.scratch.append(buffer)
+    kernel.panel = Store(buffer, place, e)
+    value = load(buffer, place)
+    assert type(value) is Expr
+    rewrite = Rewriter({}, {id(e): value})
+    for r in kernel.passes[0].reducers:
+        r.values = tuple([rewrite.expr(v) for v in r.values])
+    outer = [k for k in kernel.kept if k in needed and k is not kernel.vector]
+    kernel.kept = [*outer, *[k for k in kernel.kept if k not in outer]]
+    kernel.tasks = len(outer)
