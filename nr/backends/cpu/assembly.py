@@ -219,23 +219,27 @@ class Assembler:
         total = min(sum([step.work for step in steps]), 1e12)
         shared = total > 2 * _TASK_NS  # else it is too short to be shared out: one task does all
         stages: list[Any] = []
-        first = words = 0
+        count = words = 0
+        left = 0 if shared else math.inf  # what the last task has time for
         for chain in chains:
             kernels = [self._kernel(step) for step, _ in chain]
             chunk = self._chunk(chain, kernels) if shared else kernels[0][2]
             tasks = max(-(-kernels[0][2] // chunk), 1) if chunk else 1
+            work = sum([step.work for step, _ in chain])
+            if not count or tasks > 1 or work > left:
+                first, count = count, count + tasks
+                if shared:
+                    left = _TASK_NS if tasks == 1 else 0
+            left -= work
             for (fn, args, units, _), (_, ratio) in zip(kernels, chain, strict=True):
                 stages += [fn, first, tasks, units, int(chunk * ratio), len(args)]
                 for base, value in args:
                     stages += [base, value]
                 words += len(args)
-            if shared:
-                first += tasks
-        first = max(first, 1)
         self.work += total * self._times
-        self.parallel = self.parallel or first > 1
+        self.parallel = self.parallel or count > 1
         self.room = max(self.room, 3 + 6 * len(steps) + words)
-        self.words += [vm.REGION, 5 + len(stages), len(steps), first, int(total), *stages]
+        self.words += [vm.REGION, 5 + len(stages), len(steps), count, int(total), *stages]
 
     def _without_copies(self, chain: list[tuple[Any, Fraction]]) -> list[tuple[Any, Fraction]]:
         """The steps of a chain, without copies of what lies in its place already."""
