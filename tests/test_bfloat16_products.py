@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import nr
 import nr.numpy as jnp
 from nr import lax
+from nr.backends.compiler.lowering.amx import DOT
 from nr.backends.compiler.plan import Target
-from nr.backends.cpu import program
+from nr.backends.cpu import llvm, program
 
 rng = np.random.default_rng(0)
 IMAGES = ("NHWC", "HWIO", "NHWC")
@@ -245,3 +246,19 @@ def test_a_nan_stays_in_its_windows(case: str) -> None:
     f, x, w = convolution(case)
     x = x.at[0, 4, 3, 2].set(np.nan)
     assert (np.isnan(exact(nr.jit(f)(x, w))) == np.isnan(exact(nr.jit(f)(*wide(x, w))))).all()
+
+
+def test_dot_products_of_pairs(monkeypatch: Any) -> None:
+    """What processors without tiles have gives what tiles give, but for the order of sums."""
+    if "+avx512bf16" not in llvm.host().features:
+        pytest.skip("the processor has no dot products of bfloat16")
+    monkeypatch.setattr(program, "target", lambda: Target(64, {"bf16": DOT}))
+    for m, n, k in ((64, 64, 64), (33, 47, 65), (7, 300, 129), (100, 5, 200)):
+        a, b, c = half(m, k), half(k, n), half(n, k)
+        f, g = nr.jit(lambda a, b: a @ b), nr.jit(lambda a, c: a @ c.T)
+        assert uses_matrix_unit(f, a, b)
+        assert_product(f(a, b), exact(a), exact(b))
+        assert_product(g(a, c), exact(a), exact(c).T)
+    for case in ("rests", "images side by side", "strides"):
+        conv, x, w = convolution(case)
+        assert_close(nr.jit(conv)(x, w), nr.jit(conv)(*wide(x, w)), nr.jit(conv), x, w)

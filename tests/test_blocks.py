@@ -310,7 +310,7 @@ def test_memory_is_linear(f):
         sizes.append(nr.plan(f, x, x, x).temporary_bytes / (4 * 2 * t * 2 * 64))
     assert sizes[1] < sizes[0] * 1.1
     assert sizes[2] < sizes[1] * 1.1
-    assert max(sizes) < 12  # so many times what query, key or value takes
+    assert max(sizes) < 16  # times a query; all scores are 32, 64 and 128 times as large
 
 
 def test_deterministic():

@@ -138,6 +138,30 @@ def test_weights_of_strided_convolutions_are_met_once() -> None:
     assert text(lambda x, ct: nr.vjp(strided, x)[1](ct), x, ct).count("add mul(") == 4
 
 
+@pytest.mark.parametrize(
+    ("x", "w", "options"),
+    [
+        ((2, 5, 6, 70), (3, 3, 70, 256), {"window_strides": (1, 1), "padding": "SAME"}),
+        ((1, 9, 9, 64), (3, 3, 64, 288), {"window_strides": (2, 2), "padding": "VALID"}),
+        ((3, 4, 7, 128), (3, 3, 64, 512),
+         {"window_strides": (1, 1), "padding": "SAME", "feature_group_count": 2}),
+    ],
+)  # fmt: skip
+def test_wide_weights_are_read_from_panels(
+    x: tuple[int, ...], w: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(1)
+    args = [jnp.asarray(whole(rng, shape)) for shape in (x, w)]
+
+    def convolve(x: Any, w: Any) -> Any:
+        return jnp.maximum(lax.conv_general_dilated(x, w, dimension_numbers=NHWC, **options) + 1, 0)
+
+    compiled = nr.jit(convolve).lower(*args)
+    assert compiled.as_text("loops").count("panel[") == 2  # filled once, and read in one place
+    same(convolve, *args)
+    same(nr.grad(lambda *args: (convolve(*args) ** 2).sum(), (0, 1)), *args)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_floats_are_summed_as_float32(dtype: str) -> None:
     f, x, w = images(NHWC)

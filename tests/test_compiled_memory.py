@@ -54,7 +54,8 @@ def test_the_planned_peak_is_the_measured_one(monkeypatch):
     out = nr.jit(lambda params, x: step(params, x))(params, x)
     small = sum([a.nbytes for a in nr.tree.leaves(out) if a.nbytes < memory.SMALL])
     taken = max(peak) - in_use + small
-    wanted = plan.output_bytes + plan.temporary_bytes
+    # Temporaries are one block, whose size the pool rounds up.
+    wanted = plan.output_bytes + memory.size_class(plan.temporary_bytes)
     assert abs(taken - wanted) <= 0.1 * wanted + 2 * memory.SMALL, (taken, wanted)
 
 

@@ -31,7 +31,7 @@ def gemm(itemsize, vector_bytes, registers):
     loaded = llvm.load(llvm.compile_ir(gemm_text(tile) + "\n" + body), imports={},
                        exports=("entry",))  # fmt: skip
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("entry"))
-    return function, np.full(tile.scratch, 0xFF, np.uint8), loaded
+    return function, np.full(tile.scratch(1 << 20), 0xFF, np.uint8), loaded
 
 
 def guarded(shape, dtype):

@@ -313,8 +313,8 @@ def _inference(
 RESNET18 = (64, 128, 256, 512), 2
 
 _DEEP = (
-    "Deep layers have few pixels and megabytes of weights, which tiles read again for each few "
-    "pixels; oneDNN and ONNX Runtime lay weights out beforehand, or use Winograd's algorithm."
+    "Deep layers have few pixels and megabytes of weights, which each call copies into panels; "
+    "ONNX Runtime lays them out once, when it loads the network."
 )
 
 ROWS = [

@@ -46,8 +46,9 @@ from nr.core.tracing import Primitive
 # computed in blocks. The hidden layer of a transformer is less than 4 times as large.
 _MOST_BYTES = 4 << 20
 _EXPANSION = 4
-# Bytes of such a product that a step computes: they stay in the processors' caches.
-_BLOCK_BYTES = 2 << 20
+# Bytes of such a product that a step computes: they stay in the processors' caches. No more than
+# the above, or a body would be split again for ever.
+_BLOCK_BYTES = 4 << 20
 # How far back it is looked for what a value is computed from.
 _DEPTH = 40
 
@@ -110,6 +111,7 @@ class _Region:
         for eqn in jaxpr.eqns:
             for atom in {a for a in eqn.invars if type(a) is Var}:
                 self.readers.setdefault(atom, []).append(eqn)
+        self.effects = {id(q) for q in jaxpr.eqns if eqn_effectful(q)}
         self.members: dict[int, tuple[JaxprEqn, Axis]] = {}
         self.row: dict[Any, int] = {}  # which dimension of the members' results are the rows
         self.cheap: set[Var] = set()  # results computed from little: never stored for the loops
@@ -262,7 +264,7 @@ class _Region:
                 self.level[eqn.outvars[0]] = max(found, default=0)
                 if eqn.outvars[0] not in self.cheap:
                     outside = self.level[eqn.outvars[0]] + 1
-            elif eqn_effectful(eqn):
+            elif id(eqn) in self.effects:
                 effects = outside = max(outside, effects)
             self.after.update(dict.fromkeys(eqn.outvars, outside))
 
@@ -326,8 +328,11 @@ class _Region:
             want(a)
         while True:
             before = len(live) + sum(map(len, self.wanted.values()))
-            for k, eqn in reversed([*enumerate(self.jaxpr.eqns)]):
-                if eqn_effectful(eqn) or any([v in live for v in eqn.outvars]):
+            for k in range(len(self.jaxpr.eqns) - 1, -1, -1):
+                eqn = self.jaxpr.eqns[k]
+                if k in self.outside:
+                    continue
+                if id(eqn) in self.effects or any([v in live for v in eqn.outvars]):
                     self.outside.add(k)
                     for a in eqn.invars:
                         want(a)
@@ -359,7 +364,7 @@ class _Region:
                 loop = _Loops(self, level, [self.members[id(eqns[k])] for k in sorted(body)])
                 last = max([self.order[id(self.producer[v])] for v in self.wanted[level]])
                 units.append((last, loop.eqns()))
-        return eliminate_dead_code(self.jaxpr.replace(eqns=_sorted(units)))
+        return eliminate_dead_code(self.jaxpr.replace(eqns=_sorted(units, self.effects)))
 
     def rows(self) -> int:
         """How many rows a block has."""
@@ -373,7 +378,7 @@ def _is_dot(eqn: JaxprEqn) -> bool:
     return eqn.primitive.name == "dot_general"
 
 
-def _sorted(units: list[tuple[int, list[JaxprEqn]]]) -> list[JaxprEqn]:
+def _sorted(units: list[tuple[int, list[JaxprEqn]]], effects: set[int]) -> list[JaxprEqn]:
     """Eqns in an order in which each comes after what it needs, close to the one that is given.
 
     What has effects keeps its order.
@@ -385,7 +390,7 @@ def _sorted(units: list[tuple[int, list[JaxprEqn]]]) -> list[JaxprEqn]:
     effect = None
     for k, (_, eqns) in enumerate(units):
         needed = {producer[a] for q in eqns for a in q.invars if a in producer} - {k}
-        if any([eqn_effectful(q) for q in eqns]):
+        if id(eqns[0]) in effects:
             needed |= set() if effect is None else {effect}
             effect = k
         missing.append(len(needed))

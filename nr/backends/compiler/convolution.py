@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from nr.backends.compiler.lowering.amx import DEPTH, SIDE
 from nr.backends.compiler.lowering.rules import storage
+from nr.backends.compiler.panels import FEWEST_PANELS, LARGE, PANEL
 from nr.core.jaxprs import JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
 
@@ -33,6 +34,8 @@ _FEWEST_FEATURES = 16
 # such parts there are at most.
 _SLICE = 1 << 12
 _MOST_SLICES = 32
+# Operands read vector by vector lie in panels, if they are larger than this.
+_MOST_NEAR = 1 << 17
 # What only moves elements is not stored for itself.
 _MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
 # Convolutions of spread operands are made of others, up to so many.
@@ -40,7 +43,7 @@ _MOST_PHASES = 16
 
 
 def prepare_convolutions(
-    eqns: Sequence[JaxprEqn], matrix_types: frozenset[str] = frozenset()
+    eqns: Sequence[JaxprEqn], matrix_types: Collection[str] = ()
 ) -> list[JaxprEqn]:
     """Equivalent eqns whose convolutions loops can do, and large ones at full speed; or the
     processor's matrix unit, for the types it has."""
@@ -56,7 +59,7 @@ def prepare_convolutions(
 class _Preparation:
     """Eqns in the place of those of a jaxpr."""
 
-    def __init__(self, matrix_types: frozenset[str]) -> None:
+    def __init__(self, matrix_types: Collection[str]) -> None:
         self.matrix_types = matrix_types
         self.eqns: list[JaxprEqn] = []
         self.known: dict[tuple, Var] = {}
@@ -103,10 +106,28 @@ class _Preparation:
 
     def stored(self, x: Any) -> Any:
         """An operand that lies in memory as its dimensions say."""
+        return self.bind("copy", [x], x.aval) if self.moves(x) else x
+
+    def moves(self, x: Any) -> bool:
+        """Whether an operand is what another one's elements are moved to, and not stored."""
         eqn = self.producer.get(x)
-        if eqn is None or eqn.primitive.name not in _MOVES:
-            return x
-        return self.bind("copy", [x], x.aval)
+        return eqn is not None and eqn.primitive.name in _MOVES
+
+    def in_panels(self, x: Any) -> Any:
+        """An operand whose last dimension, if that is long, lies in memory in parts, each within
+        one after the other for all other dimensions: then a loop over those reads neighbours. A
+        large one that is stored is left to the tasks, each of which copies a part."""
+        *outer, n = x.aval.shape
+        wide = PANEL // x.aval.dtype.itemsize
+        nbytes = x.aval.size * x.aval.dtype.itemsize
+        left = not self.moves(x) and nbytes > LARGE and n >= FEWEST_PANELS * wide
+        if n % wide or n <= 4 * wide or nbytes < _MOST_NEAR or left:
+            return self.stored(x)
+        rank = len(outer)
+        x = self.reshape(x, (*outer, n // wide, wide))
+        x = self.stored(self.transpose(x, (rank, *range(rank), rank + 1)))
+        x = self.transpose(x, (*range(1, rank + 1), 0, rank + 1))
+        return self.reshape(x, (*outer, n))
 
     def reshape(self, x: Any, shape: Sequence[int]) -> Any:
         """An operand as another shape."""
@@ -171,7 +192,7 @@ class _Preparation:
         taps = math.prod([rhs[d] for d in rhs_spec[2:]])
         return (
             len(types) == 1
-            and types <= self.matrix_types
+            and types <= {*self.matrix_types}
             and storage(out.dtype) in (*types, "f32")
             and max(p["feature_group_count"], p["batch_group_count"]) == 1
             and lhs[lhs_spec[int(taps <= pixels)]] >= _FEWEST_FEATURES
@@ -292,7 +313,7 @@ class _Preparation:
             target = Var(out.aval.update(shape=tuple([out.aval.shape[d] for d in order])))
             back = [order.index(d) for d in range(last + 1)]
         params["dimension_numbers"] = type(dims)(lhs_spec, rhs_spec, out_spec)
-        lhs, rhs = self.stored(lhs), self.stored(rhs)
+        lhs, rhs = self.stored(lhs), self.in_panels(rhs)
         self.result("conv_general_dilated", [lhs, rhs], target, **params)
         if back:
             self.result("transpose", [target], out, permutation=tuple(back))

@@ -1,8 +1,8 @@
 """Matrix products: which are tiled loops, which are in panels, and the layouts of these.
 
 A product is tiled loops where the rows of its right operand are contiguous and that stays in
-cache: then it takes what comes after it into its kernel. Others copy their operands into panels (cpu/gemm.py). Small products of any
-layout are loops of a kernel, as other reductions are.
+cache: then it takes what comes after it into its kernel. Others copy their operands into panels
+(cpu/gemm.py). Small products of any layout are loops of a kernel, as other reductions are.
 
 Operands are views where possible: a transpose, slice or reshape of a stored array is passed as
 strides, and a transpose of the result is written directly. Dimensions of a kind (batch, rows,
@@ -13,7 +13,7 @@ cannot be joined become batch dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,7 +101,7 @@ def sizes(eqn: JaxprEqn) -> tuple[int, int, int, int]:
 
 
 def is_product(eqn: JaxprEqn) -> bool:
-    """Whether a dot product is large enough for panels, of a type they have, and not for tiles; or one
+    """Whether a dot product is in panels: large, of a type that they have, and not in tiles; or
     for the processor's matrix unit."""
     if eqn.primitive.name != "dot_general" or "tiled" in eqn.params:
         return False
@@ -200,7 +200,7 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
     return layout(eqn, a, b)
 
 
-def prepare(jaxpr: Jaxpr, matrix_types: frozenset[str] = frozenset()) -> Body:
+def prepare(jaxpr: Jaxpr, matrix_types: Collection[str] = ()) -> Body:
     """The jaxpr as a body whose large dot products are ready for tiled loops, or for panels.
 
     Transposes of results are made part of products. Where neither way takes the operands as they
@@ -215,7 +215,7 @@ def prepare(jaxpr: Jaxpr, matrix_types: frozenset[str] = frozenset()) -> Body:
 class _Preparation:
     """Rewrites the dot products of a jaxpr."""
 
-    def __init__(self, jaxpr: Body, matrix_types: frozenset[str]) -> None:
+    def __init__(self, jaxpr: Body, matrix_types: Collection[str]) -> None:
         self.matrix_types = matrix_types
         self.jaxpr = jaxpr
         self.producer = {v: q for q in jaxpr.eqns for v in q.outvars}
@@ -284,9 +284,8 @@ class _Preparation:
 
     def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
         """Whether the processor's matrix unit is faster, though it has to pack operands."""
-        _, m, n, k = sizes(eqn)
         known = storage(eqn.invars[0].aval.dtype) in self.matrix_types
-        return known and m * n * k >= _SMALLEST_FOR_UNIT
+        return known and math.prod(sizes(eqn)) >= _SMALLEST_FOR_UNIT
 
     def _suits_tiles(self, eqn: JaxprEqn) -> bool:
         """Whether rows of the right operand and of the result are contiguous, and what is read for

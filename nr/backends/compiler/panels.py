@@ -19,13 +19,13 @@ from nr.backends.compiler.rewrite import Rewriter
 if TYPE_CHECKING:
     from nr.backends.compiler.schedule import _Depends
 
-_BYTES = 128  # of a row
-# Panels pay where rows are so far apart, where the operand is so large, and if tiles read it so
-# many times. So many of them let threads share the work.
+PANEL = 128  # bytes of a row
+# Panels pay where an operand is larger than this and its rows are so far apart, and if tiles read
+# it so many times. So many of them let threads share the work.
+LARGE = 1 << 19
+FEWEST_PANELS = 8
 _FAR = 1 << 10
-_LARGE = 1 << 17
 _FEWEST_READS = 2
-_FEWEST_PANELS = 8
 
 
 def panel_width(kernel: Kernel, depends: _Depends) -> int:
@@ -34,14 +34,14 @@ def panel_width(kernel: Kernel, depends: _Depends) -> int:
     if e is None:
         return 0
     buffer = e.param[0]
-    wide = _BYTES // ITEMSIZE[buffer.dtype]
+    wide = PANEL // ITEMSIZE[buffer.dtype]
     needed = depends.loops(e)
     reads = math.prod([
         -(-k.extent // kernel.tiles.get(k, 1)) for k in kernel.kept if k not in needed
     ])  # fmt: skip
     panels, rest = divmod(kernel.vector.extent, wide)
-    pays = reads >= _FEWEST_READS and buffer.nbytes >= _LARGE
-    return wide if pays and panels >= _FEWEST_PANELS and not rest else 0
+    pays = reads >= _FEWEST_READS and buffer.nbytes > LARGE
+    return wide if pays and panels >= FEWEST_PANELS and not rest else 0
 
 
 def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
@@ -53,7 +53,11 @@ def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
         if e.op != "load" or e.args or e.param[0].dtype not in ("f32", "f64"):
             continue
         index, itemsize = e.param[1], ITEMSIZE[e.param[0].dtype]
-        if any([type(atom) is not Loop for atom in index.terms]):
+        # The steps of a tile would need a panel each if they read other rows.
+        if any([
+            type(atom) is not Loop or (atom in kernel.tiles and atom is not vector)
+            for atom in index.terms
+        ]):  # fmt: skip
             continue
         step = depends.step(index, kernel.reduced[-1])
         if index.terms.get(vector) == 1 and step and abs(step) * itemsize >= _FAR:
@@ -61,10 +65,12 @@ def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
     return None
 
 
-def add_panel(kernel: Kernel, depends: _Depends) -> None:
-    """Have each task of a tiled kernel fill a panel with what it reads vector by vector."""
+def add_panel(kernel: Kernel, depends: _Depends) -> bool:
+    """Have each task of a tiled kernel fill a panel with what it reads vector by vector; False if
+    there is no such operand."""
     e = _far_load(kernel, depends)
-    assert e is not None
+    if e is None:
+        return False
     needed = depends.loops(e)
     inner = [*[k for k in kernel.reduced if k in needed], kernel.vector]
     extents = [k.extent for k in inner]
@@ -80,3 +86,4 @@ def add_panel(kernel: Kernel, depends: _Depends) -> None:
     outer = [k for k in kernel.kept if k in needed and k is not kernel.vector]
     kernel.kept = [*outer, *[k for k in kernel.kept if k not in outer]]
     kernel.tasks = len(outer)
+    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -181,11 +181,11 @@ class Block:
 
 @dataclass(slots=True, eq=False)
 class Target:
-    """What the planner has to know of the machine: bytes of a vector register, and of which types
-    it has instructions that multiply tiles of matrices."""
+    """What the planner has to know of the machine: bytes of a vector register, and by type the
+    instructions that multiply matrices of half floats."""
 
     vector_bytes: int
-    matrix_types: frozenset[str] = frozenset()
+    matrix_types: Mapping[str, str] = field(default_factory=dict)
 
 
 class Planner:
@@ -341,8 +341,8 @@ class Planner:
         if "matrix_unit" in eqn.params:
             sizes = found.m, found.n, found.k
             steps = half_products.product(
-                left, a_offset, found.a, right, b_offset, found.b, out, found.c[0], sizes,
-                found.batch,
+                self.target.matrix_types[left.dtype], left, a_offset, found.a, right, b_offset,
+                found.b, out, found.c[0], sizes, found.batch,
             )  # fmt: skip
             return list(self.kernels(steps, eqn.source))
         return [Gemm(out.dtype, found, left, right, out, a_offset, b_offset, eqn.source)]
@@ -350,16 +350,16 @@ class Planner:
     def convolution(self, graph: Graph, eqn: JaxprEqn) -> list[Any]:
         x, w, out = [self.buffer_of(graph, v) for v in (*eqn.invars, *eqn.outvars)]
         images, weights, results = [v.aval.shape for v in (*eqn.invars, *eqn.outvars)]
-        p = eqn.params
+        p, instruction = eqn.params, self.target.matrix_types[x.dtype]
         if p["matrix_unit"] == "weights":
             steps = half_products.weight_gradient(
-                x, images, w, weights, out, results[1:3], p["window_strides"], p["rhs_dilation"],
-                p["slices"], by_images=p["by_images"],
+                instruction, x, images, w, weights, out, results[1:3], p["window_strides"],
+                p["rhs_dilation"], p["slices"], by_images=p["by_images"],
             )  # fmt: skip
             return list(self.kernels(steps, eqn.source))
         steps = half_products.convolution(
-            x, images, w, weights, out, results[1:3], p["window_strides"], p["rhs_dilation"],
-            by_images=p["matrix_unit"] == "images",
+            instruction, x, images, w, weights, out, results[1:3], p["window_strides"],
+            p["rhs_dilation"], by_images=p["matrix_unit"] == "images",
         )  # fmt: skip
         return list(self.kernels(steps, eqn.source))
 

@@ -100,8 +100,10 @@ def axis_of_result(eqn: JaxprEqn | None, d: int) -> Axis | None:
 
 
 def axis_of_whole(eqn: JaxprEqn) -> Axis | None:
-    """How an eqn of which something is known reads its operands for its whole result."""
-    known = bool(axes_of(eqn)) or (eqn.primitive.name in _POINTWISE and len(eqn.outvars) == 1)
+    """How an eqn of little work for an element reads its operands for its whole result."""
+    name = eqn.primitive.name
+    known = bool(axes_of(eqn)) or (name in _POINTWISE and len(eqn.outvars) == 1)
+    known = known and name not in (*_REDUCTIONS, *_CUMULATIVE, "argmax", "argmin", "dot_general")
     return Axis(None, (None,) * len(eqn.invars)) if known else None
 
 

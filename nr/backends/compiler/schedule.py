@@ -168,9 +168,9 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     kernel, tiled = _kernel(draft, depends, vector_bytes)
     width = panel_width(kernel, depends) if tiled else 0
     if width:
-        kernel, _ = _kernel(_split_vector(draft, kernel.vector, width), depends, vector_bytes)
-        add_panel(kernel, depends)
-    else:
+        draft = _split_vector(draft, kernel.vector, width)
+        kernel, tiled = _kernel(draft, depends, vector_bytes)
+    if not (width and tiled and add_panel(kernel, depends)):
         kernel.tasks = _tasks(kernel, depends)
     if tiled:
         fit_tasks(kernel, depends)

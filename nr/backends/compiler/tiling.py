@@ -56,7 +56,7 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
         if copies * len(roots) + sum(kept) + 1 >= _REGISTERS[vector_bytes]:
             continue
         cost = _whole_cost(kernel, loads, tiles, lanes, len(roots))
-        cost *= 1.1 ** sum([far.get(loop, 0) for loop, n in tiles.items() if n > 1])
+        cost *= 1.05 ** sum([far.get(loop, 0) for loop, n in tiles.items() if n > 1])
         if best is None or cost <= best[0]:
             best = cost, tiles
     if best is None or math.prod(best[1].values()) == 1:
@@ -142,7 +142,7 @@ def _cost(loads: list[frozenset[Loop]], tiles: dict[Loop, int], vector: Loop, su
     reads = [_times(tiles, needed) for needed in loads]
     vectors = [r for r, needed in zip(reads, loads, strict=True) if vector in needed]
     # Vectors come from further away than the numbers that are spread over lanes.
-    return max(copies * sums, sum(reads), _LATENCY) + 1 + sum(vectors) / 4
+    return max(copies * sums, sum(reads), _LATENCY) + 1 + sum(vectors) / 2
 
 
 def _whole_cost(

@@ -273,7 +273,7 @@ class Assembler:
     def _kernel(self, step: Any) -> tuple[Any, list[tuple[int, int]], int, int]:
         """The function, its arguments, how many units it has, and the least number to share out."""
         if type(step) is Gemm:
-            self.scratch = max(self.scratch, products.scratch(step.dtype))
+            self.scratch = max(self.scratch, products.scratch(step))
             return products.stage(step, self.places)
         if type(step) is Routine:
             self.kernels[step.text] = None

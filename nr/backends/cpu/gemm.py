@@ -53,10 +53,10 @@ class Tile:
         """Elements from one panel to the next: no multiple of a page, as caches mix these up."""
         return (_DEPTH + 1) * _LINES
 
-    @property
-    def scratch(self) -> int:
-        """Bytes of panels that a thread needs."""
-        return (self.left_panels + self.right_panels) * self.panel * self.itemsize
+    def scratch(self, columns: int) -> int:
+        """Bytes of panels that a thread needs, for a result of so many columns."""
+        right = min(self.right_panels, -(-columns // self.columns) * -(-self.columns // _LINES))
+        return (self.left_panels + right) * self.panel * self.itemsize
 
 
 def gemm_text(tile: Tile) -> str:

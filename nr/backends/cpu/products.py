@@ -111,9 +111,9 @@ def _function(dtype: str) -> tuple[int, Any]:
     return loaded.address("product"), loaded
 
 
-def scratch(dtype: str) -> int:
+def scratch(step: Gemm) -> int:
     """The bytes that a thread needs for its panels."""
-    return _tile(dtype).scratch
+    return _tile(step.dtype).scratch(step.layout.n)
 
 
 def stage(step: Gemm, places: dict[Buffer, Place]) -> tuple[int, list[tuple[int, int]], int, int]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from nr.backends.base import NO_OPTIONS, Backend, Options, Program
 from nr.backends.compiler.checks import with_errors
+from nr.backends.compiler.lowering.amx import DOT
 from nr.backends.compiler.plan import Planner, TableCall, Target
 from nr.backends.compiler.simplify import simplify
 from nr.backends.cpu import lapack, limits, llvm, memory, threads, vm
@@ -62,14 +63,26 @@ def _references() -> int:
     return (lambda a: sys.getrefcount(a))(*values)
 
 
+def _matrix_types(features: set[str]) -> dict[str, str]:
+    """By type, the instructions that multiply matrices of half floats, where they are faster than
+    those of float32."""
+    tiles = {"bf16": ("tdpbf16ps", "+amx-bf16"), "f16": ("tdpfp16ps", "+amx-fp16")}
+    found = {t: name for t, (name, needed) in tiles.items() if needed in features}
+    if not {"+avx512bf16", "+avx512bw"} <= features:
+        return {}
+    if found and limits.matrix_unit():
+        return found
+    # Dot products of pairs do twice the work of a product and sum of float32 on AMD's processors;
+    # Intel's take them half as often.
+    return {"bf16": DOT} if llvm.host().cpu.startswith("znver") else {}
+
+
 @cache
 def target() -> Target:
     """The machine's vectors and matrices."""
     features = llvm.host().features.split(",")
     if "+avx512f" in features:
-        names = {"bf16": ("+amx-bf16", "+avx512bf16"), "f16": ("+amx-fp16", "+avx512fp16")}
-        types = {t for t, needed in names.items() if {*needed, "+avx512bw"} <= {*features}}
-        return Target(64, frozenset(types if types and limits.matrix_unit() else ()))
+        return Target(64, _matrix_types({*features}))
     return Target(32 if "+avx2" in features else 16)
 
 

@@ -11,7 +11,7 @@ from nr.backends.compiler.loops import Buffer, Expr, Kernel, walk
 from nr.backends.compiler.plan import Block, Branch, Gemm, Launch, Loop, TableCall
 from nr.backends.compiler.regions import Region
 from nr.backends.compiler.routine import Routine
-from nr.backends.cpu import llvm
+from nr.backends.cpu import llvm, threads
 
 if TYPE_CHECKING:
     from nr.backends.cpu.program import CompiledProgram
@@ -143,11 +143,12 @@ def plan(program: CompiledProgram) -> ProgramPlan:
     """What a call will take."""
     planner, arena = program.planner, program.assembler.arena
     constants = sum([a.nbytes for _, a in program.constants])
+    workers = threads.get_num_threads() if program.assembler.parallel else 1
     largest = sorted(arena.at_peak, key=lambda b: -b.nbytes)[:10]
     return ProgramPlan(
         argument_bytes=sum([b.nbytes for b in planner.inputs]),
         output_bytes=sum([b.nbytes for b in planner.outputs]),
-        temporary_bytes=program.arena_bytes,
+        temporary_bytes=program.arena_bytes + workers * program.scratch_bytes,
         constant_bytes=constants,
         reused_bytes=sum([planner.outputs[j].nbytes for j in planner.reused]),
         flops=flops(program),

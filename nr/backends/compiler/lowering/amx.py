@@ -6,6 +6,8 @@ that is read serves twice. Right operands are *packed* before: panels of 16 colu
 rows after another are a tile, two rows side by side. Left operands are read where they lie, if
 tiles can be; else they are packed, too: panels of 16 rows.
 
+Processors that have dot products of pairs instead take the same packed operands.
+
 Source: Intel, "Intel 64 and IA-32 Architectures Software Developer's Manual", volume 1, chapter
 18, and TDPBF16PS in volume 2.
 """
@@ -13,7 +15,8 @@ Source: Intel, "Intel 64 and IA-32 Architectures Software Developer's Manual", v
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -34,10 +37,15 @@ _BATCH_DIMS = 3
 _WORDS = 6 + _BATCH_DIMS
 # Nanoseconds of a multiplication, and of a packed number.
 _NS, _PACK_NS = 1e-3, 0.1
-# What a unit reads of its right operand stays in cache; its work is worth sharing out.
-_BLOCK_BYTES = 1 << 19
+# What a unit reads of its right operand stays in cache (such processors have 2 MiB each); its work
+# is worth sharing out.
+_BLOCK_BYTES = 1 << 20
 _FEWEST, _MOST_UNITS = 1 << 22, 32
 
+# The instruction that takes the place of those of tiles, and how many rows it is given at a time.
+DOT = "avx512bf16.dpbf16ps.512"
+_DOT_ROWS = 8
+_PAIRS = "<32 x bfloat>"
 _DECLARED = """
 declare void @llvm.x86.ldtilecfg(ptr)
 declare void @llvm.x86.tilerelease()
@@ -255,10 +263,11 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
 
 # ------------------------------------------------------------------------------ products
 def multiply(
-    a: Left, otherwise: Left, window: Window, b: Packed, c: Result, batch: tuple[int, ...] = ()
-) -> Routine:
-    """The product of a left operand and a packed right one; `otherwise` is read instead of `a`
-    where that is not aligned.
+    instruction: str, a: Left, otherwise: Left, window: Window, b: Packed, c: Result,
+    batch: tuple[int, ...] = (),
+) -> Routine:  # fmt: skip
+    """The product of a left operand and a packed right one, by an instruction; `otherwise` is read
+    instead of `a` where that is not aligned.
 
     Where a line's rows are no whole tiles, its last tile begins earlier; a line shorter than a tile
     must have memory behind it, or be packed.
@@ -289,7 +298,7 @@ def multiply(
     ]  # fmt: skip
     kind = a.buffer.dtype
     return Routine(
-        f"{kind} product", _product_text(kind, c.buffer.dtype),
+        f"{kind} product", _product_text(instruction, c.buffer.dtype),
         [a.buffer, otherwise.buffer, b.buffer], [c.buffer], integers, down * along * products,
         _NS * count * pairs * each * products, 4 * _TILE,
     )  # fmt: skip
@@ -305,16 +314,65 @@ def _configuration() -> str:
     return f'@tiles = internal constant [64 x i8] c"{text}", align 64\n'
 
 
+_Along = Callable[[], AbstractContextManager[tuple[str, str]]]
+
+
+def _by_tiles(
+    code: Code, instruction: str, rows: tuple[str, str], row: str, panels: tuple[str, str],
+    along: _Along,
+) -> None:  # fmt: skip
+    """The products of two tiles of rows and two panels, into scratch: tiles 0 to 3 of the unit."""
+    for t in range(4):
+        code.do(f"call void @llvm.x86.tilezero(i8 {t})")
+    with along() as (a_at, b_at):
+        operands = (
+            (4, rows[0], a_at, row), (6, panels[0], b_at, str(_ROW)),
+            (7, panels[1], b_at, str(_ROW)), (5, rows[1], a_at, row),
+        )  # fmt: skip
+        for t, base, by, stride in operands:
+            source = f"ptr {code.at('i8', base, by)}, i64 {stride}"
+            code.do(f"call void @llvm.x86.tileloadd64(i8 {t}, {source})")
+        for t in range(4):
+            tiles = f"i8 {t}, i8 {4 + t // 2}, i8 {6 + t % 2}"
+            code.do(f"call void @llvm.x86.{instruction}({tiles})")
+    for t in range(4):
+        out = code.at("i8", "%scratch", str(2 * _TILE * (t // 2) + _ROW * (t % 2)))
+        code.do(f"call void @llvm.x86.tilestored64(i8 {t}, ptr {out}, i64 {2 * _ROW})")
+
+
+def _by_dots(
+    code: Code, rows: tuple[str, str], row: str, panels: tuple[str, str], along: _Along
+) -> None:
+    """The same, some rows at a time: a pair of numbers of a row with pairs of all columns."""
+    vector = "<16 x float>"
+    with code.loop("0", 2 * SIDE, _DOT_ROWS) as first:
+        base = code.choose(code.test("slt", first, SIDE), *rows, "ptr")
+        base = code.at("i8", base, code.mul(code.both(first, SIDE - 1), row))
+        sums = [code.variable(vector, "zeroinitializer") for _ in range(2 * _DOT_ROWS)]
+        with along() as (a_at, b_at), code.loop("0", _ROW, 4) as pair:
+            there = code.add(b_at, code.mul(pair, _ROW // 4))
+            right = [code.load(_PAIRS, code.at("i8", p, there), align=4) for p in panels]
+            for r in range(_DOT_ROWS):
+                at = code.at("i8", base, code.add(code.add(a_at, pair), code.mul(row, r)))
+                left = code.splat(code.load("i32", at, align=2), "i32", SIDE)
+                left = code.op(f"bitcast <16 x i32> {left} to {_PAIRS}")
+                for total, b in zip(sums[2 * r : 2 * r + 2], right, strict=True):
+                    operands = f"{vector} {total.get()}, {_PAIRS} {left}, {_PAIRS} {b}"
+                    total.set(code.op(f"call {vector} @llvm.x86.{DOT}({operands})"))
+        out = code.at("i8", "%scratch", code.mul(first, 2 * _ROW))
+        for k, total in enumerate(sums):
+            code.store(vector, total.get(), code.at("i8", out, str(k * _ROW)), align=4)
+
+
 @cache
-def _product_text(factor: str, dtype: str) -> str:
+def _product_text(instruction: str, dtype: str) -> str:
     """Units are blocks of rows and columns; see `multiply` for the integers."""
-    instruction = {"bf16": "tdpbf16ps", "f16": "tdpfp16ps"}[factor]
     code = Code()
     element, size = {"f32": ("float", 4), "bf16": ("bfloat", 2), "f16": ("half", 2)}[dtype]
     near, far, b, c, near_offset, *words = arguments(code, 4, 2 * _WORDS + 27)
     (
         width, across, count, taps, a_tap, b_tap, steps, a_step_x, b_step_x, run, c_line, c_row, n,
-        panels, b_panel, high, wide, down, along, e1, e2, *moves,
+        panels, b_panel, high, wide, down, across_columns, e1, e2, *moves,
     ) = words[2 * _WORDS - 1 :]  # fmt: skip
     aligned = _is_aligned(code, near, near_offset)
     a = code.choose(aligned, near, far, "ptr")
@@ -322,7 +380,8 @@ def _product_text(factor: str, dtype: str) -> str:
     offset, limit, a_line, a_place, a_row, a_step, *a_moves = [
         code.load("i64", its_words, str(k)) for k in range(_WORDS)
     ]
-    code.do("call void @llvm.x86.ldtilecfg(ptr @tiles)")
+    if instruction != DOT:
+        code.do("call void @llvm.x86.ldtilecfg(ptr @tiles)")
 
     def place(p: str) -> tuple[str, str]:
         """The line of a tile, and its first row there."""
@@ -352,7 +411,7 @@ def _product_text(factor: str, dtype: str) -> str:
 
     with code.loop("%low", "%high") as unit:
         rest, row_block = code.divide(unit, down)
-        batch, column_block = code.divide(rest, along)
+        batch, column_block = code.divide(rest, across_columns)
         rest, i2 = code.divide(batch, e2)
         i0, i1 = code.divide(rest, e1)
         at = (i0, i1, i2)
@@ -369,39 +428,34 @@ def _product_text(factor: str, dtype: str) -> str:
             right_panel = code.at("i8", b_base, code.mul(other, b_panel))
             column = code.mul(panel, SIDE)
             q = code.least(code.add(p, 1), code.sub(count, 1))
-            for t in range(4):
-                code.do(f"call void @llvm.x86.tilezero(i8 {t})")
             a0, a1 = address(a_base, p), address(a_base, q)
-            with code.loop("0", taps) as y, code.loop("0", steps) as x:
-                a_next, b_next = [
-                    code.variable("i64", code.add(code.mul(y, outer), code.mul(x, inner)))
-                    for outer, inner in ((a_tap, a_step_x), (b_tap, b_step_x))
-                ]
-                with code.loop("0", run):
-                    a_at, b_at = a_next.get(), b_next.get()
-                    operands = (
-                        (a0, a_at, a_row), (left_panel, b_at, str(_ROW)),
-                        (right_panel, b_at, str(_ROW)), (a1, a_at, a_row),
-                    )  # fmt: skip
-                    for t, (base, by, stride) in zip((4, 6, 7, 5), operands, strict=True):
-                        source = code.at("i8", base, by)
-                        arguments_ = f"i8 {t}, ptr {source}, i64 {stride}"
-                        code.do(f"call void @llvm.x86.tileloadd64({arguments_})")
-                    for t in range(4):
-                        tiles = f"i8 {t}, i8 {4 + t // 2}, i8 {6 + t % 2}"
-                        code.do(f"call void @llvm.x86.{instruction}({tiles})")
-                    a_next.set(code.add(a_at, a_step))
-                    b_next.set(code.add(b_at, _TILE))
-            for t in range(4):
-                out = code.at("i8", "%scratch", str(2 * _TILE * (t // 2) + _ROW * (t % 2)))
-                code.do(f"call void @llvm.x86.tilestored64(i8 {t}, ptr {out}, i64 {2 * _ROW})")
+
+            @contextmanager
+            def along() -> Iterator[tuple[str, str]]:
+                """For all tiles along k: how far it is to them in either operand."""
+                with code.loop("0", taps) as y, code.loop("0", steps) as x:
+                    a_at, b_at = [
+                        code.variable("i64", code.add(code.mul(y, outer), code.mul(x, inner)))
+                        for outer, inner in ((a_tap, a_step_x), (b_tap, b_step_x))
+                    ]
+                    with code.loop("0", run):
+                        yield a_at.get(), b_at.get()
+                        a_at.set(code.add(a_at.get(), a_step))
+                        b_at.set(code.add(b_at.get(), _TILE))
+
+            if instruction == DOT:
+                _by_dots(code, (a0, a1), a_row, (left_panel, right_panel), along)
+            else:
+                _by_tiles(code, instruction, (a0, a1), a_row, (left_panel, right_panel), along)
             chosen = _first(code, code.least(code.sub(n, column), 2 * SIDE), "i32")
             write(c_base, p, 0, column, chosen)
             with code.when(code.test("sgt", q, p)):
                 write(c_base, q, 2, column, chosen)
-    code.do("call void @llvm.x86.tilerelease()")
-    declared = (
-        f"{_DECLARED}declare void @llvm.x86.{instruction}(i8 immarg, i8 immarg, i8 immarg)\n"
-        f"declare void @llvm.masked.store.v32{dtype}(<32 x {element}>, ptr, <32 x i1>)\n"
-    )
-    return f"{_configuration()}{code.function('kernel', KERNEL, internal=False)}{declared}"
+    declared = f"declare void @llvm.masked.store.v32{dtype}(<32 x {element}>, ptr, <32 x i1>)\n"
+    if instruction == DOT:
+        declared += f"declare <16 x float> @llvm.x86.{DOT}(<16 x float>, {_PAIRS}, {_PAIRS})\n"
+    else:
+        code.do("call void @llvm.x86.tilerelease()")
+        declared += f"declare void @llvm.x86.{instruction}(i8 immarg, i8 immarg, i8 immarg)\n"
+        declared += _configuration() + _DECLARED
+    return f"{code.function('kernel', KERNEL, internal=False)}\n{declared}"

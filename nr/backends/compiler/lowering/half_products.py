@@ -34,13 +34,14 @@ def _reads_tiles(rows: int, k: int, strides: tuple[int, int], moves: Sequence[in
 
 
 def product(
-    a: Buffer, a_offset: int, a_strides: tuple[int, int], b: Buffer, b_offset: int,
-    b_strides: tuple[int, int], c: Buffer, c_row: int, sizes: tuple[int, int, int],
-    batch: Sequence[tuple[int, int, int, int]],
+    instruction: str, a: Buffer, a_offset: int, a_strides: tuple[int, int], b: Buffer,
+    b_offset: int, b_strides: tuple[int, int], c: Buffer, c_row: int,
+    sizes: tuple[int, int, int], batch: Sequence[tuple[int, int, int, int]],
 ) -> list[Routine]:  # fmt: skip
     """A batch of matrix products C = A B.
 
     Args:
+        instruction: What the processor multiplies with.
         a: Where the left operand lies.
         a_offset: Where it begins there, in elements.
         a_strides: From row to row, and from column to column; one of them is 1.
@@ -70,19 +71,21 @@ def product(
         far = near
     result = Result(c, n, 1, m, 0, c_row, tuple([s for *_, s in batch]))
     step = multiply(
-        near if direct else far, far, Window(right.tiles), right, result,
+        instruction, near if direct else far, far, Window(right.tiles), right, result,
         tuple([e for e, _, _, _ in batch]),
     )  # fmt: skip
     return [*steps, step]
 
 
 def convolution(
-    x: Buffer, shape: Sequence[int], w: Buffer, window: Sequence[int], out: Buffer,
-    pixels: Sequence[int], strides: tuple[int, int], spread: tuple[int, int], *, by_images: bool,
+    instruction: str, x: Buffer, shape: Sequence[int], w: Buffer, window: Sequence[int],
+    out: Buffer, pixels: Sequence[int], strides: tuple[int, int], spread: tuple[int, int], *,
+    by_images: bool,
 ) -> list[Routine]:  # fmt: skip
     """A convolution of images of two dimensions, as a sum of products over the window.
 
     Args:
+        instruction: What the processor multiplies with.
         x: The images, padded: so that no window leaves them, nor the rest of the tile that a short
             line is; of a multiple of 32 features, which are contiguous.
         shape: Of the images: number, height, width, features; with `by_images` the number comes
@@ -120,17 +123,18 @@ def convolution(
         (taps_x, spread[1] * pixel, run * one),
     )  # fmt: skip
     right.strides = (0,)
-    return [*right.steps, multiply(left, left, taps, right, result, (batch,))]
+    return [*right.steps, multiply(instruction, left, left, taps, right, result, (batch,))]
 
 
 def weight_gradient(
-    x: Buffer, shape: Sequence[int], y: Buffer, pixels: Sequence[int], out: Buffer,
-    window: Sequence[int], strides: Sequence[int], spread: Sequence[int], slices: int,
-    *, by_images: bool,
+    instruction: str, x: Buffer, shape: Sequence[int], y: Buffer, pixels: Sequence[int],
+    out: Buffer, window: Sequence[int], strides: Sequence[int], spread: Sequence[int],
+    slices: int, *, by_images: bool,
 ) -> list[Routine]:  # fmt: skip
     """Sums over images and pixels of products of features that are a window apart.
 
     Args:
+        instruction: What the processor multiplies with.
         x: Images with their padding: number, height, width, features.
         shape: Their shape.
         y: What takes the place of weights: number, height, width, results.
@@ -168,5 +172,7 @@ def weight_gradient(
     b.strides = (outer[0] * outer[2], *taps)
     moves = (window[0] * window[1] * m * n, window[1] * m * n, m * n)
     result = Result(out, n, 1, m, 0, n, moves)
-    step = multiply(left, left, Window(a.tiles, outer, inner), b, result, (slices, *window))
+    step = multiply(
+        instruction, left, left, Window(a.tiles, outer, inner), b, result, (slices, *window)
+    )
     return [*a.steps, *b.steps, step]
