@@ -8,7 +8,7 @@ import pytest
 
 import nr
 from nr.backends.cpu import llvm
-from nr.backends.cpu.gemm import Tile, gemm_text
+from nr.backends.cpu.gemm import Tile, gemm_text, pack_text
 
 # Bytes of a vector and number of registers: AVX-512, AVX2, NEON, SSE.
 MACHINES = [(64, 32), (32, 16), (16, 32), (16, 16)]
@@ -28,10 +28,11 @@ def gemm(itemsize, vector_bytes, registers):
         values.append(f"{kind} %v{i}")
     call = f"  call void @gemm({', '.join(values)})\n  ret void\n}}\n"
     body = "\n".join(["define void @entry(ptr %p) {", *lines, call])
-    loaded = llvm.load(llvm.compile_ir(gemm_text(tile) + "\n" + body), imports={},
-                       exports=("entry",))  # fmt: skip
+    packs = llvm.load(llvm.compile_ir(pack_text(tile)), imports={}, exports=("pack",))
+    code = llvm.compile_ir(gemm_text(tile) + "\n" + body)
+    loaded = llvm.load(code, imports={"pack": packs.address("pack")}, exports=("entry",))
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(loaded.address("entry"))
-    return function, np.full(tile.scratch(1 << 20), 0xFF, np.uint8), loaded
+    return function, np.full(tile.scratch(1 << 20), 0xFF, np.uint8), (packs, loaded)
 
 
 def guarded(shape, dtype):

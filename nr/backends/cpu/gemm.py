@@ -28,6 +28,7 @@ _PARAMETERS = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a.row, i64 %a.step, ptr %b, i64 %b.column, "
     "i64 %b.step, ptr %c, i64 %c.row, ptr %scratch"
 )
+_PACK_PARAMETERS = "ptr, ptr, i64, i64, i64, i64, i64"
 
 
 class Tile:
@@ -60,13 +61,13 @@ class Tile:
 
 
 def gemm_text(tile: Tile) -> str:
-    """The IR of ``void @gemm(...)`` and what it calls. Strides are in elements.
+    """The IR of ``void @gemm(...)``, which calls `pack_text`'s function. Strides are in elements.
 
     Of a and b, either the stride of lines (rows of a, columns of b) or that of steps is 1.
     """
     heights = sorted({tile.rows, max(tile.rows // 2 + 1, 1), max(tile.rows // 4 + 1, 1)})
-    parts = [_pack(tile), *[_micro(tile, rows) for rows in heights], _gemm(tile, heights)]
-    return "\n".join(parts)
+    declared = f"declare void @pack({_PACK_PARAMETERS})"
+    return "\n".join([declared, *[_micro(tile, rows) for rows in heights], _gemm(tile, heights)])
 
 
 def _below(code: Code, limit: str, lanes: int) -> str:
@@ -92,11 +93,12 @@ def _masked_store(code: Code, tile: Tile, value: str, place: str, mask: str) -> 
 
 
 # ---------------------------------------------------------------- panels
-def _pack(tile: Tile) -> str:
-    """``target[panel p, 16 k + l] = source[(height p + l) line + k step]``, for `count` lines.
+def pack_text(tile: Tile) -> str:
+    """The IR of ``void @pack(...)``, a module of its own, as it takes half of the compilation.
 
-    One of line and step is 1, and along that memory is read. Beyond a panel's last line there are
-    other numbers, for sums that are not stored.
+    ``target[panel p, 16 k + l] = source[(height p + l) line + k step]``, for `count` lines. One of
+    line and step is 1, and along that memory is read. Beyond a panel's last line there are other
+    numbers, for sums that are not stored.
     """
     code = Code()
     kind, lanes, panel = tile.kind, tile.lanes, str(tile.panel)
@@ -126,15 +128,13 @@ def _pack(tile: Tile) -> str:
             for i in range(_LINES)
         ]
         target = code.at(kind, "%target", code.mul(p, panel))
-        whole = code.both("%depth", -lanes)
-        with code.loop("0", whole, lanes) as step:
-            _transpose(code, tile, lines, target, step, None)
-        with code.when(code.test("slt", whole, "%depth")):
-            mask = _below(code, code.sub("%depth", whole), lanes)
-            _transpose(code, tile, lines, target, whole, mask)
+        with code.loop("0", "%depth", lanes) as step:
+            known = _below(code, code.sub("%depth", step), lanes)
+            _transpose(code, tile, lines, target, step, known)
     return code.function(
         "pack",
         "ptr %target, ptr %source, i64 %line, i64 %step, i64 %count, i64 %height, i64 %depth",
+        internal=False,
     )
 
 
@@ -158,9 +158,7 @@ def _copy_lines(code: Code, tile: Tile, p: str, many: int, masks: list[str] | No
                 code.store(tile.vector, value, place, align=align)
 
 
-def _transpose(
-    code: Code, tile: Tile, lines: list[str], target: str, step: str, mask: str | None
-) -> None:
+def _transpose(code: Code, tile: Tile, lines: list[str], target: str, step: str, mask: str) -> None:
     """A vector's worth of contracted indices of a panel whose lines are contiguous."""
     lanes, vector, align = tile.lanes, tile.vector, tile.itemsize
     net = Network(code, Words(f"i{8 * tile.itemsize}", lanes))
@@ -169,11 +167,7 @@ def _transpose(
     for g in range(0, _LINES, lanes):
         rows = []
         for line in lines[g : g + lanes]:
-            place = code.at(tile.kind, line, step)
-            if mask is None:
-                value = code.load(vector, place, align=align)
-            else:
-                value = _masked_load(code, tile, place, mask)
+            value = _masked_load(code, tile, code.at(tile.kind, line, step), mask)
             rows.append(code.op(f"bitcast {vector} {value} to {integers}"))
         for i, value in enumerate(net.transpose(rows)):
             place = code.at(tile.kind, row, str(i * _LINES + g))

@@ -13,7 +13,7 @@ from nr.backends.compiler.loops import ITEMSIZE, Buffer
 from nr.backends.compiler.matmul import Layout
 from nr.backends.compiler.plan import Gemm, Place
 from nr.backends.cpu import llvm
-from nr.backends.cpu.gemm import Tile, gemm_text
+from nr.backends.cpu.gemm import Tile, gemm_text, pack_text
 from nr.backends.cpu.limits import processors
 
 # Floating-point operations a task should have at least, and from how many on a processor gets
@@ -106,9 +106,11 @@ def _tile(dtype: str) -> Tile:
 def _function(dtype: str) -> tuple[int, Any]:
     """The address of the stage's function for a type, and what keeps it in place."""
     tile = _tile(dtype)
-    code = llvm.compile_many([gemm_text(tile) + _ir(tile.kind)])[0]
-    loaded = llvm.load(code, imports={}, exports=("product",))
-    return loaded.address("product"), loaded
+    packing, code = llvm.compile_many([pack_text(tile), gemm_text(tile) + _ir(tile.kind)])
+    packs = llvm.load(packing, imports={}, exports=("pack",))
+    imports = {"pack": packs.address("pack")}
+    loaded = llvm.load(code, imports=imports, exports=("product",))
+    return loaded.address("product"), (packs, loaded)
 
 
 def scratch(step: Gemm) -> int:
