@@ -240,7 +240,8 @@ def _summary(lines: list[Line]) -> list[str]:
             [f"{line.row.name}: {_factor(r)}.{reason(line)}" for line, r in behind],
         ),
         *_listed(
-            "First calls slower than JAX's, both with cold caches",
+            "First calls slower than JAX's, both with cold caches (nr compiles what JAX has in its "
+            "library: products, FFT, top-k, convolutions; and of causal attention many loops)",
             [f"{line.row.name}: {_factor(r)} times." for line, r in slow],
         ),
         *_listed(
