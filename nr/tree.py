@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from nr.core.trees import flatten_one_level_with_keys, is_tree_node
+from nr.core.trees import flatten_one_level_with_keys, is_tree_node, with_children
 from nr.core.trees import tree_all as all
 from nr.core.trees import tree_broadcast as broadcast
 from nr.core.trees import tree_flatten as flatten
@@ -99,10 +99,4 @@ def trainable(tree: Any) -> Any:
         map(lambda _: False, child) if getattr(key, "name", None) in buffers else trainable(child)
         for key, child in children
     ]
-    return _with_children(tree, marked)
-
-
-def _with_children(tree: Any, children: list[Any]) -> Any:
-    """A node like this one with other children."""
-    top = structure(tree, is_leaf=lambda x: x is not tree)
-    return unflatten(top, children)
+    return with_children(tree, marked)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nr.backends.cpu.program import target
+from nr.backends.cpu.target import target
 
 
 def test_the_examples_of_the_compilers_page_run():

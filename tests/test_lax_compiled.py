@@ -7,8 +7,8 @@ import nr
 from nr.backends.compiler.checks import with_errors
 from nr.backends.compiler.plan import Planner, TableCall
 from nr.backends.compiler.simplify import simplify
-from nr.backends.cpu.program import target
 from nr.backends.cpu.report import steps_of
+from nr.backends.cpu.target import target
 from tests.cases import ALL_CASES
 from tests.util import LANES, arrays, assert_close, grad_dtype, leaves, tolerance
 

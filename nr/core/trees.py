@@ -7,7 +7,7 @@ registered classes; all else is a leaf, subclasses of these included unless they
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .tree_codegen import emit_flatten, emit_unflatten, make_guarded_flattener
@@ -88,6 +88,7 @@ __all__ = [
     "treedef_children",
     "treedef_is_leaf",
     "treedef_tuple",
+    "with_children",
 ]
 
 IsLeaf = Callable[[Any], bool] | None
@@ -298,6 +299,11 @@ def tree_unflatten(treedef: PyTreeDef, leaves: Iterable[Any]) -> Any:
             f"got {type(treedef).__name__} first."
         )
     return treedef.unflatten(leaves)
+
+
+def with_children(tree: Any, children: Sequence[Any]) -> Any:
+    """A node like this one, not what is in it, with other children."""
+    return tree_structure(tree, is_leaf=lambda x: x is not tree).unflatten(children)
 
 
 def tree_leaves(tree: Any, is_leaf: IsLeaf = None) -> list[Any]:

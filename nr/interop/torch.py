@@ -17,6 +17,7 @@ import numpy as np
 
 from nr import nn
 from nr.core.trees import flatten_one_level_with_keys, is_tree_node, tree_leaves, tree_map
+from nr.nn.paths import listed, name_of
 from nr.nn.paths import load_state_dict as load_by_name
 from nr.nn.paths import state_dict as by_name
 from nr.transforms.make_jaxpr import ShapeDtypeStruct
@@ -91,10 +92,9 @@ def load_state_dict(
     unknown = [n for n in arrays if n not in used and not n.endswith("num_batches_tracked")]
     if strict and (missing or unknown):
         problems = [f'"{n}" is missing' for n in missing] + [f'"{n}" is unknown' for n in unknown]
-        more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ValueError(
             "load_state_dict: an entry for each parameter of the model was required; got a state "
-            f"dict of {len(arrays)} in which {'; '.join(problems[:10])}{more}. Give "
+            f"dict of {len(arrays)} in which {listed(problems)}. Give "
             'names={"path in the model": "prefix in the state dict"} where names differ, or '
             "strict=False to pass over them."
         )
@@ -173,7 +173,7 @@ def _groups(tree: Any, path: str, prefix: str, names: dict[str, str]) -> Iterato
         yield from _groups(tree.norm, _join(path, "norm"), _join(prefix, "norm"), names)
     else:
         for key, child in flatten_one_level_with_keys(tree)[0]:
-            part = str(next(getattr(key, a) for a in ("name", "idx", "key") if hasattr(key, a)))
+            part = name_of((key,))
             yield from _groups(child, _join(path, part), _join(prefix, part), names)
 
 

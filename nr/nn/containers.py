@@ -229,18 +229,17 @@ class Stack:
         Returns:
             The last layer's result y; ``(y, Stack)`` if the layers hold buffers.
         """
-        names = _options(self.layers.__class__)
         given = _given("Stack", self.layers, 0, None, training)
-        given.pop("key", None)
+        draws = "key" in given
 
         def apply(x: Any, layer_and_key: Any) -> Any:
             layer, key = layer_and_key
-            own = {"key": key} if "key" in names else {}
-            y = layer(x, *args, **given, **own, **options)
+            own = {**given, "key": key} if draws else given
+            y = layer(x, *args, **own, **options)
             return y if self._returns_pair else (y, None)
 
         depth = tree_leaves(self.layers)[0].shape[0]
-        keys = None if key is None or "key" not in names else random.split(key, depth)
+        keys = random.split(key, depth) if draws and key is not None else None
         step = checkpoint(apply) if self.remat else apply
         x, layers = scan(step, x, (self.layers, keys))
         return (x, self.replace(layers=layers)) if self._returns_pair else x  # type: ignore[attr-defined]

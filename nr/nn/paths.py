@@ -97,13 +97,18 @@ def load_state_dict(tree: Any, state: Mapping[str, Any], *, strict: bool = True)
             continue
         loaded.append(jnp.asarray(state[name], required.dtype))
     if problems:
-        more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ValueError(
             f"load_state_dict: an array for each leaf was required; got {len(state)} in which "
-            f"{'; '.join(problems[:10])}{more}. With strict=False missing and unknown names are "
+            f"{listed(problems)}. With strict=False missing and unknown names are "
             "passed over."
         )
     return tree_unflatten(structure, loaded)
+
+
+def listed(problems: list[str]) -> str:
+    """The first of them, and how many more there are: for messages."""
+    more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
+    return "; ".join(problems[:10]) + more
 
 
 # ---------------------------------------------------------------- choice by name

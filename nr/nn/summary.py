@@ -15,8 +15,8 @@ from nr.core.trees import (
     register_dataclass,
     tree_flatten,
     tree_leaves,
-    tree_structure,
     tree_unflatten,
+    with_children,
 )
 from nr.nn.paths import count_parameters, name_of
 from nr.transforms.make_jaxpr import ShapeDtypeStruct, aval_of, eval_shape
@@ -100,8 +100,7 @@ class _Recorder:
             return tree
         pairs, _ = flatten_one_level_with_keys(tree)
         children = [self.substitute(child, (*path, key)) for key, child in pairs]
-        own = tree_structure(tree, is_leaf=lambda x: x is not tree)
-        tree = tree_unflatten(own, children)
+        tree = with_children(tree, children)
         if not dataclasses.is_dataclass(tree) or not callable(tree):
             return tree
         made: Any = object.__new__(self._subclass(type(tree), name_of(path)))

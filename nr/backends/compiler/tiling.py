@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nr.backends.compiler.schedule import _Depends
 
 # Registers by the bytes of one.
-_REGISTERS = {64: 32, 32: 16, 16: 16}
+REGISTERS = {64: 32, 32: 16, 16: 16}
 _MOST_VECTORS = 4
 _MOST_STEPS = 16
 # Tiles pay for reductions of at least so many steps, whose body is no longer than this.
@@ -53,7 +53,7 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
         kept = [_times(tiles, needed) for needed in loads if not rows <= needed]
         if len(kept) == len(loads):
             kept.remove(max(kept))
-        if copies * len(roots) + sum(kept) + 1 >= _REGISTERS[vector_bytes]:
+        if copies * len(roots) + sum(kept) + 1 >= REGISTERS[vector_bytes]:
             continue
         cost = _whole_cost(kernel, loads, tiles, lanes, len(roots))
         cost *= 1.05 ** sum([far.get(loop, 0) for loop, n in tiles.items() if n > 1])

@@ -12,8 +12,7 @@ depends on that extent alone: so results do not depend on how the product is cut
 
 from __future__ import annotations
 
-from nr.backends.compiler.lowering.sorting.code import Code, wide
-from nr.backends.compiler.lowering.sorting.networks import Network, Words
+from nr.backends.compiler.code import Code, wide
 
 # The room of a panel, in lines; contracted indices of a block, at most; and bytes of the panels of
 # the left and the right operand.
@@ -161,17 +160,15 @@ def _copy_lines(code: Code, tile: Tile, p: str, many: int, masks: list[str] | No
 def _transpose(code: Code, tile: Tile, lines: list[str], target: str, step: str, mask: str) -> None:
     """A vector's worth of contracted indices of a panel whose lines are contiguous."""
     lanes, vector, align = tile.lanes, tile.vector, tile.itemsize
-    net = Network(code, Words(f"i{8 * tile.itemsize}", lanes))
-    integers = net.words.vector
     row = code.at(tile.kind, target, code.mul(step, _LINES))
     for g in range(0, _LINES, lanes):
-        rows = []
-        for line in lines[g : g + lanes]:
-            value = _masked_load(code, tile, code.at(tile.kind, line, step), mask)
-            rows.append(code.op(f"bitcast {vector} {value} to {integers}"))
-        for i, value in enumerate(net.transpose(rows)):
+        rows = [
+            _masked_load(code, tile, code.at(tile.kind, line, step), mask)
+            for line in lines[g : g + lanes]
+        ]
+        for i, value in enumerate(code.transpose(vector, rows)):
             place = code.at(tile.kind, row, str(i * _LINES + g))
-            code.store(integers, value, place, align=align)
+            code.store(vector, value, place, align=align)
 
 
 # ---------------------------------------------------------------- a tile

@@ -12,9 +12,11 @@ from typing import Any
 from nr.backends.compiler.loops import ITEMSIZE, Buffer
 from nr.backends.compiler.matmul import Layout
 from nr.backends.compiler.plan import Gemm, Place
+from nr.backends.compiler.tiling import REGISTERS
 from nr.backends.cpu import llvm
 from nr.backends.cpu.gemm import Tile, gemm_text, pack_text
 from nr.backends.cpu.limits import processors
+from nr.backends.cpu.target import target
 
 # Floating-point operations a task should have at least, and from how many on a processor gets
 # several tasks.
@@ -93,13 +95,8 @@ leave:
 
 @cache
 def _tile(dtype: str) -> Tile:
-    features = llvm.host().features.split(",")
-    if "+avx512f" in features:
-        return Tile(ITEMSIZE[dtype], vector_bytes=64, registers=32)
-    if "+avx2" in features:
-        return Tile(ITEMSIZE[dtype], vector_bytes=32, registers=16)
-    x86 = llvm.host().triple.startswith("x86")
-    return Tile(ITEMSIZE[dtype], vector_bytes=16, registers=16 if x86 else 32)
+    vector_bytes = target().vector_bytes
+    return Tile(ITEMSIZE[dtype], vector_bytes, REGISTERS[vector_bytes])
 
 
 @cache

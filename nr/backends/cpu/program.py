@@ -14,11 +14,11 @@ import numpy as np
 
 from nr.backends.base import NO_OPTIONS, Backend, Options, Program
 from nr.backends.compiler.checks import with_errors
-from nr.backends.compiler.lowering.amx import DOT
-from nr.backends.compiler.plan import Planner, TableCall, Target
+from nr.backends.compiler.plan import Planner, TableCall
 from nr.backends.compiler.simplify import simplify
-from nr.backends.cpu import lapack, limits, llvm, memory, threads, vm
+from nr.backends.cpu import lapack, llvm, memory, threads, vm
 from nr.backends.cpu.assembly import Assembler
+from nr.backends.cpu.target import target
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr
 from nr.core.quiet import hush, unhush
@@ -61,29 +61,6 @@ def _references() -> int:
     """How many references to an argument a program counts that nobody holds but its caller."""
     values: tuple[Any, ...] = (np.empty(1),)
     return (lambda a: sys.getrefcount(a))(*values)
-
-
-def _matrix_types(features: set[str]) -> dict[str, str]:
-    """By type, the instructions that multiply matrices of half floats, where they are faster than
-    those of float32."""
-    tiles = {"bf16": ("tdpbf16ps", "+amx-bf16"), "f16": ("tdpfp16ps", "+amx-fp16")}
-    found = {t: name for t, (name, needed) in tiles.items() if needed in features}
-    if not {"+avx512bf16", "+avx512bw"} <= features:
-        return {}
-    if found and limits.matrix_unit():
-        return found
-    # Dot products of pairs do twice the work of a product and sum of float32 on AMD's processors;
-    # Intel's take them half as often.
-    return {"bf16": DOT} if llvm.host().cpu.startswith("znver") else {}
-
-
-@cache
-def target() -> Target:
-    """The machine's vectors and matrices."""
-    features = llvm.host().features.split(",")
-    if "+avx512f" in features:
-        return Target(64, _matrix_types({*features}))
-    return Target(32 if "+avx2" in features else 16)
 
 
 class _Frame:

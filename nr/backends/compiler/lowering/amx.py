@@ -20,10 +20,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 
+from nr.backends.compiler.code import KERNEL, Code, arguments, every, numbers
 from nr.backends.compiler.loops import ITEMSIZE, Buffer
-from nr.backends.compiler.lowering.sorting.code import Code, every, numbers
-from nr.backends.compiler.lowering.sorting.networks import Network, Words
-from nr.backends.compiler.lowering.sorting.rows import KERNEL, arguments
 from nr.backends.compiler.routine import Routine
 
 # Rows of a tile, and how many numbers of bfloat16 are in a row; bytes of a row and of a tile.
@@ -183,7 +181,6 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
     source, target, never, offset, lines, k, stride, panels, tiles, groups, e1, e2, *moves = (
         arguments(code, 2, 13)
     )
-    net = Network(code, Words("i32", SIDE))
     vector, mask = f"<{DEPTH} x i16>", f"<{DEPTH} x i1>"
     half = f"<{SIDE} x i16>"
 
@@ -196,8 +193,9 @@ def _pack_text(by_lines: bool, transposed: bool) -> str:
         )
 
     def write(words: list[str], out: str) -> None:
-        for r, word in enumerate(net.transpose(words) if transposed else words):
-            code.store("<16 x i32>", word, code.at("i8", out, str(r * _ROW)), align=4)
+        kind = f"<{SIDE} x i32>"
+        for r, word in enumerate(code.transpose(kind, words) if transposed else words):
+            code.store(kind, word, code.at("i8", out, str(r * _ROW)), align=4)
 
     def tile(corner: str, out: str, line: str, depth: str, whole: bool) -> None:
         """One tile, or two side by side where lines are contiguous, of the lines and of the

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from nr.backends.compiler.code import Code, every, wide
 from nr.backends.compiler.expr import SIGNED
 from nr.backends.compiler.loops import ITEMSIZE
-from nr.backends.compiler.lowering.sorting.code import Code, every, wide
 
 # Lanes of the vectors in which rows are looked through for zeros and NaN.
 _LANES = 16

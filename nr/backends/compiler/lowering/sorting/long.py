@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nr.backends.compiler.lowering.sorting.code import Code
+from nr.backends.compiler.code import KERNEL, Code, arguments
 from nr.backends.compiler.lowering.sorting.keys import (
     Digit,
     any_lane,
@@ -18,9 +18,7 @@ from nr.backends.compiler.lowering.sorting.keys import (
 )
 from nr.backends.compiler.lowering.sorting.networks import Heads, Network, Words, declarations
 from nr.backends.compiler.lowering.sorting.rows import (
-    KERNEL,
     Payload,
-    arguments,
     call_sort,
     decode,
     encode,

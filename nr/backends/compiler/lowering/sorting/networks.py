@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nr.backends.compiler.lowering.sorting.code import Code, every, wide
+from nr.backends.compiler.code import Code, every, wide
 
 # Vectors of a block: as many as a network sorts in the registers of today's processors.
 ROWS = 16
@@ -119,29 +119,15 @@ class Network:
         """Two sorted vectors as the sorted lower and upper half of all."""
         return self.clean(*self.order(a, self.reverse(b)))
 
-    def transpose(self, rows: list[str]) -> list[str]:
-        """A square of lanes, transposed."""
-        width, kind = self.words.width, self.words.vector
-        distance = 1
-        while distance < width:
-            result = list(rows)
-            low = [j - distance + width if j & distance else j for j in range(width)]
-            high = [j + width if j & distance else j + distance for j in range(width)]
-            for i in range(width):
-                if not i & distance:
-                    a, b = rows[i], rows[i + distance]
-                    result[i] = self.code.shuffle(kind, a, b, low)
-                    result[i + distance] = self.code.shuffle(kind, a, b, high)
-            rows = result
-            distance *= 2
-        return rows
-
     def sort_block(self, rows: list[str]) -> list[str]:
         """Vectors with all their elements sorted."""
         rows, width = list(rows), self.words.width
         for i, j in network(len(rows)):
             rows[i], rows[j] = self.order(rows[i], rows[j])
-        squares = [self.transpose(rows[k : k + width]) for k in range(0, len(rows), width)]
+        kind = self.words.vector
+        squares = [
+            self.code.transpose(kind, rows[k : k + width]) for k in range(0, len(rows), width)
+        ]
         runs = [[square[lane] for square in squares] for lane in range(width)]
         while len(runs) > 1:
             runs = [self.merge_runs(a, b) for a, b in zip(runs[::2], runs[1::2], strict=True)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nr.backends.compiler.lowering.sorting.code import Code, Variable, every, numbers, wide
+from nr.backends.compiler.code import KERNEL, Code, Variable, arguments, every, numbers, wide
 from nr.backends.compiler.lowering.sorting.keys import (
     Digit,
     any_lane,
@@ -27,8 +27,6 @@ from nr.backends.compiler.lowering.sorting.networks import (
     declarations,
     sort_function,
 )
-
-KERNEL = "ptr %args, i64 %low, i64 %high, ptr %scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +54,6 @@ def runs_of(n: int, words: Words, least: int = 1) -> Runs:
 def module(words: Words, *functions: str) -> str:
     """The text of a routine that sorts words."""
     return "\n".join([declarations(words), sort_function(words), *functions])
-
-
-def arguments(code: Code, pointers: int, integers: int) -> list[str]:
-    """A routine's arguments."""
-    kinds = ["ptr"] * pointers + ["i64"] * integers
-    return [code.load(kind, code.at("i64", "%args", str(k))) for k, kind in enumerate(kinds)]
 
 
 def fill(code: Code, words: Words, target: str, first: str, last: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from nr.backends.compiler.lowering.sorting.code import Code, numbers, wide
+from nr.backends.compiler.code import KERNEL, Code, arguments, numbers, wide
 from nr.backends.compiler.lowering.sorting.keys import (
     Digit,
     any_lane,
@@ -21,13 +21,7 @@ from nr.backends.compiler.lowering.sorting.keys import (
     original,
 )
 from nr.backends.compiler.lowering.sorting.networks import Network, Words, declarations, network
-from nr.backends.compiler.lowering.sorting.rows import (
-    KERNEL,
-    Payload,
-    arguments,
-    digit_word,
-    payload_kind,
-)
+from nr.backends.compiler.lowering.sorting.rows import Payload, digit_word, payload_kind
 
 # Lengths of networks: a row goes through the next one.
 LENGTHS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64)

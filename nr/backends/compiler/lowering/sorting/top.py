@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nr.backends.compiler.lowering.sorting.code import Code, wide
+from nr.backends.compiler.code import KERNEL, Code, arguments, wide
 from nr.backends.compiler.lowering.sorting.keys import Digit, bits_of, each_lane, lane_bits, ordered
 from nr.backends.compiler.lowering.sorting.networks import Network, Words, words
 from nr.backends.compiler.lowering.sorting.rows import (
-    KERNEL,
-    arguments,
     call_sort,
     encode_digit,
     fill,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+from nr.backends.compiler.code import KERNEL, Code, arguments, wide
 from nr.backends.compiler.loops import ITEMSIZE, Buffer
-from nr.backends.compiler.lowering.sorting.code import Code, wide
-from nr.backends.compiler.lowering.sorting.networks import Network, Words
-from nr.backends.compiler.lowering.sorting.rows import KERNEL, arguments
 from nr.backends.compiler.routine import Routine
 
 # Elements of a side of the squares that are transposed in registers.
@@ -32,7 +30,6 @@ def _text(nbytes: int) -> str:
     x, out, rows, columns, groups = arguments(code, 2, 3)
     side = _SIDE
     vector = wide(kind, side)
-    net = Network(code, Words(kind, side))
     size = code.mul(rows, columns)
     with code.loop("%low", "%high") as unit:
         batch, group = code.divide(unit, groups)
@@ -52,7 +49,7 @@ def _text(nbytes: int) -> str:
                     at = code.at(kind, corner, code.mul(columns, k))
                     lines.append(code.load(vector, at, align=align))
                 corner = code.at(kind, target, code.add(code.mul(first, rows), row))
-                for k, line in enumerate(net.transpose(lines)):
+                for k, line in enumerate(code.transpose(vector, lines)):
                     at = code.at(kind, corner, code.mul(rows, k))
                     code.store(vector, line, at, align=align)
         for columns_, rows_ in ((("0", here), (long, rows)), ((wide_, here), ("0", long))):

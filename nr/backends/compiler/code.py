@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+# The parameters of routines and kernels (routine.py).
+KERNEL = "ptr %args, i64 %low, i64 %high, ptr %scratch"
+
 
 class Variable:
     """A scalar or vector that changes: memory, which LLVM turns into registers."""
@@ -155,6 +158,22 @@ class Code:
         mask = ", ".join([f"i32 {lane}" for lane in lanes])
         return self.op(f"shufflevector {kind} {a}, {kind} {b}, <{width} x i32> <{mask}>")
 
+    def transpose(self, kind: str, rows: Sequence[str]) -> list[str]:
+        """A square of lanes, transposed: as many vectors as each has lanes."""
+        rows, width, distance = list(rows), len(rows), 1
+        while distance < width:
+            result = list(rows)
+            low = [j - distance + width if j & distance else j for j in range(width)]
+            high = [j + width if j & distance else j + distance for j in range(width)]
+            for i in range(width):
+                if not i & distance:
+                    a, b = rows[i], rows[i + distance]
+                    result[i] = self.shuffle(kind, a, b, low)
+                    result[i + distance] = self.shuffle(kind, a, b, high)
+            rows = result
+            distance *= 2
+        return rows
+
     def splat(self, value: str, kind: str, width: int) -> str:
         """A vector of one number."""
         vector = wide(kind, width)
@@ -224,3 +243,9 @@ def numbers(kind: str, values: Sequence[int]) -> str:
 def every(kind: str, value: int, width: int) -> str:
     """A constant vector of one number; for width 0 the number."""
     return numbers(kind, [value] * width) if width else str(value)
+
+
+def arguments(code: Code, pointers: int, integers: int) -> list[str]:
+    """A routine's arguments: addresses, then integers."""
+    kinds = ["ptr"] * pointers + ["i64"] * integers
+    return [code.load(kind, code.at("i64", "%args", str(k))) for k, kind in enumerate(kinds)]
