@@ -9,10 +9,10 @@ import nr
 import nr.numpy as jnp
 from nr import lax
 from nr.backends.compiler import fission
+from nr.backends.compiler.constants import with_constants_laid_out
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.simplify import simplify
-from nr.backends.compiler.transposed import with_plain_constants
 from nr.core.jaxprs import eval_jaxpr, subjaxprs
 
 T, B, D, H = 9, 4, 32, 32
@@ -411,11 +411,11 @@ def test_transposed_constants_are_copied_once():
 
     args = weight(64, 64), weight(64, 64), array(B * 4, 64)
     jaxpr = hoist_invariants(simplify(nr.make_jaxpr(f)(*args).jaxpr))
-    plain = with_plain_constants(jaxpr)
+    plain = with_constants_laid_out(jaxpr)
     assert [q.primitive.name for q in plain.eqns] == ["transpose", "transpose", "scan"]
     assert "transpose" not in [q.primitive.name for q in plain.eqns[-1].params["jaxpr"].eqns]
     agree(plain, f, *args)
-    agree(with_plain_constants(hoist_invariants(jaxpr)), f, *args)
+    agree(with_constants_laid_out(hoist_invariants(jaxpr)), f, *args)
 
 
 def test_transposed_constants_of_while_loops_and_of_vectors():
@@ -430,9 +430,50 @@ def test_transposed_constants_of_while_loops_and_of_vectors():
 
     w = weight(64, 64)
     for f, x, copies in ((loop, array(B * 4, 64), 1), (vectors, array(T, 64), 1)):
-        plain = with_plain_constants(hoist_invariants(simplify(nr.make_jaxpr(f)(w, x).jaxpr)))
+        plain = with_constants_laid_out(hoist_invariants(simplify(nr.make_jaxpr(f)(w, x).jaxpr)))
         assert sum(q.primitive.name == "transpose" for q in plain.eqns) == copies
         agree(plain, f, w, x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_constants_are_cut_into_panels_once(dtype):
+    def f(w, v, x):
+        def step(h, _):
+            wide = jnp.tanh(h @ w) @ v.T  # f[96, 640], then f[96, 640] transposed
+            return jnp.sin(wide), wide.sum(1)
+
+        return lax.scan(step, x, None, length=T)
+
+    args = [a.astype(dtype) for a in (weight(96, 640), weight(96, 640), array(B * 4, 96))]
+    jaxpr = hoist_invariants(simplify(nr.make_jaxpr(f)(*args).jaxpr))
+    laid_out = with_constants_laid_out(jaxpr)
+    # v.T has few columns: as rows of 96 it is near enough to be read again and again.
+    assert [q.primitive.name for q in laid_out.eqns] == [
+        "reshape", "transpose", "transpose", "scan"
+    ]  # fmt: skip
+    panels = laid_out.eqns[1].outvars[0].aval
+    wide = 128 // panels.dtype.itemsize
+    assert panels.shape == (640 // wide, 96, wide)
+    if dtype == "float64":
+        agree(laid_out, f, *args)
+    loops = nr.jit(f).lower(*args).as_text("loops")
+    assert "in panels" not in loops.split("repeat")[1], "a product that copies its operands"
+
+
+def test_panels_of_several_dimensions():
+    """Rows, columns and contracted dimensions that are not one each."""
+
+    def f(w, x):
+        def step(h, _):
+            y = jnp.einsum("abcd,cdef->abef", h, w)
+            return jnp.tanh(jnp.einsum("abef,cdef->abcd", y, w)), None
+
+        return lax.scan(step, x, None, length=T)[0]
+
+    args = weight(8, 12, 20, 32), array(2, B, 8, 12)
+    laid_out = with_constants_laid_out(hoist_invariants(simplify(nr.make_jaxpr(f)(*args).jaxpr)))
+    assert laid_out.eqns[-1].params["num_consts"] > 1
+    agree(laid_out, f, *args)
 
 
 # ---------------------------------------------------------------- any body

@@ -108,7 +108,6 @@ ROWS = [
             "eager": _model("torch", "language_model"),
             "compile": _model("torch", "compiled_language_model"),
         },
-        "Each step of a scan copies the recurrent weights, a megabyte, into panels again.",
     ),
     _row("layers: GPT, 6 layers, d 256, T 128, B 8", "gpt", by_hand.gpt_flops(), 1e-4),
     _row("layers: ViT, 6 layers, d 192, 16x32x32x3", "vit", by_hand.vit_flops(), 1e-4),

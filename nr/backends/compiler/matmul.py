@@ -73,16 +73,12 @@ class Layout:
     b: tuple[int, int]
     c: tuple[int, int]
     swapped: bool  # whether a is the right operand: then it is the transposed product
+    by_columns: bool  # whether the columns of c, rather than its rows, are shared out
 
     @property
     def matrices(self) -> int:
         """How many products there are."""
         return math.prod([d[0] for d in self.batch])
-
-    @property
-    def by_columns(self) -> bool:
-        """Whether the columns of c, rather than its rows, are shared out."""
-        return self.n > self.m and (self.m < 64 or self.n > 8 * self.m)
 
     @property
     def lines(self) -> int:
@@ -120,6 +116,12 @@ def _is_large(eqn: JaxprEqn) -> bool:
         return False
     batch, m, n, k = sizes(eqn)
     return batch > 0 and m * n * k >= _SMALLEST and min(m, n) >= 4 and k >= 4
+
+
+def is_near(columns: int, k: int, itemsize: int, step: int | None = None) -> bool:
+    """Whether rows of so many columns, `step` apart, stay in cache while tiles read them again."""
+    far = (columns if step is None else step) * itemsize > _LONGEST_STEP
+    return k * columns * itemsize <= _MOST_CACHED and not (far and k > _FEW_STEPS)
 
 
 def layout(eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]) -> Layout | None:
@@ -167,7 +169,9 @@ def layout(eqn: JaxprEqn, a_strides: Sequence[int], b_strides: Sequence[int]) ->
                     and _blas(a_pair, m, k)
                     and _blas(b_pair, k, n)
                 ):
-                    return Layout(m, n, k, tuple(rest), a_pair, b_pair, c_pair, swap)
+                    # By rows where steps before or after it may run in the same tasks.
+                    few = n > m and (m < 64 or n > 8 * m)
+                    return Layout(m, n, k, tuple(rest), a_pair, b_pair, c_pair, swap, few)
     return None
 
 
@@ -298,11 +302,14 @@ class _Preparation:
         left, right = [self._strides(a) for a in eqn.invars]
         if m < 4 or n < _FEWEST_COLUMNS or right[rf[-1]] != 1:
             return False
-        read, step = k * n * itemsize, itemsize * max([right[d] for d in rc], default=0)
+        # Columns that lie outside of the contracted dimensions are other panels, or matrices.
+        step = max([right[d] for d in rc], default=0)
+        shape = eqn.invars[1].aval.shape
+        columns = math.prod([shape[d] for d in rf if right[d] <= step or not rc])
         if lf and left[lf[-1]] == 1 and lc:  # the left one lies transposed: its rows are read, too
-            read += k * m * itemsize
-            step = max(step, 2 * itemsize * max([left[d] for d in lc]))
-        return read <= _MOST_CACHED and (step <= _LONGEST_STEP or k <= _FEW_STEPS)
+            columns += m
+            step = max(step, 2 * max([left[d] for d in lc]))
+        return is_near(columns, k, itemsize, step)
 
     def _strides(self, atom: Any) -> list[int]:
         """How far it is between elements of what is stored, if transposes are not."""

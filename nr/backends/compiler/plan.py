@@ -17,6 +17,7 @@ import numpy as np
 
 from nr.backends.compiler.blocks import with_row_blocks
 from nr.backends.compiler.clusters import Call, Cluster, Graph
+from nr.backends.compiler.constants import with_constants_laid_out
 from nr.backends.compiler.counted import with_counted_rows
 from nr.backends.compiler.emission import Emitted, emit_once
 from nr.backends.compiler.expr import Expr, compiling
@@ -33,7 +34,6 @@ from nr.backends.compiler.regions import form_regions
 from nr.backends.compiler.routine import Routine
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, reshaped, simplify
-from nr.backends.compiler.transposed import with_plain_constants
 from nr.backends.compiler.updates import UPDATES, find_updates
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
@@ -236,7 +236,7 @@ class Planner:
         outputs that take their place.
         """
         jaxpr = with_row_blocks(split_scans(hoist_invariants(jaxpr)))
-        jaxpr = with_counted_rows(with_plain_constants(jaxpr))
+        jaxpr = with_counted_rows(with_constants_laid_out(jaxpr))
         jaxpr, groups = inline_checkpoints(jaxpr)
         body = _with_own_outputs(prepare(_with_integer_branches(jaxpr), self.target.matrix_types))
         free = [body.invars[i] for i in (*overwritable, *[i for i, _ in carried])]

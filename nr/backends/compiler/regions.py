@@ -8,7 +8,7 @@ these are in cache: a matrix product, the activation after it, the next product.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,19 @@ def form_regions(steps: list[Any]) -> list[Any]:
         last = result[-1] if result else None
         if type(last) is not Region or not _join(last, step):
             result.append(Region([[(step, Fraction(1))]]))
+    for region in result:
+        if type(region) is Region:
+            for chain in region.chains:
+                if len(chain) == 1:
+                    _share_longer_side(chain[0][0])
     return result
+
+
+def _share_longer_side(step: Launch | Gemm | Routine) -> None:
+    """Have tasks share the longer side of a product that is alone, as each of them copies all of
+    the shorter one to panels."""
+    if hasattr(step, "layout"):
+        step.layout = replace(step.layout, by_columns=step.layout.n > step.layout.m)
 
 
 def _join(region: Region, step: Launch | Gemm | Routine) -> bool:

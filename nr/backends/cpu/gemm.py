@@ -21,7 +21,7 @@ _DEPTH = 256
 _LEFT_BYTES = 1 << 17
 _RIGHT_BYTES = 1 << 20
 # Panels that are copied at a time.
-_TOGETHER = 4
+_TOGETHER = 8
 
 _PARAMETERS = (
     "i64 %m, i64 %n, i64 %k, ptr %a, i64 %a.row, i64 %a.step, ptr %b, i64 %b.column, "
