@@ -328,7 +328,9 @@ class Graph:
             return
         reads = self._sources(eqn)
         shape, reduced = self._domain(eqn, out)
-        for cluster in self._candidates(reads, shape, any(reduced)):
+        # Products in tiles that have nothing in common would share one's registers and cache.
+        alike = any(reduced) and "tiled" not in eqn.params
+        for cluster in self._candidates(reads, shape, alike):
             if self._joins(cluster, eqn, out, reads):
                 return
         loops = [
@@ -371,15 +373,15 @@ class Graph:
         """The clusters among the last n units, the latest first."""
         return [u for u in reversed(self.units[-n:]) if type(u) is Cluster]
 
-    def _candidates(self, reads: set[Var], shape: tuple[int, ...], reduced: bool) -> list[Cluster]:
-        """Clusters to join: producers first, then those that read the same, or for reductions
-        those over the same domain."""
+    def _candidates(self, reads: set[Var], shape: tuple[int, ...], alike: bool) -> list[Cluster]:
+        """Clusters to join: producers first, then those that read the same, or those over the same
+        domain."""
         makers = {id(home) for v in reads if (home := self.home.get(v)) is not None}
         large = {v for v in reads if v.aval.size > 8}
         near = [u for u in self._recent(len(self.units)) if id(u) in makers]
         near += [u for u in self._recent(40) if id(u) not in makers and large & u.reads]
-        alike = [u for u in self._recent(12) if u.shape == shape and u not in near]
-        return [*near[:6], *(alike[:3] if reduced else [])]
+        same = [u for u in self._recent(12) if u.shape == shape and u not in near]
+        return [*near[:6], *(same[:3] if alike else [])]
 
     def _joins(self, cluster: Cluster, eqn: JaxprEqn, out: Var, reads: set[Var]) -> bool:
         """Put an anchor into a cluster if it can be computed there."""
