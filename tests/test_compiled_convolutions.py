@@ -12,7 +12,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
-from nr.backends.compiler import convolution
+from nr.backends.compiler import convolution, winograd
 
 NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
 
@@ -118,6 +118,77 @@ def test_large_convolutions_are_tiles_without_tests(layouts: tuple[str, str, str
         assert sums and not any([" if " in line or "select" in line for line in sums])
         assert " by " in loops
     same(f, x, w)
+
+
+def minimal(n: int, size: tuple[int, int], features: int, results: int, pad: Any) -> tuple:
+    """A convolution by Winograd's tiles, in float32 and float64, its input and its window."""
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((n, *size, features), np.float32)
+    w = rng.standard_normal((3, 3, features, results), np.float32)
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(x, w, (1, 1), pad, dimension_numbers=NHWC)
+
+    return f, x, w
+
+
+SIZES = [
+    (3, (8, 8), 48, 48, "SAME"), (3, (7, 9), 24, 96, "SAME"), (4, (9, 8), 64, 40, "VALID"),
+    (1, (12, 15), 32, 64, [(2, 0), (-1, 3)]), (5, (8, 8), 64, 32, "SAME"),
+    (2, (10, 10), 160, 256, "SAME"), (40, (2, 2), 128, 160, "SAME"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("n", "size", "features", "results", "pad"), SIZES)
+def test_minimal_filtering_is_as_exact_as_the_definition(
+    n: int, size: tuple[int, int], features: int, results: int, pad: Any
+) -> None:
+    f, x, w = minimal(n, size, features, results, pad)
+    exact = np.asarray(f(x.astype(np.float64), w.astype(np.float64)))
+    ct = np.random.default_rng(0).standard_normal(exact.shape, np.float32)
+
+    def all_of_it(x: Any, w: Any, ct: Any) -> Any:
+        y, pull = nr.vjp(f, x, w)
+        return y, *pull(ct)
+
+    assert "0.5)" in text(f, x, w), "the transform of windows has halves"
+    want = all_of_it(*[a.astype(np.float64) for a in (x, w, ct)])
+    with mock.patch.object(winograd, "suits", lambda *_: False):
+        plain = nr.jit(lambda *args: all_of_it(*args))(x, w, ct)
+    for got, direct, true in zip(nr.jit(all_of_it)(x, w, ct), plain, want, strict=True):
+        assert got.dtype == np.float32 and got.shape == true.shape
+        worst = [abs(np.asarray(a) - np.asarray(true)).max() for a in (got, direct)]
+        # Less in general, as sums are shorter. Where windows are padding for the most part, as for
+        # images of 2x2, the definition has fewer terms, and its errors are up to a third.
+        assert worst[0] <= 3 * worst[1]
+
+
+def test_minimal_filtering_takes_no_more_room_than_it_may() -> None:
+    f, x, w = minimal(2, (16, 16), 64, 64, "SAME")
+    assert "0.5)" in text(f, x, w)
+    with mock.patch.object(winograd, "_MOST_BYTES", 16 * 128 * 64 * 4 - 1):
+        assert "0.5)" not in text(lambda x, w: f(x, w), x, w)
+
+
+def test_minimal_filtering_gives_the_same_bits_for_any_number_of_threads() -> None:
+    f, x, w = minimal(4, (16, 16), 64, 64, "SAME")
+    both = nr.jit(lambda x, w: nr.vjp(f, x, w)[1](f(x, w)))
+    results = []
+    for threads in (1, 2, 3):
+        with nr.num_threads(threads):
+            results.append([np.asarray(a) for a in both(x, w)])
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_the_pieces_of_a_concatenation_are_stored_by_one_kernel() -> None:
+    def f(a: Any, b: Any) -> Any:
+        return jnp.concatenate([jnp.stack([a * 2, b + 1], 1), jnp.stack([a - b, b * 3], 1)], 2)
+
+    a = whole(np.random.default_rng(0), (8, 16, 32))
+    loops = text(f, a, a + 1)
+    assert loops.count("kernel") == 1 and loops.count("out0[") == 4 and "select" not in loops
+    same(f, a, a + 1)
 
 
 def test_what_comes_after_is_in_the_kernel() -> None:

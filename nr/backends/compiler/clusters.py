@@ -32,6 +32,7 @@ from nr.backends.compiler.lowering.rules import (
     storage,
 )
 from nr.backends.compiler.matmul import Body, Layout, is_product, layout
+from nr.backends.compiler.pieces import Piece, pieces_of
 from nr.backends.compiler.simplify import reshaped
 from nr.backends.compiler.updates import Updates
 from nr.core.array import as_host
@@ -72,13 +73,15 @@ class Cluster:
     """Eqns that become one kernel.
 
     `shape` and `loops` are its domain, outermost first; `full` and `kept` the values computed at
-    each point of it, or of its kept loops.
+    each point of it, or of its kept loops, and `pieces` those of which several elements are, with
+    their places.
     """
 
     shape: tuple[int, ...]
     loops: list[Loop]
     full: dict[Var, Value] = field(default_factory=dict)
     kept: dict[Var, Value] = field(default_factory=dict)
+    pieces: dict[Var, list[tuple[Index, Value]]] = field(default_factory=dict)
     reducers: list[Reducer] = field(default_factory=list)
     order: list[Var] = field(default_factory=list)
     reads: set[Var] = field(default_factory=set)
@@ -142,6 +145,7 @@ class Graph:
         self.needed: set[Var] = set()
         self.wanted: set[Var] = set()
         self.home: dict[Var, Cluster | Call] = {}
+        self.pieces: dict[Var, Sequence[Piece]] = {}
         self.products: dict[int, Any] = {}
         self.before: dict[Cluster | Call, set] = {}
         self.units: list[Cluster | Call] = []
@@ -174,6 +178,8 @@ class Graph:
         for call in self.calls.values():
             self.needed.update(self.call_reads(call.eqn))
         for eqn in self.jaxpr.eqns:
+            if "stored" in eqn.params:
+                self.needed.update([self.root(v) for v in eqn.outvars])
             if "tiled" in eqn.params:  # its loops read what they read many times
                 self.needed.update([self._stored_below(a) for a in eqn.invars if type(a) is Var])
         uses, spread = self._uses(), self._spread()
@@ -199,6 +205,16 @@ class Graph:
                 else:
                     cost[out] = total
         self.anchors |= {v for v in self.needed if not self.is_stored(v)}
+        for eqn in self.jaxpr.eqns:
+            if eqn.outvars and eqn.outvars[0] in self.anchors:
+                pieces = pieces_of(eqn, self._inner)
+                if pieces:
+                    self.pieces[eqn.outvars[0]] = pieces
+
+    def _inner(self, var: Var) -> JaxprEqn | None:
+        """The eqn that computes a value where it is used."""
+        root = self.root(var)
+        return None if self.is_stored(root) else self.producer[root]
 
     def _stored_below(self, var: Var) -> Var:
         """What a value's elements lie in, once transposes and the like are read through."""
@@ -345,7 +361,7 @@ class Graph:
     def _domain(self, eqn: JaxprEqn, out: Var) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         if self.reduces(eqn):
             return REDUCTION[eqn.primitive.name].domain(eqn)
-        shape = out.aval.shape
+        shape = (self.pieces[out][0].value if out in self.pieces else out).aval.shape
         return shape, (False,) * len(shape)
 
     def _sources(self, eqn: JaxprEqn) -> set[Var]:
@@ -455,9 +471,21 @@ class Graph:
                 else:
                     cluster.kept[out] = reducer.result(len(values) - 1)
                 return True
+            pieces = self.pieces.get(out)
+            if pieces is not None:
+                if pieces[0].value.aval.size != math.prod(cluster.shape):
+                    return False
+                cluster.pieces[out] = [
+                    (p.place(flat), reader.value(p.value, unflatten(flat, p.value.aval.shape)))
+                    for p in pieces
+                ]
+                return True
             size = out.aval.size
             if size == math.prod(cluster.shape):
-                cluster.full[out] = reader.element(out, unflatten(flat, out.aval.shape))
+                places = unflatten(flat, out.aval.shape)
+                if cluster.reducers and any([_mixes_loops(index) for index in places]):
+                    return False
+                cluster.full[out] = reader.element(out, places)
                 return True
             if size == cluster.kept_size and not cluster.split:
                 cluster.kept[out] = reader.element(out, unflatten(kept, out.aval.shape))

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from nr.backends.compiler import winograd
 from nr.backends.compiler.lowering.amx import DEPTH, SIDE
 from nr.backends.compiler.lowering.rules import storage
 from nr.backends.compiler.panels import FEWEST_PANELS, LARGE, PANEL
@@ -47,7 +48,7 @@ def prepare_convolutions(
 ) -> list[JaxprEqn]:
     """Equivalent eqns whose convolutions loops can do, and large ones at full speed; or the
     processor's matrix unit, for the types it has."""
-    preparation = _Preparation(matrix_types)
+    preparation = Preparation(matrix_types)
     for eqn in eqns:
         if eqn.primitive.name == "conv_general_dilated":
             preparation.convolution(eqn)
@@ -56,13 +57,14 @@ def prepare_convolutions(
     return preparation.eqns
 
 
-class _Preparation:
+class Preparation:
     """Eqns in the place of those of a jaxpr."""
 
     def __init__(self, matrix_types: Collection[str]) -> None:
         self.matrix_types = matrix_types
         self.eqns: list[JaxprEqn] = []
         self.known: dict[tuple, Var] = {}
+        self.made: set[Var] = set()
         self.producer: dict[Var, JaxprEqn] = {}
         self.zeros: dict[Any, Literal] = {}
         self.source: Any = None
@@ -74,6 +76,7 @@ class _Preparation:
         known = self.known.get(key)
         if known is None:
             known = self.known[key] = Var(aval)
+            self.made.add(known)
             self.result(name, operands, known, **params)
         return known
 
@@ -108,6 +111,13 @@ class _Preparation:
         """An operand that lies in memory as its dimensions say."""
         return self.bind("copy", [x], x.aval) if self.moves(x) else x
 
+    def kept(self, x: Any) -> Any:
+        """An operand that is stored, if it was made here, though it costs little to compute."""
+        x = self.stored(x)
+        if x in self.made:
+            self.producer[x].params["stored"] = True
+        return x
+
     def moves(self, x: Any) -> bool:
         """Whether an operand is what another one's elements are moved to, and not stored."""
         eqn = self.producer.get(x)
@@ -131,8 +141,29 @@ class _Preparation:
 
     def reshape(self, x: Any, shape: Sequence[int]) -> Any:
         """An operand as another shape."""
+        if tuple(shape) == x.aval.shape:
+            return x
         aval = x.aval.update(shape=tuple(shape))
         return self.bind("reshape", [x], aval, new_sizes=tuple(shape))
+
+    def slice(self, x: Any, places: Mapping[int, tuple[int, int, int]]) -> Any:
+        """Every so manieth element from one place to another, of some dimensions."""
+        chosen = [places.get(d, (0, n, 1)) for d, n in enumerate(x.aval.shape)]
+        start, stop, step = [tuple(numbers) for numbers in zip(*chosen, strict=True)]
+        shape = tuple([-(-(b - a) // s) for a, b, s in chosen])
+        if shape == x.aval.shape:
+            return x
+        return self.bind(
+            "slice", [x], x.aval.update(shape=shape), start_indices=start, limit_indices=stop,
+            strides=step,
+        )  # fmt: skip
+
+    def concatenate(self, parts: Sequence[Any], d: int) -> Any:
+        """Operands one after the other along a dimension."""
+        shape = list(parts[0].aval.shape)
+        shape[d] = sum([x.aval.shape[d] for x in parts])
+        aval = parts[0].aval.update(shape=tuple(shape))
+        return self.bind("concatenate", parts, aval, dimension=d)
 
     def pad(self, x: Any, config: Sequence[tuple[int, int, int]]) -> Any:
         """An operand with zeros around and between its elements."""
@@ -278,6 +309,10 @@ class _Preparation:
         if _has_phases(params):
             self.phases(lhs, rhs, params, out)
             return
+        along_lines = _along_lines(dims, params, lhs.aval, out.aval)
+        if not along_lines and winograd.suits(params, lhs.aval, rhs.aval, out.aval):
+            winograd.convolve(self, lhs, rhs, params, out)
+            return
         config = [(0, 0, 0)] * lhs.aval.ndim
         for d, (low, high), spread in zip(
             dims.lhs_spec[2:], params["padding"], spreads, strict=True
@@ -293,7 +328,7 @@ class _Preparation:
             params["tiled"] = "weights"
         lhs_spec, rhs_spec, out_spec = dims
         last = lhs.aval.ndim - 1
-        if _along_lines(dims, params, lhs.aval, out.aval):
+        if along_lines:
             operands = [self.stored(lhs), self.stored(rhs)]
             self.result("conv_general_dilated", operands, out, **params)
             return
@@ -392,17 +427,13 @@ class _Preparation:
             return self.bind(
                 "broadcast_in_dim", [zero], aval, shape=aval.shape, broadcast_dimensions=()
             )
-        start, stop, strides = [0] * rhs.aval.ndim, list(rhs.aval.shape), [1] * rhs.aval.ndim
-        shape, padding = list(rhs.aval.shape), []
-        for k, (first, taps, (before, after)) in enumerate(chosen):
+        places, padding = {}, []
+        for k, (first, _, (before, after)) in enumerate(chosen):
             d, there = dims.rhs_spec[2 + k], config[dims.lhs_spec[2 + k]]
             if spreads[k] > 1:
-                start[d], strides[d], shape[d] = first, spreads[k], taps
+                places[d] = first, rhs.aval.shape[d], spreads[k]
             padding.append((before - there[0], after - there[1]))
-        rhs = self.bind(
-            "slice", [rhs], rhs.aval.update(shape=tuple(shape)), start_indices=tuple(start),
-            limit_indices=tuple(stop), strides=tuple(strides),
-        )  # fmt: skip
+        rhs = self.slice(rhs, places)
         piece = Var(aval)
         params = {**params, "padding": tuple(padding), "lhs_dilation": (1,) * len(spreads)}
         if storage(lhs.aval.dtype) in _HALVES:
@@ -416,16 +447,8 @@ class _Preparation:
     ) -> None:
         """Results of all phases, each of which has every so manieth element."""
         aval = pieces[0].aval
-        whole = aval.update(shape=(len(pieces), *aval.shape))
-        rows = [
-            self.bind(
-                "reshape", [p], aval.update(shape=(1, *aval.shape)), new_sizes=(1, *aval.shape)
-            )
-            for p in pieces
-        ]  # fmt: skip
-        joined = self.bind("concatenate", rows, whole, dimension=0)
-        apart = (*spreads, *aval.shape)
-        joined = self.bind("reshape", [joined], aval.update(shape=apart), new_sizes=apart)
+        joined = self.concatenate([self.reshape(p, (1, *aval.shape)) for p in pieces], 0)
+        joined = self.reshape(joined, (*spreads, *aval.shape))
         order: list[int] = []
         for d in range(aval.ndim):
             order.append(len(spreads) + d)
@@ -435,9 +458,7 @@ class _Preparation:
         merged = list(aval.shape)
         for d, s in zip(dims, spreads, strict=True):
             merged[d] *= s
-        joined = self.bind(
-            "reshape", [joined], aval.update(shape=tuple(merged)), new_sizes=tuple(merged)
-        )
+        joined = self.reshape(joined, merged)
         self.result(
             "slice", [joined], out, start_indices=(0,) * aval.ndim,
             limit_indices=out.aval.shape, strides=(1,) * aval.ndim,

@@ -53,7 +53,9 @@ def schedule(graph: Graph, cluster: Cluster, vector_bytes: int) -> list[Kernel]:
     kept = flatten([index_of(loop) for loop in kept_loops], [k.extent for k in kept_loops])
     stores, after = [], []
     for var in cluster.stored:
-        if var in cluster.full:
+        if var in cluster.pieces:
+            stores += [Store(graph.buffer(var), at, v) for at, v in cluster.pieces[var]]
+        elif var in cluster.full:
             stores.append(Store(graph.buffer(var), full, cluster.full[var]))
         else:
             after.append(Store(graph.buffer(var), kept, cluster.kept[var]))
@@ -275,10 +277,11 @@ class _Depends:
 
 def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
     """The loop along which most accesses are contiguous."""
-    places: list[tuple[Index, float]] = []
+    # What is stored once a row counts as one store, however many results a row has.
+    places = [(store.index, 1.5) for store in draft.stores]
+    places += [(store.index, 1.5 / len(draft.after)) for store in draft.after]
     roots = [v for r in draft.reducers for v in r.values]
     for store in (*draft.stores, *draft.after):
-        places.append((store.index, 1.5))
         roots += store.exprs()
     for e in walk(roots):
         if e.op == "load":

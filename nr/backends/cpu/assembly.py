@@ -25,6 +25,7 @@ from nr.backends.compiler.plan import (
     Place,
     Planner,
     TableCall,
+    View,
 )
 from nr.backends.compiler.regions import Region
 from nr.backends.compiler.routine import Routine
@@ -34,6 +35,8 @@ _ALIGN = 64
 # A task should take at least so many estimated nanoseconds, or sharing it out costs too much.
 _TASK_NS = 10_000
 _MOST_TASKS = 64
+# What the steps of a chain hand on to each other within a task stays in cache.
+_TASK_BYTES = 1 << 18
 
 
 class Arena:
@@ -149,9 +152,8 @@ class Assembler:
         return found
 
     def free(self, buffer: Buffer) -> None:
-        place = self.places.pop(buffer)
-        assert place.slot == 0
-        if self.arena.holds(buffer):  # else another has taken its place
+        del self.places[buffer]
+        if self.arena.holds(buffer):  # else another has taken its place, or it is a view
             self.arena.give(buffer)
 
     def block(self, block: Block) -> None:
@@ -199,6 +201,11 @@ class Assembler:
             self.calls.append((step, places, [self.places[b] for b in step.writes]))
         elif kind is Loop:
             self.loop(step)
+        elif kind is View:
+            slot, whole, index = self._slot(), self.places[step.whole], self.places[step.index]
+            self.places[step.part] = Place(slot)
+            self.words += [vm.VIEW, slot, whole.slot, whole.offset, index.slot, index.offset]
+            self.words += [step.extent, step.last, step.step]
         else:
             assert kind is Branch
             self.branch(step)
@@ -267,7 +274,9 @@ class Assembler:
                 whole = math.lcm(whole, grains.numerator)
         if not wanted:
             work = sum([step.work for step, _ in chain])
-            wanted = Fraction(units, int(max(min(work // _TASK_NS, _MOST_TASKS), 1)))
+            between = sum([b.nbytes for step, _ in chain[:-1] for b in step.writes])
+            tasks = max(min(work // _TASK_NS, _MOST_TASKS), between // _TASK_BYTES, 1)
+            wanted = Fraction(units, int(tasks))
         return min(math.ceil(wanted / whole) * whole, max(units, 1))
 
     def _kernel(self, step: Any) -> tuple[Any, list[tuple[int, int]], int, int]:
