@@ -23,6 +23,7 @@ from nr.backends.compiler.convolution import prepare_convolutions
 from nr.backends.compiler.index import strides_of
 from nr.backends.compiler.lowering.reduce import dot_dimensions
 from nr.backends.compiler.lowering.rules import storage
+from nr.backends.compiler.panels import PANEL
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Var
 from nr.core.tracing import Primitive
 
@@ -50,6 +51,10 @@ _MOST_CACHED = 1 << 19
 _LONGEST_STEP = 2048
 _FEW_STEPS = 64
 _FEWEST_COLUMNS = 8
+# A left operand that is read again for each panel of columns is at most so many bytes; if it lies
+# transposed, less.
+_MOST_LEFT = 3 << 20
+_MOST_TRANSPOSED = 5 << 17
 # Products of half floats that are worth being packed for a matrix unit: multiplications.
 _SMALLEST_FOR_UNIT = 1 << 16
 _HALVES = ("bf16", "f16")
@@ -294,7 +299,7 @@ class _Preparation:
     def _suits_tiles(self, eqn: JaxprEqn) -> bool:
         """Whether rows of the right operand and of the result are contiguous, and what is read for
         each few rows of the result stays in cache."""
-        _, _, lf, rf, lc, rc = dot_dimensions(eqn)
+        lb, _, lf, rf, lc, rc = dot_dimensions(eqn)
         if not rf or "out_permutation" in eqn.params:
             return False
         _, m, n, k = sizes(eqn)
@@ -306,10 +311,14 @@ class _Preparation:
         step = max([right[d] for d in rc], default=0)
         shape = eqn.invars[1].aval.shape
         columns = math.prod([shape[d] for d in rf if right[d] <= step or not rc])
+        limit = _MOST_LEFT
         if lf and left[lf[-1]] == 1 and lc:  # the left one lies transposed: its rows are read, too
             columns += m
             step = max(step, 2 * max([left[d] for d in lc]))
-        return is_near(columns, k, itemsize, step)
+            limit = _MOST_TRANSPOSED
+        # Tasks copy panels of columns for themselves (panels.py), if these are whole ones.
+        whole = not lb and n % (PANEL // itemsize) == 0 and m * k * itemsize <= limit
+        return whole or is_near(columns, k, itemsize, step)
 
     def _strides(self, atom: Any) -> list[int]:
         """How far it is between elements of what is stored, if transposes are not."""
