@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PANEL = 128  # bytes of a row
 # Panels pay where an operand is larger than this and its rows are so far apart, and if tiles read
 # it so many times. So many of them let threads share the work.
-LARGE = 1 << 19
+LARGE = 1 << 17
 FEWEST_PANELS = 8
 _FAR = 1 << 10
 _FEWEST_READS = 2
