@@ -13,21 +13,29 @@ from nr import backends as _backends  # noqa: F401 - registers the platforms
 if TYPE_CHECKING:
     from nr import (
         ad_checkpoint,
+        api_util,
         cache,
+        checkpoint_policies,
+        custom_batching,
         custom_derivatives,
         debug,
+        dlpack,
         dtypes,
         errors,
         experimental,
+        extend,
         flatten_util,
         image,
         interop,
+        interpreters,
         lax,
         nn,
         numpy,
+        ops,
         optim,
         random,
         scipy,
+        stages,
         test_util,
         tree,
         tree_util,
@@ -36,6 +44,19 @@ if TYPE_CHECKING:
     from nr.backends.cpu.threads import get_num_threads, num_threads, set_num_threads
     from nr.core.array import Array
     from nr.core.config import config
+    from nr.core.contexts import (
+        check_tracer_leaks,
+        checking_leaks,
+        default_matmul_precision,
+        default_prng_impl,
+        enable_checks,
+        enable_x64,
+        log_compiles,
+        no_tracing,
+        numpy_dtype_promotion,
+        numpy_rank_promotion,
+        threefry_partitionable,
+    )
     from nr.core.devices import (
         Device,
         default_backend,
@@ -47,18 +68,18 @@ if TYPE_CHECKING:
         local_devices,
         process_count,
         process_index,
+        process_indices,
     )
+    from nr.core.dtypes import float0
+    from nr.core.environment import print_environment_info
+    from nr.core.nans import debug_nans
     from nr.core.tracing import typeof
     from nr.lax.placement import block_until_ready, device_get, device_put, effects_barrier
     from nr.transforms.callbacks import io_callback, pure_callback
     from nr.transforms.checkpoint import checkpoint, remat
     from nr.transforms.compiled_function import clear_caches, jit
-    from nr.transforms.custom_derivatives import (
-        closure_convert,
-        custom_gradient,
-        custom_jvp,
-        custom_vjp,
-    )
+    from nr.transforms.custom_derivatives import custom_jvp, custom_vjp
+    from nr.transforms.custom_gradient import closure_convert, custom_gradient
     from nr.transforms.derivatives import (
         grad,
         hessian,
@@ -71,6 +92,7 @@ if TYPE_CHECKING:
         value_and_grad,
         vjp,
     )
+    from nr.transforms.fwd_and_bwd import fwd_and_bwd
     from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape, make_jaxpr
     from nr.transforms.names import (
         disable_jit,
@@ -88,6 +110,21 @@ _HOMES = {
     "nr.backends.cpu.threads": ["get_num_threads", "num_threads", "set_num_threads"],
     "nr.core.array": ["Array"],
     "nr.core.config": ["config"],
+    "nr.core.contexts": [
+        "check_tracer_leaks",
+        "checking_leaks",
+        "default_matmul_precision",
+        "default_prng_impl",
+        "enable_checks",
+        "enable_x64",
+        "log_compiles",
+        "no_tracing",
+        "numpy_dtype_promotion",
+        "numpy_rank_promotion",
+        "threefry_partitionable",
+    ],
+    "nr.core.dtypes": ["float0"],
+    "nr.core.environment": ["print_environment_info"],
     "nr.core.devices": [
         "Device",
         "default_backend",
@@ -99,18 +136,16 @@ _HOMES = {
         "local_devices",
         "process_count",
         "process_index",
+        "process_indices",
     ],
+    "nr.core.nans": ["debug_nans"],
     "nr.core.tracing": ["typeof"],
     "nr.lax.placement": ["block_until_ready", "device_get", "device_put", "effects_barrier"],
     "nr.transforms.callbacks": ["io_callback", "pure_callback"],
     "nr.transforms.checkpoint": ["checkpoint", "remat"],
     "nr.transforms.compiled_function": ["clear_caches", "jit"],
-    "nr.transforms.custom_derivatives": [
-        "closure_convert",
-        "custom_gradient",
-        "custom_jvp",
-        "custom_vjp",
-    ],
+    "nr.transforms.custom_derivatives": ["custom_jvp", "custom_vjp"],
+    "nr.transforms.custom_gradient": ["closure_convert", "custom_gradient"],
     "nr.transforms.derivatives": [
         "grad",
         "hessian",
@@ -123,6 +158,7 @@ _HOMES = {
         "value_and_grad",
         "vjp",
     ],
+    "nr.transforms.fwd_and_bwd": ["fwd_and_bwd"],
     "nr.transforms.make_jaxpr": ["ShapeDtypeStruct", "eval_shape", "make_jaxpr"],
     "nr.transforms.plan": ["plan"],
     "nr.transforms.names": [
@@ -136,21 +172,29 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = [
     "ad_checkpoint",
+    "api_util",
     "cache",
+    "checkpoint_policies",
+    "custom_batching",
     "custom_derivatives",
     "debug",
+    "dlpack",
     "dtypes",
     "errors",
     "experimental",
+    "extend",
     "flatten_util",
     "image",
     "interop",
+    "interpreters",
     "lax",
     "nn",
     "numpy",
+    "ops",
     "optim",
     "random",
     "scipy",
+    "stages",
     "test_util",
     "tree",
     "tree_util",

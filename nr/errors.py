@@ -2,6 +2,8 @@
 
 from nr.core.errors import (
     ConcretizationTypeError,
+    JAXIndexError,
+    JAXTypeError,
     NonConcreteBooleanIndexError,
     TracerArrayConversionError,
     TracerBoolConversionError,
@@ -11,6 +13,8 @@ from nr.core.errors import (
 
 __all__ = [
     "ConcretizationTypeError",
+    "JAXIndexError",
+    "JAXTypeError",
     "NonConcreteBooleanIndexError",
     "TracerArrayConversionError",
     "TracerBoolConversionError",

@@ -38,10 +38,13 @@ from nr.core.trees import (
     treedef_tuple,
 )
 
+KeyEntry = DictKey | FlattenedIndexKey | GetAttrKey | SequenceKey
+
 __all__ = [
     "DictKey",
     "FlattenedIndexKey",
     "GetAttrKey",
+    "KeyEntry",
     "KeyPath",
     "Partial",
     "PyTreeDef",

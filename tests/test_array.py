@@ -301,12 +301,32 @@ def test_namespace_of_the_array_api():
 
 
 def test_default_dtypes_follow_the_configuration():
-    assert jnp.float_ is np.float32 and jnp.int_ is np.int32
+    assert jnp.float_ is jnp.float32 and jnp.int_ is jnp.int32
     with nr.config.using(default_float="float64", default_int="int64"):
-        assert jnp.float_ is np.float64 and jnp.int_ is np.int64
+        assert jnp.float_ is jnp.float64 and jnp.int_ is jnp.int64
         assert jnp.add(1, 2.5).dtype == np.float64
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = jnp.no_such_name
+
+
+def test_scalar_types_make_arrays():
+    for name in ("bool_", "int8", "uint32", "bfloat16", "float32", "complex64"):
+        kind, dtype = getattr(jnp, name), np.dtype(getattr(jnp, name))
+        assert kind == dtype and dtype == kind
+        assert kind == dtype.type and hash(kind) == hash(dtype.type)
+        made = kind([0, 1])
+        assert isinstance(made, nr.Array) and made.dtype == kind and not kind(1).weak_type
+        assert nr.jit(lambda x, kind=kind: kind(x))(2).dtype == dtype  # traced values, too
+    assert jnp.float32 != jnp.float64 and {np.float32: 1}[jnp.float32] == 1
+    assert jnp.bool_(jnp.array([0.0, 2.0])).tolist() == [False, True]
+    assert isinstance(np.float32(1), jnp.float32) and not isinstance(np.float64(1), jnp.float32)
+    assert np.zeros(2, jnp.bfloat16).dtype == jnp.bfloat16
+    assert jnp.issubdtype(jnp.bfloat16, jnp.floating) and np.issubdtype(jnp.int8, np.integer)
+
+
+def test_the_transpose_method_counts_from_the_end():
+    x = jnp.ones((2, 3, 4))
+    assert x.transpose(-1, 0, -2).shape == (4, 2, 3) and x.transpose((0, -1, 1)).shape == (2, 4, 3)
 
 
 def test_all_public_names_exist():

@@ -8,7 +8,7 @@ import pytest
 
 import nr
 import nr.numpy as jnp
-from nr.nn import attention, dot_product_attention
+from nr.nn import attention, attention_blocks, dot_product_attention
 
 RNG = np.random.default_rng(0)
 # Sums of a few hundred products of numbers around 1, and of as many probabilities: some dozen
@@ -147,6 +147,13 @@ def test_lengths_of_sequences():
         check((3, 150, 150, 4, 2, 8), key_value_seq_lengths=lengths, query_seq_lengths=lengths)
 
 
+def use_blocks(monkeypatch, size):
+    """Blocks of so many rows and keys, for any lengths."""
+    sizes = {"_BLOCK": size, "_ROWS": size, "_KEYS": 1, "_SPARSE_BLOCKS": (), "_DENSE_BLOCKS": ()}
+    for name, value in sizes.items():
+        monkeypatch.setattr(attention_blocks, name, value)
+
+
 def test_one_head_at_a_time_and_many_are_the_same(monkeypatch):
     arguments = qkv(4, 60, 80, 4, 2, 8, "float64")
     bias, mask = random(1, 4, 1, 80), RNG.random((4, 1, 60, 80)) < 0.7
@@ -156,7 +163,7 @@ def test_one_head_at_a_time_and_many_are_the_same(monkeypatch):
 
     results = []
     for block, step in ((128, 1 << 30), (128, 60 * 80 * 4), (16, 1), (7, 100)):
-        monkeypatch.setattr(attention, "_BLOCK", block)
+        use_blocks(monkeypatch, block)
         monkeypatch.setattr(attention, "_STEP", step)
         results.append(nr.grad(f, argnums=(0, 1, 2))(*arguments))
     for result in results[1:]:
@@ -165,7 +172,7 @@ def test_one_head_at_a_time_and_many_are_the_same(monkeypatch):
 
 
 def test_many_blocks(monkeypatch):
-    monkeypatch.setattr(attention, "_BLOCK", 4)
+    use_blocks(monkeypatch, 4)
     for kw in ({}, {"is_causal": True}, {"local_window_size": (9, 2)}):
         check((1, 203, 187, 2, 1, 4), **kw)  # 50 blocks in 13 loops, and a rest of 3
 
@@ -268,13 +275,13 @@ def small(causal=True):
 
 
 def test_all_modes_of_differentiation(monkeypatch):
-    monkeypatch.setattr(attention, "_BLOCK", 3)
+    use_blocks(monkeypatch, 3)
     f, arguments = small()
     nr.test_util.check_grads(f, tuple(arguments), order=2, modes=("fwd", "rev"))
 
 
 def test_hessian_and_jvp_are_those_of_the_formula(monkeypatch):
-    monkeypatch.setattr(attention, "_BLOCK", 4)
+    use_blocks(monkeypatch, 4)
     arguments = qkv(1, 6, 6, 2, 2, 2, "float64")
 
     def loss(f):

@@ -72,8 +72,12 @@ def test_lanes():
     places = np.zeros((4, 3), np.int32)
     places[2, 1] = -20
     refuses(lambda i: nested(i), (places,), -20, where=", in lane (2, 1) of vmap")
+    named = nr.vmap(nr.vmap(lambda i: jnp.asarray(X)[i]), axis_name="batch")
+    refuses(lambda i: named(i), (places,), -20, where=", in lane (batch=2, 1) of vmap")
     with pytest.raises(IndexError, match="index 12 is out of bounds.*, in lane 1 of vmap"):
         pick(np.array([1, 12, 3]))  # eager
+    with pytest.raises(IndexError, match=r"index -20 is .*, in lane \(batch=2, 1\) of vmap"):
+        named(places)
 
 
 def test_lanes_that_do_not_run_are_not_checked():
@@ -229,6 +233,151 @@ def test_infinities_minus_themselves():
 def test_types_of_nans(dtype):
     x = jnp.asarray([1.0, 0.0], dtype)
     assert first_nan(lambda x: x / x + 1, x).startswith("div: element (1,)")
+
+
+BAD = np.ones((4, 3), np.float32)
+BAD[2, 1] = -1  # whose logarithm is NaN
+ZERO = np.maximum(BAD, 0)  # whose root has a slope that makes one, below
+
+
+def root(x):
+    return jnp.sum(jnp.sqrt(x) * 0)
+
+
+def lane(f, *args):
+    """What is said of the place of the first NaN: the element, and the words after the line."""
+    said = first_nan(f, *args)
+    return re.sub(r".*?: (.*) is the first NaN, in .*? pass, at .*?\)(.*)\.", r"\1\2", said)
+
+
+def test_lanes_of_nans():
+    at = "element (1,) of its result, in lane 2 of vmap"
+    assert lane(nr.vmap(jnp.log), BAD) == at
+    assert lane(nr.vmap(jnp.log, in_axes=1, out_axes=1), BAD.T) == at
+    assert lane(nr.vmap(nr.jit(jnp.log)), BAD) == at
+    assert lane(nr.jit(lambda x: nr.vmap(lambda v: nr.jit(jnp.log)(v))(x)), BAD) == at
+    assert lane(nr.vmap(lambda v: jnp.log(v) @ np.ones(3)), BAD) == at
+    assert lane(nr.vmap(jnp.cumsum), np.array([[1, 1], [2, 2], [np.inf, -np.inf]])) == at
+    assert lane(nr.vmap(lambda v: jnp.log(v.reshape(3, 1))), BAD) == (
+        "element (1, 0) of its result, in lane 2 of vmap"
+    )
+
+
+def test_lanes_of_nested_vmaps():
+    assert lane(nr.vmap(nr.vmap(jnp.log)), BAD) == "its result, in lane (2, 1) of vmap"
+    assert lane(nr.vmap(nr.vmap(jnp.log), in_axes=1), BAD) == "its result, in lane (1, 2) of vmap"
+    three = nr.vmap(nr.vmap(nr.vmap(jnp.log, axis_name="k"), 1, 1), axis_name="b")
+    assert lane(three, BAD[None]) == "its result, in lane (b=0, 1, k=2) of vmap"
+
+
+def test_lanes_with_names():
+    at = "element (1,) of its result, in lane i=2 of vmap"
+    assert lane(nr.vmap(jnp.log, axis_name="i", spmd_axis_name="s"), BAD) == at
+    assert lane(nr.vmap(lambda v: lax.psum(jnp.log(v), "i"), axis_name="i"), BAD) == at
+    # The sum belongs to no lane.
+    over = nr.vmap(lambda v: jnp.log(lax.psum(v, "i")), axis_name="i")
+    assert lane(over, BAD - [[1, 2, 1]]) == "element (1,) of its result"
+
+
+def test_what_is_outside_of_vmap_has_no_lane():
+    whole = "element (2, 1) of its result"
+    assert lane(lambda x: nr.vmap(jnp.sin)(jnp.log(x)), BAD) == whole
+    assert lane(lambda x: jnp.log(nr.vmap(jnp.square)(x) * jnp.sign(x)), BAD) == whole
+    assert lane(nr.grad(lambda x: root(nr.vmap(lambda v: 2 * v)(x))), ZERO) == whole
+    rows = np.array([[1.0, 1.0], [0.0, 0.0]], np.float32)
+    weights = nr.grad(lambda w: jnp.sum(nr.vmap(lambda x: jnp.sqrt(jnp.abs(x @ w)))(rows)))
+    assert lane(weights, np.ones(2, np.float32)) == "element (0,) of its result"  # a sum over lanes
+
+
+def test_lanes_of_backward_passes():
+    at = "element (1,) of its result, in lane 2 of vmap"
+    assert lane(nr.vmap(nr.grad(root)), ZERO) == at
+    assert lane(nr.grad(lambda x: jnp.sum(nr.vmap(root)(x))), ZERO) == at
+    assert lane(nr.grad(lambda x: jnp.sum(nr.vmap(root, 1)(x))), ZERO.T) == at
+    assert lane(nr.vmap(nr.grad(nr.checkpoint(root))), ZERO) == at
+    assert lane(nr.grad(lambda x: jnp.sum(nr.vmap(nr.checkpoint(root))(x))), ZERO) == at
+    twice = nr.vmap(nr.vmap(lambda s: root(s) + root(s**2)))  # cotangents that are added up
+    assert lane(nr.grad(lambda x: jnp.sum(twice(x))), ZERO) == "its result, in lane (2, 1) of vmap"
+    matrix = nr.vmap(nr.grad(lambda w, x: root(x @ w)), (None, 0))
+    assert lane(matrix, np.eye(3, dtype=np.float32), ZERO) == at
+
+
+def test_lanes_of_custom_rules():
+    slow = nr.custom_jvp(jnp.log)
+    slow.defjvp(lambda p, t: (slow(*p), t[0] / p[0] * 0))
+    rough = nr.custom_vjp(jnp.log)
+    rough.defvjp(lambda x: (rough(x), x), lambda x, g: (g / x * 0,))
+    at = "element (1,) of its result, in lane 2 of vmap"
+    for f in (slow, rough):
+        assert lane(nr.vmap(f), BAD) == at
+        assert lane(nr.vmap(nr.grad(lambda v, f=f: jnp.sum(f(v)))), ZERO) == at
+        assert lane(nr.grad(lambda x, f=f: jnp.sum(nr.vmap(f)(x))), ZERO) == at
+
+
+def test_lanes_in_loops_and_branches():
+    at = "element (1,) of its result{}, in lane 2 of vmap"
+    step = ", in step {} of the loop"
+    logs = lambda v: lax.scan(lambda c, t: (c + jnp.log(t), c), 0.0, v)[1]  # noqa: E731
+    roots = lambda v: lax.scan(lambda c, t: (c + jnp.sqrt(t) * 0, None), 0.0, v)[0]  # noqa: E731
+    scalar = "its result, in step 1 of the loop, in lane 2 of vmap"
+    assert lane(nr.vmap(logs), BAD) == scalar
+    assert lane(nr.vmap(nr.grad(roots)), ZERO) == scalar
+    assert lane(nr.grad(lambda x: jnp.sum(nr.vmap(roots)(x))), ZERO) == scalar
+    rows = lambda x: lax.scan(lambda c, t: (c, nr.vmap(jnp.log)(t)), 0.0, x)  # noqa: E731
+    assert lane(rows, BAD) == "its result, in step 2 of the loop, in lane 1 of vmap"
+    repeated = lambda v: lax.fori_loop(0, 3, lambda i, v: jnp.log(v), v)  # noqa: E731
+    assert lane(nr.vmap(repeated), BAD) == at.format(step.format(0))
+    for until in (lambda v: v[0] < 9, lambda v: True):
+        loop = lambda v, go=until: lax.while_loop(go, jnp.log, v)  # noqa: E731
+        assert lane(nr.vmap(loop), BAD) == at.format(step.format(0))
+    test = lambda v: jnp.all(nr.vmap(jnp.log)(v) < 9)  # noqa: E731
+    assert lane(lambda x: lax.while_loop(test, lambda v: v - 1.5, x), BAD + 1) == at.format(
+        step.format(0)
+    )
+    for which in (lambda v: v[0] > 0, lambda v: True):
+        branch = lambda v, which=which: lax.cond(which(v), jnp.log, jnp.sin, v)  # noqa: E731
+        assert lane(nr.vmap(branch), BAD) == at.format("")
+    assert lane(lambda x: lax.cond(x[0, 0] > 0, nr.vmap(jnp.log), jnp.sin, x), BAD) == at.format("")
+
+
+def test_lanes_are_noted_only_where_nans_are_looked_for():
+    f = nr.vmap(jnp.log)
+    assert "in_lanes" not in str(nr.make_jaxpr(f)(BAD))
+    with nr.config.using(debug_nans=True):
+        assert "in_lanes" in str(nr.make_jaxpr(f)(BAD))
+    checked = nr.jit(f, check="nan")
+    assert "in_lanes" not in str(nr.make_jaxpr(lambda x: checked(x))(BAD))
+
+
+def test_eager_nans():
+    plain = nr.jit(nr.vmap(jnp.log))
+    with nr.config.using(debug_nans=True):
+        with pytest.raises(
+            FloatingPointError, match=r"^log: element \(2, 1\) of its result is NaN\."
+        ):
+            jnp.log(jnp.asarray(BAD))
+        with pytest.raises(FloatingPointError, match="^div: its result is NaN"):
+            jnp.asarray(0.0) / 0
+        with pytest.raises(FloatingPointError, match="^div: its result is NaN"):
+            nr.grad(root)(0.0)
+        with pytest.raises(FloatingPointError, match="^log: .*, in lane 2 of vmap"):
+            plain(BAD)
+        with pytest.raises(FloatingPointError, match="^log: .*, in lane 2 of vmap"):
+            nr.grad(lambda x: jnp.sum(plain(x)))(BAD)
+        with pytest.raises(FloatingPointError, match="^log: "):
+            lax.scan(lambda c, t: (jnp.log(c), t), -1.0, BAD)
+        with nr.config.using(debug_nans=False):
+            assert np.isnan(jnp.log(-1.0))
+        assert plain(ZERO + 1).shape == (4, 3)
+    assert np.isnan(jnp.log(-1.0)) and np.isnan(plain(BAD)[2, 1])
+    nr.config.update("jax_debug_nans", True)
+    try:
+        assert nr.config.jax_debug_nans
+        with pytest.raises(FloatingPointError, match="^sqrt: its result is NaN"):
+            jnp.sqrt(-1.0)
+    finally:
+        nr.config.update("jax_debug_nans", False)
+    assert np.isnan(jnp.sqrt(-1.0))
 
 
 def test_a_wrong_check():

@@ -8,7 +8,8 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
-from nr.backends.compiler.simplify import simplify
+from nr.ad_checkpoint import checkpoint_name
+from nr.backends.compiler.simplify import inline_checkpoints, simplify
 from nr.core.jaxprs import subjaxprs
 
 X = np.array([0.31, -0.47, 0.63])
@@ -105,6 +106,98 @@ def test_the_forward_pass_traces_the_function_once():
     assert traced == [1]
 
 
+# ---------------------------------------------------------------- policies
+W = np.random.default_rng(0).normal(size=(4, 5)), np.random.default_rng(1).normal(size=(5, 6))
+Y = np.ones((3, 4))
+POLICIES = nr.checkpoint_policies
+KEPT = {  # beside the arguments: a product and its tanh are (3, 5), a product and its sine (3, 6)
+    "nothing": (POLICIES.nothing_saveable, []),
+    "dots": (POLICIES.dots_saveable, [(3, 5), (3, 6)]),
+    "weights": (POLICIES.dots_with_no_batch_dims_saveable, [(3, 5), (3, 6)]),
+    "inner": (POLICIES.save_only_these_names("inner"), [(3, 5)]),
+    "outer": (POLICIES.save_any_names_but_these("inner"), [(3, 6)]),
+    "either": (
+        POLICIES.save_from_both_policies(
+            POLICIES.save_only_these_names("inner"), POLICIES.save_only_these_names("outer")
+        ),
+        [(3, 5), (3, 6)],
+    ),
+    "own": (lambda primitive, *avals, **params: primitive.name == "sin", [(3, 6)]),
+}
+
+
+def two_layers(w1, w2, x):
+    h = checkpoint_name(jnp.tanh(x @ w1), "inner")
+    return jnp.sum(jnp.exp(checkpoint_name(jnp.sin(h @ w2), "outer")))
+
+
+@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("inner", [lambda f: f, nr.jit], ids=["plain", "jit"])
+def test_a_policy_decides_what_is_kept(name, inner):
+    policy, kept = KEPT[name]
+    f = nr.checkpoint(inner(two_layers), policy=policy)
+    assert residual_shapes(f, *W, Y) == sorted([(3, 4), (4, 5), (5, 6), *kept])
+
+
+def test_the_extreme_policies():
+    plain = residual_shapes(two_layers, *W, Y)
+    everything = nr.checkpoint(two_layers, policy=POLICIES.everything_saveable)
+    kept = residual_shapes(everything, *W, Y)
+    assert kept == sorted([(3, 4), (4, 5), (5, 6), *[s for s in plain if s in [(3, 5), (3, 6)]]])
+    but = nr.checkpoint(two_layers, policy=POLICIES.save_anything_except_these_names("inner"))
+    assert residual_shapes(but, *W, Y).count((3, 6)) == kept.count((3, 6))
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_policies_change_no_derivative(name):
+    f = nr.checkpoint(two_layers, policy=KEPT[name][0])
+    want = nr.grad(two_layers, (0, 1, 2))(*W, Y)
+    for wrap in (lambda g: g, nr.jit):
+        for g, w in zip(wrap(nr.grad(f, (0, 1, 2)))(*W, Y), want, strict=True):
+            close(g, np.asarray(w))
+    second = lambda h: nr.grad(lambda w: jnp.sum(nr.grad(h)(w, W[1], Y) ** 2))(W[0])  # noqa: E731
+    np.testing.assert_allclose(np.asarray(second(f)), np.asarray(second(two_layers)), rtol=1e-11)
+    lanes = np.stack([Y, 2 * Y])
+    over = lambda h: nr.grad(  # noqa: E731
+        lambda w: jnp.sum(nr.vmap(h, (None, None, 0))(w, W[1], lanes))
+    )(W[0])
+    np.testing.assert_allclose(np.asarray(over(f)), np.asarray(over(two_layers)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "products"), [("nothing", 7), ("inner", 6), ("dots", 5), ("own", 7)]
+)
+def test_compiled_programs_compute_again_what_was_not_kept(name, products):
+    """Two products forward and three backward; and those that are repeated."""
+    f = nr.checkpoint(two_layers, policy=KEPT[name][0])
+    program = simplify(nr.make_jaxpr(nr.value_and_grad(f, (0, 1)))(*W, Y))
+    assert count(inline_checkpoints(program)[0], "dot_general") == products
+
+
+def test_saved_residuals_are_printed(capsys):
+    f = nr.checkpoint(two_layers, policy=KEPT["inner"][0])
+    nr.ad_checkpoint.print_saved_residuals(f, *W, Y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("f64[3,5] output of checkpoint at test_checkpoint.py:")
+    assert lines[1:] == [
+        "f64[4,5] from the argument args[0]",
+        "f64[5,6] from the argument args[1]",
+        "f64[3,4] from the argument args[2]",
+    ]
+    nr.ad_checkpoint.print_saved_residuals(lambda x: jnp.sin(x * X), X)
+    assert capsys.readouterr().out.count("\n") == 2  # X and cos
+
+
+def test_names_are_nothing_but_names():
+    tree = {"a": X, "b": 2.0}
+    named = checkpoint_name(tree, "tree")
+    close(named["a"], X)
+    assert nr.jit(lambda x: checkpoint_name(x, "n") * 2)(3) == 6
+    assert nr.vmap(lambda x: checkpoint_name(x, "n"))(X).shape == (3,)
+    close(nr.jvp(lambda x: checkpoint_name(x, "n"), (X,), (X,))[1], X)
+    assert nr.typeof(checkpoint_name(1.0, "n")).weak_type
+
+
 # ---------------------------------------------------------------- it changes nothing else
 def test_values_and_derivatives_are_those_of_the_function():
     def f(p, x):
@@ -148,8 +241,6 @@ def test_static_arguments_and_decorator_options():
 
 
 def test_errors():
-    with pytest.raises(NotImplementedError, match="checkpoint: policies are not supported"):
-        nr.checkpoint(deep, policy=lambda *a, **k: True)
     with pytest.raises(TypeError, match="checkpoint: arguments must be arrays.*'sin'"):
         nr.checkpoint(deep)("sin")
     with pytest.raises(TypeError, match="checkpoint: the function must return arrays or numbers"):

@@ -484,3 +484,20 @@ def test_a_program_of_many_eqns() -> None:
     # Three hundred steps, each with a slope up to 1.5: the functions differ in the last place.
     x = normal((40,))
     np.testing.assert_allclose(np.asarray(nr.jit(f)(x)), np.asarray(f(jnp.asarray(x))), rtol=1e-6)
+
+
+def test_functions_of_operands_of_other_types_are_other_functions() -> None:
+    """In scalar code functions are called; pow is one function for floats, one for integers."""
+
+    def twice(x: Any, n: Any) -> Any:
+        return lax.pow(lax.pow(x, n), n.astype(jnp.float32))
+
+    def many(x: Any, n: Any) -> Any:
+        parts = [lax.pow(x + i, n) + lax.pow(x - i, n.astype(jnp.float32)) for i in range(4)]
+        return sum(parts)
+
+    def thrice(x: Any, n: Any) -> Any:
+        return nr.grad(lambda x: lax.pow(lax.pow(lax.pow(x, n), n), n))(x)
+
+    for f in (twice, many, thrice):
+        agrees(f, np.float32(1.5), np.int32(2))

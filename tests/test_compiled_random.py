@@ -18,6 +18,8 @@ SAMPLERS = {
     **{f"uniform-{t}": lambda k, t=t: random.uniform(k, SHAPE, t) for t in FLOATS},
     **{f"between-{t}": lambda k, t=t: random.uniform(k, SHAPE, t, -3.1, 2.7) for t in FLOATS},
     **{f"normal-{t}": lambda k, t=t: random.normal(k, SHAPE, t) for t in FLOATS},
+    "truncated": lambda k: random.truncated_normal(k, -2, 2.0, SHAPE),
+    "lecun": lambda k: nr.nn.initializers.lecun_normal()(k, (40, 30)),
     "normal-complex": lambda k: random.normal(k, SHAPE, "complex64"),
     "bits-8": lambda k: random.bits(k, SHAPE, "uint8"),
     "bits-64": lambda k: random.bits(k, SHAPE, "uint64"),

@@ -381,6 +381,25 @@ def test_cond_where_only_one_branch_depends_on_the_argument():
     close(nr.jit(nr.grad(f))(-X), np.zeros(3))
 
 
+def test_cond_with_an_operand_for_each_branch():
+    """JAX's older order of arguments."""
+    for pred, expected in ((True, 3.0), (False, -5.0)):
+        got = lax.cond(pred, 2.0, lambda x: x + 1, {"a": 5.0}, lambda d: -d["a"])
+        assert float(got) == expected
+
+
+def test_a_function_that_is_several_branches_is_traced_once():
+    traced = []
+
+    def f(x):
+        traced.append(x)
+        return x + 1
+
+    assert float(lax.switch(2, [f, lambda x: x, f, f], 1.0)) == 2.0
+    assert float(lax.cond(True, f, f, 1.0)) == 2.0
+    assert len(traced) == 2
+
+
 def test_vmap_of_cond_selects_lane_by_lane():
     f = lambda p, x: lax.cond(p, lambda y: (jnp.sin(y), 1), lambda y: (y * 2.0, 0), x)  # noqa: E731
     preds, batch = np.array([True, False, True]), np.stack([X, X + 1, X - 1])
@@ -396,6 +415,11 @@ def test_gradient_of_a_batched_cond_does_not_see_the_other_branch():
     f = lambda x: lax.cond(x > 0, lambda y: jnp.log(y), lambda y: y * 3.0, x)  # noqa: E731
     got = nr.vmap(nr.grad(f))(np.array([2.0, -1.0]))
     close(got, np.array([0.5, 3.0]))
+
+
+def test_switch_takes_its_operand_by_name():
+    assert float(lax.switch(1, [lambda x: x, lambda x: -x], operand=3.0)) == -3.0
+    assert float(lax.switch(0, [lambda x: x], operand=3.0)) == 3.0
 
 
 def test_switch_clamps_its_index():

@@ -9,7 +9,9 @@ from tests.cases import ALL_CASES
 from tests.cases.base import OpCase
 from tests.util import check_on_device
 
-pytestmark = pytest.mark.skipif(not nr.devices("cuda"), reason="no CUDA device, or no CuPy")
+pytestmark = pytest.mark.skipif(
+    nr.devices()[0].platform != "cuda", reason="no CUDA device, or no CuPy"
+)
 
 
 @pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.name)

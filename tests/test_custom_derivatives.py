@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -10,6 +12,12 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
+from nr.custom_derivatives import (
+    CustomVJPPrimal,
+    SymbolicZero,
+    custom_vjp_primal_tree_values,
+    zero_from_primal,
+)
 
 X = np.array([0.31, -0.47, 0.63])
 
@@ -326,3 +334,96 @@ def test_closure_convert_hoists_tracers():
     f, consts = nr.closure_convert(lambda y: y * X, X)
     assert consts == []
     close(f(X), X * X)
+
+
+# ---------------------------------------------------------------- symbolic zeros
+TWO, THREE = np.array(2.0), np.array(3.0)
+
+
+def zero_flags(values):
+    return [type(v) is SymbolicZero for v in values]
+
+
+def with_symbolic_zeros():
+    """x * y and x, with rules that write down what they are told."""
+    told = []
+
+    @nr.custom_vjp
+    def f(x, y):
+        return x * y, x
+
+    def fwd(x, y):
+        assert isinstance(x, CustomVJPPrimal)
+        told.append((x.perturbed, y.perturbed))
+        return (x.value * y.value, x.value), (x.value, y.value)
+
+    def bwd(residuals, cts):
+        told.append(zero_flags(cts))
+        x, y = residuals
+        a, b = [jnp.zeros(ct.shape, ct.dtype) if zero else ct
+                for ct, zero in zip(cts, zero_flags(cts), strict=True)]  # fmt: skip
+        return a * y + 10.0 * b, a * x
+
+    f.defvjp(fwd, bwd, symbolic_zeros=True)
+    return f, told
+
+
+@pytest.mark.parametrize("wrap", [lambda g: g, nr.jit], ids=["eager", "jit"])
+def test_rules_are_told_what_is_differentiated(wrap):
+    f, told = with_symbolic_zeros()
+    close(wrap(nr.grad(lambda x: f(x, THREE)[0]))(TWO), 3.0)
+    assert told == [(True, False), [False, True]]
+    told.clear()
+    close(wrap(nr.grad(lambda y: f(TWO, y)[1]))(THREE), 0.0)
+    assert told == [(False, True), [True, False]] or told == [(False, True)]
+    told.clear()
+    close(wrap(nr.vmap(nr.grad(lambda x: f(x, THREE)[1])))(X), np.full(3, 10.0))
+    assert told == [(True, False), [True, False]]
+    told.clear()
+    close(wrap(nr.grad(lambda x: jnp.sum(nr.vmap(f, (0, None))(x, THREE)[0])))(X), np.full(3, 3.0))
+    assert told == [(True, False), [False, True]]
+
+
+@pytest.mark.parametrize("wrap", [lambda g: g, nr.jit], ids=["eager", "jit"])
+def test_tangents_that_are_zero_stay_symbolic(wrap):
+    told = []
+    f = nr.custom_jvp(lambda x, y: (x * y, y))
+
+    def rule(primals, tangents):
+        told.append(zero_flags(tangents))
+        (x, y), (dx, dy) = primals, tangents
+        first = jnp.zeros_like(x) if type(dx) is SymbolicZero else dx * y
+        return f(x, y), (first, dy)
+
+    f.defjvp(rule, symbolic_zeros=True)
+    out, dots = wrap(lambda x: nr.jvp(lambda x: f(x, THREE), (x,), (np.ones(()),)))(TWO)
+    close(dots[0], 3.0)
+    close(dots[1], 0.0)
+    assert told[-1] == [False, True]
+    close(wrap(nr.vmap(nr.grad(lambda y: f(TWO, y)[1])))(X), np.ones(3))
+    assert told[-1] == [True, False]
+
+
+def test_zeros_of_primals():
+    zero = zero_from_primal(X, symbolic_zeros=True)
+    assert (zero.shape, zero.dtype, zero.ndim) == ((3,), np.float64, 1)
+    close(zero_from_primal(X), np.zeros(3))
+    assert zero_from_primal(3, symbolic_zeros=True).dtype == nr.float0
+    tree = {"a": CustomVJPPrimal(X, True), "b": CustomVJPPrimal(2.0, False)}
+    values = custom_vjp_primal_tree_values(tree)
+    assert values["b"] == 2.0 and values["a"] is X
+
+
+def test_a_pullback_keeps_residuals_only():
+    class Argument(np.ndarray):
+        """An array that can be referred to weakly."""
+
+    x = np.ones(3).view(Argument)
+    gone = weakref.ref(x)
+    f = nr.custom_vjp(lambda x: x * 2.0)
+    f.defvjp(lambda x: (x * 2.0, None), lambda _, ct: (ct * 2.0,))
+    _, pullback = nr.vjp(f, x)
+    del x
+    gc.collect()
+    assert gone() is None
+    close(pullback(np.ones(3))[0], np.full(3, 2.0))

@@ -96,7 +96,10 @@ def test_default_device(cuda):
 def test_the_cuda_module_without_a_gpu():
     if core_devices.backend("cuda").device_count():
         pytest.skip("a GPU is present")
-    assert nr.devices("cuda") == [] and nr.devices() == nr.devices("cpu")
+    assert nr.devices() == nr.devices("cpu")
+    for platform in ("cuda", "gpu", "tpu"):
+        with pytest.raises(RuntimeError, match=f"devices: Unknown backend {platform!r}"):
+            nr.devices(platform)
     with pytest.raises(ValueError, match=r"this machine has 0 cuda device"):
         nr.device("cuda:0")
 
@@ -106,3 +109,23 @@ def test_the_cuda_module_without_a_gpu():
 def test_each_row_runs_on_a_device_and_stays_there(cuda, primitive):
     case = FIRST_CASES[primitive]
     check_on_device(case, case.dtypes[0], cuda)
+
+
+def test_the_environment_in_words(capsys):
+    text = nr.print_environment_info(return_string=True)
+    assert f"nr: {nr.__version__}\n" in text and "devices: [Device('cpu:0')]" in text
+    nr.print_environment_info()
+    assert capsys.readouterr().out == text + "\n"
+
+
+def test_one_process_has_all_devices():
+    assert nr.process_indices() == [nr.process_index()] == [0] and nr.process_count("cpu") == 1
+    assert nr.local_devices(0, "cpu") == nr.devices("cpu") and nr.local_device_count() >= 1
+    with pytest.raises(ValueError, match="local_devices: process_index must be 0 or None; got 1"):
+        nr.local_devices(1)
+
+
+def test_device_get_keeps_traced_values():
+    doubled = nr.jit(lambda x: nr.device_get({"x": x})["x"] * 2.0)
+    assert float(doubled(3.0)) == 6.0
+    assert float(nr.grad(lambda x: nr.device_get(x) * 2.0)(3.0)) == 2.0

@@ -437,3 +437,5 @@ def test_no_indices_into_no_elements(f):
     assert f(lambda x, i: x[np.arange(0)[:, None], i])(x, block).shape == (0, 4, 3)
     assert f(lambda x, i: x[i])(x, block).shape == (0, 4, 20, 3)
     assert f(lambda x, i: x[:, i, :2])(jnp.zeros((2, 0, 3), "int8"), block).dtype == "int8"
+    lines = f(lambda x, i: jnp.take_along_axis(x, i, 0))(jnp.zeros((0, 4), "int8"), block)
+    assert lines.shape == (0, 4) and lines.dtype == "int8"

@@ -51,6 +51,21 @@ def test_variance_scaling(mode, distribution, jax):
     )
 
 
+@pytest.mark.parametrize("distribution", ["truncated_normal", "normal", "uniform"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_variance_scaling(distribution, dtype, jax):
+    ours = initializers.variance_scaling(2.0, "fan_avg", distribution)
+    got = ours(nr.random.key(7), (40, 30), dtype)
+    assert got.dtype == dtype
+    # 1200 samples meet the variance 2 / fan_avg within a few percent
+    np.testing.assert_allclose(np.mean(np.abs(np.asarray(got)) ** 2), 2 / 35, rtol=0.1)
+    if dtype == "complex64":
+        make = jax.nn.initializers.variance_scaling(2.0, "fan_avg", distribution)
+        expected = np.asarray(make(jax.random.key(7), (40, 30), dtype))
+        # sin and cos near their zeros: absolute, a few roundings of numbers up to 1
+        np.testing.assert_allclose(np.asarray(got), expected, rtol=0, atol=4e-7)
+
+
 def test_truncated_normal_bounds_and_constants(jax):
     close(
         initializers.truncated_normal(0.5, lower=-1.0, upper=3.0)(nr.random.key(1), (50,)),

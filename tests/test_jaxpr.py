@@ -453,3 +453,10 @@ def test_long_programs_run():
 
     want = np.float32(sum(i % 3 for i in range(2500)))
     np.testing.assert_array_equal(np.asarray(nr.jit(f)(V)), np.full(3, want))
+
+
+def test_make_jaxpr_of_a_function_with_collectives():
+    f = nr.make_jaxpr(lambda x: lax.psum(x, "i") + lax.axis_index("i"), axis_env=[("i", 4)])
+    assert {"psum", "axis_index"} <= {eqn.primitive.name for eqn in f(1.0).eqns}
+    with pytest.raises(NameError, match="unbound axis name: 'i'"):
+        nr.make_jaxpr(lambda x: lax.psum(x, "i"))(1.0)

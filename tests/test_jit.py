@@ -11,7 +11,7 @@ import pytest
 
 import nr
 import nr.numpy as jnp
-from nr import lax
+from nr import lax, stages
 
 X = np.array([0.31, -0.47, 0.63])
 
@@ -488,3 +488,58 @@ def test_static_arguments_must_exist():
     with pytest.raises(ValueError, match=r"got 'n' for \(x\)"):
         nr.jit(lambda x: x, static_argnames="n")
     assert nr.jit(lambda *xs, **kw: xs[0], static_argnums=3, static_argnames="n")(1, 2) == 1
+
+
+def test_devices_and_options_of_other_compilers():
+    f = nr.jit(lambda x: x + 1, device=nr.devices()[0], compiler_options={"xla_flag": True})
+    assert f(1) == 2 and nr.jit(lambda x: x + 1, backend="cpu")(1) == 2
+    with pytest.raises(ValueError, match="jit: the default device.*got tpu.*device_put"):
+        nr.jit(lambda x: x, backend="tpu")
+
+
+def test_numbers_and_names_that_are_both_given_do_not_complete_each_other():
+    @functools.wraps(lambda a, b: None)  # a signature that is not the function's
+    def f(tag, x, *args, b=2):
+        return x * b
+
+    assert float(nr.jit(f, static_argnums=(0,), static_argnames=["b"])("tag", 2.0, b=3)) == 6.0
+    with pytest.raises(nr.errors.TracerBoolConversionError):
+        nr.jit(lambda a, b: a if b else -a, static_argnums=(0,), static_argnames=["b"])(1, True)
+    assert nr.jit(lambda a, b: a if b else -a, static_argnames=["b"])(1, False) == -1
+
+
+# ---------------------------------------------------------------- stages
+def test_the_stages_of_a_program():
+    f = nr.jit(lambda x, n: {"y": x * n}, static_argnums=1, donate_argnums=0)
+    traced = f.trace(nr.ShapeDtypeStruct((3,), "float32"), 2)
+    lowered = traced.lower()
+    compiled = lowered.compile()
+    assert [type(s) for s in (f, traced, lowered, compiled)] == [
+        stages.Wrapped, stages.Traced, stages.Lowered, stages.Compiled
+    ]  # fmt: skip
+    assert traced.fun_name == "<lambda>" and "mul" in str(traced.jaxpr)
+    for stage in (traced, lowered, compiled):
+        assert stage.args_info == ((stages.ArgInfo((3,), np.dtype("float32"), True),), {})
+        assert stage.out_info == {"y": nr.ShapeDtypeStruct((3,), "float32")}
+        assert stage.donate_argnums == (0,)
+        assert [str(a) for a in (*stage.in_avals, *stage.out_avals)] == ["f32[3]", "f32[3]"]
+    assert lowered.cost_analysis() == compiled.cost_analysis() == {"flops": 3.0}
+    assert compiled(jnp.ones(3), 2)["y"].tolist() == [2.0, 2.0, 2.0]
+    with pytest.raises(TypeError, match=r"compiled <lambda>: arguments must be .*f32\[3\]; got f3"):
+        compiled(jnp.ones(2), 2)
+
+
+def test_ensure_compile_time_eval_traces_what_depends_on_tracers():
+    def f(x):
+        with nr.ensure_compile_time_eval():
+            known = float(nr.numpy.sin(1.0)) * int(nr.numpy.arange(4).sum())
+            scaled = nr.custom_jvp(lambda t: t * 2.0)
+            scaled.defjvp(lambda p, t: (scaled(*p), 2.0 * t[0]))
+            slope = nr.grad(lambda t: (t * x).sum())(nr.numpy.ones(3))
+            return (scaled(x) * known * slope).sum()
+
+    x = nr.numpy.arange(3.0)
+    wanted = 4.0 * 6 * np.sin(1.0) * np.arange(3)
+    np.testing.assert_allclose(nr.grad(f)(x), wanted, rtol=1e-6)
+    np.testing.assert_allclose(nr.jit(nr.grad(f))(x), wanted, rtol=1e-6)
+    np.testing.assert_allclose(nr.vmap(nr.grad(f))(x[None])[0], wanted, rtol=1e-6)

@@ -193,6 +193,25 @@ def test_what_is_not_needed_is_not_computed() -> None:
     assert text.count("exp(") == 1 and "sin" not in text
 
 
+def test_rows_with_many_results_are_read_along_their_memory() -> None:
+    text = loop_ir(lambda x: (x.sum(1), x.max(1), x.min(1), jnp.sum(x * x, 1)), ones(1000, 256))
+    assert kernels(text) == 1 and "for i1 in 256 vector reduce" in text
+
+
+def test_a_transposed_copy_is_not_made_in_the_order_of_sums() -> None:
+    def f(x: Any) -> Any:
+        y = jnp.tanh(x) * 2
+        return jnp.max(y, (2, 3)), jnp.transpose(y, (0, 2, 3, 1))
+
+    text = loop_ir(f, ones(16, 32, 28, 28))
+    assert "%" not in text and "//" not in text  # indices that jump from element to element
+
+
+def test_relu_is_one_operation() -> None:
+    text = loop_ir(nr.nn.relu, ones(100))
+    assert "max(in0[i0], 0.0)" in text and "select" not in text
+
+
 # ---------------------------------------------------------------- validation
 class Parts:
     """A well-formed kernel of two passes, whose parts a test may spoil."""

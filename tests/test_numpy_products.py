@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import nr
+from nr import lax
+from nr import numpy as jnp
 from nr.lax.rules import operand
 from nr.numpy import products
 
@@ -308,6 +310,20 @@ def test_einsum_takes_an_explicit_path_and_tells_one():
     path, info = products.einsum_path("ij,jk,kl->il", *map(wrapped, (x, y, z)))
     assert sorted(len(step) for step in path) == [2, 2]
     assert "Optimized FLOP" in str(info)
+
+
+def test_einsum_by_a_given_product():
+    """As layers of other libraries pass quantized products."""
+    seen = []
+
+    def product(x, y, dimension_numbers, precision=None, preferred_element_type=None):
+        seen.append((precision, preferred_element_type))
+        return 2 * lax.dot_general(x, y, dimension_numbers)
+
+    x = jnp.ones((2, 3))
+    out = jnp.einsum("ij,kj->ik", x, x, _dot_general=product, precision="highest")
+    np.testing.assert_array_equal(out, np.full((2, 2), 6.0))
+    assert seen == [("highest", None)]
 
 
 def test_einsum_vmap():

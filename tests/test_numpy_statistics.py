@@ -167,6 +167,7 @@ def test_histograms(density):
     check(*pair("histogram2d", statistics, bins=[3, 5], density=density), x, y)
     points = np.stack([x, y, w], 1)
     counts, edges = statistics.histogramdd(wrapped(points), (2, 3, 4), density=density)
+    assert counts.dtype == ("float64" if density else "int32")
     wanted, wanted_edges = np.histogramdd(points, (2, 3, 4), density=density)
     close(counts, wanted)
     for mine, other in zip(edges, wanted_edges):

@@ -79,6 +79,15 @@ def test_vmap_of_zero_lanes():
     assert nr.vmap(lambda x: jnp.sum(x))(np.zeros((0, 3))).shape == (0,)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, nr.jit], ids=["eager", "jit"])
+def test_lanes_that_are_not_there_take_no_elements(wrap):
+    x, i = jnp.zeros((0, 3, 2)), jnp.zeros(0, "int32")
+    assert wrap(nr.vmap(lambda x, i: x[i]))(x, i).shape == (0, 2)
+    assert wrap(nr.vmap(lambda x, i: x[:, i].sum()))(x, i).shape == (0,)
+    assert wrap(nr.vmap(lambda x, i: x.at[i, i].set(1.0)))(x, i).shape == (0, 3, 2)
+    assert wrap(nr.vmap(nr.grad(lambda x, i: x[i].sum())))(x, i).shape == (0, 3, 2)
+
+
 def test_gradients_of_lanes_do_not_mix():
     f = lambda x: jnp.sum(jnp.sin(x) ** 2)  # noqa: E731
     close(nr.vmap(nr.grad(f))(A[0]), 2 * np.sin(A[0]) * np.cos(A[0]))

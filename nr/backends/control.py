@@ -5,30 +5,63 @@ They are the same for every backend that runs straight-line programs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nr.backends.base import Backend
+from nr.backends.base import NO_OPTIONS, Backend, Options, Program
+from nr.core.config import config
 from nr.core.errors import CUSTOM_VJP_FORWARD_MODE
 from nr.core.jaxprs import Jaxpr
+from nr.core.structure import structure
+
+_CHECKED = Options(nan=True)
+_MOST_BODIES = 256
 
 
 def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
     """Rows by primitive name, over a backend that can compile jaxprs."""
 
+    def compiled(jaxpr: Jaxpr) -> Program:
+        return backend.compile(jaxpr, _CHECKED if config.debug_nans else NO_OPTIONS)
+
+    # Bodies of loops and branches, which eager code traces anew in every call, with the programs
+    # they have in their caches. What a body closes over is an argument, so that no array is held.
+    bodies: dict[Any, Jaxpr] = {}
+
+    def compiled_body(jaxpr: Jaxpr) -> Program:
+        known = jaxpr.cache.get("eager body")
+        if known is None:
+            open_jaxpr = jaxpr.replace(
+                constvars=[], consts=[], invars=[*jaxpr.constvars, *jaxpr.invars]
+            )
+            try:
+                key = structure(open_jaxpr)
+                known = bodies.pop(key, open_jaxpr)
+                bodies[key] = known  # the last one used comes last
+                if len(bodies) > _MOST_BODIES:
+                    del bodies[next(iter(bodies))]
+            except TypeError:  # params that can't be looked up
+                known = open_jaxpr
+            jaxpr.cache["eager body"] = known
+        program = compiled(known)
+        if not jaxpr.consts:
+            return program
+        return functools.partial(program, *[backend.raw(x) for x in jaxpr.consts])
+
     def call(*args: Any, jaxpr: Jaxpr, **params: Any) -> list[Any]:
-        return backend.compile(jaxpr)(*args)
+        return compiled(jaxpr)(*args)
 
     def call_fun(*args: Any, fun: Any, **params: Any) -> list[Any]:
-        return backend.compile(fun.jaxpr)(*args)
+        return compiled(fun.jaxpr)(*args)
 
     def scan(
         *args: Any, jaxpr: Jaxpr, num_consts: int, num_carry: int, length: int, reverse: bool,
         unroll: int = 1,
     ) -> list[Any]:  # fmt: skip
-        step = backend.compile(jaxpr)
+        step = compiled_body(jaxpr)
         consts, rest = args[:num_consts], args[num_consts:]
         carry, xs = list(rest[:num_carry]), rest[num_carry:]
         avals = jaxpr.out_avals[num_carry:]
@@ -43,7 +76,7 @@ def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
     def while_loop(
         *args: Any, cond_jaxpr: Jaxpr, body_jaxpr: Jaxpr, cond_nconsts: int, body_nconsts: int
     ) -> list[Any]:
-        cond, body = backend.compile(cond_jaxpr), backend.compile(body_jaxpr)
+        cond, body = compiled_body(cond_jaxpr), compiled_body(body_jaxpr)
         cond_consts = args[:cond_nconsts]
         body_consts = args[cond_nconsts : cond_nconsts + body_nconsts]
         carry = list(args[cond_nconsts + body_nconsts :])
@@ -53,7 +86,7 @@ def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
 
     def cond(index: Any, *args: Any, branches: tuple[Jaxpr, ...]) -> list[Any]:
         chosen = min(max(int(index), 0), len(branches) - 1)
-        return backend.compile(branches[chosen])(*args)
+        return compiled_body(branches[chosen])(*args)
 
     def python_callback(
         *args: Any, callback: Callable, result_avals: tuple, **params: Any
@@ -77,9 +110,12 @@ def control_rows(backend: Backend, xp: Any) -> dict[str, Callable]:
     return {
         "custom_lin": custom_lin,
         "jit": call,
+        "linear_solve": call,
+        "linear_call": call,
         "checkpoint": call,
         "custom_jvp_call": call_fun,
         "custom_vjp_call": call_fun,
+        "custom_vmap_call": call_fun,
         "scan": scan,
         "while": while_loop,
         "cond": cond,

@@ -195,6 +195,13 @@ class ArrayImpl(Array):
         self.weak = weak
         self._aval: ShapedArray | None = None
 
+    @classmethod
+    def of_aval(cls, data: Any, aval: ShapedArray) -> ArrayImpl:
+        """An uncommitted array whose aval is known."""
+        x = cls(data, None, aval.weak_type)
+        x._aval = aval
+        return x
+
     @property
     def aval(self) -> ShapedArray:  # type: ignore[override]
         aval = self._aval

@@ -15,13 +15,14 @@ class ShapedArray:
     Only rank-0 avals may be weak (the type of a Python scalar).
     """
 
-    __slots__ = ("shape", "dtype", "weak_type", "ndim", "__weakref__")
+    __slots__ = ("shape", "dtype", "weak_type", "ndim", "_tangent", "__weakref__")
     _interned: dict[tuple, ShapedArray] = {}
 
     shape: tuple[int, ...]
     dtype: np.dtype
     weak_type: bool
     ndim: int
+    _tangent: ShapedArray | None
 
     def __new__(cls, shape: Any, dtype: Any, weak_type: bool = False) -> ShapedArray:
         try:
@@ -43,6 +44,7 @@ class ShapedArray:
             set_(aval, "dtype", dtype)
             set_(aval, "weak_type", weak_type)
             set_(aval, "ndim", len(shape))
+            set_(aval, "_tangent", None)
             aval = cls._interned.setdefault(key, aval)
         return aval
 
@@ -69,9 +71,14 @@ class ShapedArray:
 
     def to_tangent(self) -> ShapedArray:
         """The aval of its tangents and cotangents (float0 where nothing can be differentiated)."""
-        if self.dtype in dtypes.INEXACT:
-            return self.strip_weak_type()
-        return ShapedArray(self.shape, dtypes.float0)
+        tangent = self._tangent
+        if tangent is None:
+            inexact = self.dtype in dtypes.INEXACT
+            tangent = ShapedArray(self.shape, self.dtype if inexact else dtypes.float0)
+            object.__setattr__(self, "_tangent", tangent)
+        return tangent
+
+    to_tangent_aval = to_ct_aval = at_least_vspace = to_tangent  # JAX's names
 
     def str_short(self) -> str:
         return f"{dtypes.short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
@@ -91,6 +98,18 @@ class Zero:
 
     def __init__(self, aval: ShapedArray) -> None:
         self.aval = aval
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.aval.ndim
 
     def __repr__(self) -> str:
         return f"Zero({self.aval})"

@@ -1,9 +1,9 @@
-"""The few options of nr: default dtypes, jaxpr checking, traceback filtering."""
+"""The few options of nr: default dtypes, checks for NaNs, jaxpr checking, tracebacks."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -11,28 +11,78 @@ from typing import Any
 import numpy as np
 
 _FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
+# Options of nr; those that JAX has, too, are also understood with "jax_" in front.
+_OWN = (
+    "default_float",
+    "default_int",
+    "debug_nans",
+    "check",
+    "check_tracer_leaks",
+    "log_compiles",
+    "no_tracing",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "traceback_filtering",
+)
 # Options of JAX whose named values (None: all values) describe what nr does anyway.
 _AS_HERE: dict[str, tuple | None] = {
-    "jax_check_tracer_leaks": None,
-    "jax_debug_nans": (False,),
-    "jax_default_matmul_precision": None,
+    "jax_default_matmul_precision": (
+        None,
+        "default",
+        "fastest",
+        "high",
+        "highest",
+        "bfloat16",
+        "bfloat16_3x",
+        "tensorfloat32",
+        "float32",
+    ),
     "jax_default_prng_impl": ("threefry2x32",),
-    "jax_log_compiles": (False,),
-    "jax_numpy_dtype_promotion": ("standard",),
-    "jax_numpy_rank_promotion": ("allow",),
     "jax_platform_name": ("cpu",),
     "jax_platforms": ("cpu",),
     "jax_threefry_partitionable": (True,),
     "jax_traceback_filtering": None,
 }
+_SAME_AS_JAX = {
+    f"jax_{name}": name
+    for name in _OWN
+    if name not in ("default_float", "default_int", "check", "traceback_filtering")
+} | {"jax_enable_checks": "check"}
 _INTS = {name: np.dtype(name) for name in ("int32", "int64")}
+
+
+_AT_FIRST = (_FLOATS["float32"], _INTS["int32"], False, "standard", "allow")
+
+
+class _Traced:
+    """An option that traced programs depend on: one place of `Config.trace_key`."""
+
+    def __init__(self, place: int, check: Callable[[Any], Any]) -> None:
+        self.place, self.check = place, check
+
+    def __get__(self, config: Config, owner: type | None = None) -> Any:
+        return config._traced.get()[self.place]
+
+    def __set__(self, config: Config, value: Any) -> None:
+        values = list(config._traced.get())
+        values[self.place] = self.check(value)
+        config._traced.set(tuple(values))
+        if self.place > 1:  # eager code must take no way around what looks at these
+            from nr.core.nans import check_eager_code
+
+            check_eager_code(config.trace_key()[2:] != _AT_FIRST[2:])
 
 
 class Config:
     """Options as attributes; set one for a block of code with ``nr.config.using(...)``.
 
     default_float, default_int: dtype of creation functions and Python scalars ("float32"/"float64",
-    "int32"/"int64"). check: validate every jaxpr between passes (``NR_CHECK=1``).
+    "int32"/"int64"). debug_nans: raise where a NaN is made, as `nr.debug_nans` does.
+    numpy_dtype_promotion ("standard", "strict"), numpy_rank_promotion ("allow", "warn", "raise"):
+    which implicit promotions `nr.numpy` does; see the functions of nr of these names.
+    check: validate every jaxpr between passes (``NR_CHECK=1``).
+    check_tracer_leaks, log_compiles, no_tracing: as `nr.checking_leaks`, `nr.log_compiles` and
+    `nr.no_tracing` set them for a block.
     traceback_filtering: hide nr's own frames in tracebacks (``NR_TRACEBACKS=full`` shows them).
 
     Example:
@@ -42,32 +92,33 @@ class Config:
         float64
     """
 
+    default_float = _Traced(0, lambda value: _one_of("default_float", value, _FLOATS))
+    default_int = _Traced(1, lambda value: _one_of("default_int", value, _INTS))
+    debug_nans = _Traced(2, bool)
+    numpy_dtype_promotion = _Traced(3, lambda value: _word(value, "standard", "strict"))
+    numpy_rank_promotion = _Traced(4, lambda value: _word(value, "allow", "warn", "raise"))
+
     def __init__(self) -> None:
-        self._default_float = ContextVar("default_float", default=_FLOATS["float32"])
-        self._default_int = ContextVar("default_int", default=_INTS["int32"])
+        # What programs depend on is one tuple: every call of a jitted function asks for it.
+        self._traced: ContextVar[tuple] = ContextVar("options", default=_AT_FIRST)
+        self.trace_key = self._traced.get  # what a traced program depends on beside its arguments
         self.check = os.environ.get("NR_CHECK", "0") not in ("", "0")
+        self.check_tracer_leaks = self.log_compiles = self.no_tracing = False
         self.traceback_filtering = os.environ.get("NR_TRACEBACKS", "filtered") != "full"
-
-    @property
-    def default_float(self) -> np.dtype:
-        return self._default_float.get()
-
-    @default_float.setter
-    def default_float(self, value: Any) -> None:
-        self._default_float.set(_one_of("default_float", value, _FLOATS))
-
-    @property
-    def default_int(self) -> np.dtype:
-        return self._default_int.get()
-
-    @default_int.setter
-    def default_int(self, value: Any) -> None:
-        self._default_int.set(_one_of("default_int", value, _INTS))
 
     @property
     def jax_enable_x64(self) -> bool:
         """Whether both default dtypes have 64 bits."""
         return (self.default_float, self.default_int) == (_FLOATS["float64"], _INTS["int64"])
+
+    x64_enabled = jax_enable_x64
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SAME_AS_JAX:
+            return getattr(self, _SAME_AS_JAX[name])
+        if name in _AS_HERE:
+            return (_AS_HERE[name] or (None,))[0]
+        raise AttributeError(f"config: there is no option {name!r}.")
 
     def read(self, name: str) -> Any:
         """One option by name."""
@@ -78,8 +129,10 @@ class Config:
         if name == "jax_enable_x64":
             self.default_float = "float64" if value else "float32"
             self.default_int = "int64" if value else "int32"
-        elif name in ("default_float", "default_int", "check", "traceback_filtering"):
+        elif name in _OWN:
             setattr(self, name, value)
+        elif name in _SAME_AS_JAX:
+            setattr(self, _SAME_AS_JAX[name], value)
         elif name in _AS_HERE:
             allowed = _AS_HERE[name]
             if allowed is not None and value not in allowed:
@@ -89,15 +142,14 @@ class Config:
                 )
         else:
             raise ValueError(
-                f"config.update: the option must be one of default_float, default_int, check, "
-                f"traceback_filtering or jax_enable_x64; got {name!r}."
+                f"config.update: the option must be one of {', '.join(_OWN)} or jax_enable_x64; "
+                f"got {name!r}."
             )
 
     @contextmanager
     def using(self, **options: Any) -> Iterator[None]:
         """Set options for the duration of a ``with`` block."""
-        names = ["default_float", "default_int", "check", "traceback_filtering"]
-        before = {name: getattr(self, name) for name in names}
+        before = {name: getattr(self, name) for name in _OWN}
         try:
             for name, value in options.items():
                 self.update(name, value)
@@ -106,9 +158,11 @@ class Config:
             for name, value in before.items():
                 setattr(self, name, value)
 
-    def trace_key(self) -> tuple[np.dtype, np.dtype]:
-        """What a traced program depends on besides its arguments."""
-        return self._default_float.get(), self._default_int.get()
+
+def _word(value: Any, *words: str) -> str:
+    if value not in words:
+        raise ValueError(f"config: the option must be one of {', '.join(words)}; got {value!r}.")
+    return value
 
 
 def _one_of(option: str, value: Any, choices: dict[str, np.dtype]) -> np.dtype:

@@ -91,17 +91,33 @@ def device(name: str | Device) -> Device:
     return found
 
 
-def devices(platform: str | None = None) -> list[Device]:
-    """The devices of a platform; without one, the GPUs where there are any, else the CPU."""
-    if platform is None:
-        return devices("cuda") or devices("cpu")
-    platform = {"gpu": "cuda"}.get(platform, platform)
-    return [device(f"{platform}:{i}") for i in range(backend(platform).device_count())]
+_backend = backend  # where `backend` is the name of an argument, as in JAX
 
 
-def device_count(platform: str | None = None) -> int:
+def devices(backend: str | None = None) -> list[Device]:
+    """The devices of a platform; without one, the GPUs where there are any, else the CPU.
+
+    Raises:
+        RuntimeError: if the platform is none of nr's, or this machine has no such device.
+    """
+    if backend is None:
+        return _devices_of("cuda") or _devices_of("cpu")
+    platform = {"gpu": "cuda"}.get(backend, backend)
+    found = _devices_of(platform) if platform in _factories else []
+    if not found:
+        raise RuntimeError(
+            f"devices: Unknown backend {backend!r}: this machine has no such device."
+        )
+    return found
+
+
+def _devices_of(platform: str) -> list[Device]:
+    return [device(f"{platform}:{i}") for i in range(_backend(platform).device_count())]
+
+
+def device_count(backend: str | None = None) -> int:
     """How many devices `devices` gives."""
-    return len(devices(platform))
+    return len(devices(backend))
 
 
 def default_backend() -> str:
@@ -109,8 +125,13 @@ def default_backend() -> str:
     return current_default().platform
 
 
-# One process, all of whose devices are local.
-local_devices = devices
+def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:
+    """The devices of a process: of the only one there is, `devices`."""
+    if process_index not in (None, 0):
+        raise ValueError(f"local_devices: process_index must be 0 or None; got {process_index}.")
+    return devices(backend)
+
+
 local_device_count = device_count
 
 _default: ContextVar[Device | None] = ContextVar("default_device", default=None)
@@ -148,11 +169,16 @@ def cpu() -> Device:
     return _devices.get("cpu:0") or device("cpu:0")
 
 
-def process_count() -> int:
+def process_count(backend: str | None = None) -> int:
     """How many processes run the program together: always 1."""
     return 1
 
 
-def process_index() -> int:
+def process_indices(backend: str | None = None) -> list[int]:
+    """The numbers of all processes: always ``[0]``."""
+    return [0]
+
+
+def process_index(backend: str | None = None) -> int:
     """Which of the processes this is: always 0."""
     return 0

@@ -13,9 +13,19 @@ import ml_dtypes
 import numpy as np
 
 from nr.core.config import config
+from nr.core.errors import TypePromotionError
 
 bfloat16 = ml_dtypes.bfloat16
 float0 = np.dtype([("float0", np.void, 0)])
+
+
+class extended(np.generic):  # noqa: N801 - a scalar type, named as NumPy's are
+    """The kind of dtypes that NumPy does not have."""
+
+
+class prng_key(extended):  # noqa: N801
+    """The kind of typed keys' dtypes: ``issubdtype(key.dtype, prng_key)`` tells keys apart."""
+
 
 bool_dt = np.dtype(np.bool_)
 _bf16 = np.dtype(bfloat16)
@@ -52,7 +62,7 @@ def canonicalize(dtype: Any) -> np.dtype:
     Raises:
         TypeError: if it names no dtype that nr supports.
     """
-    if type(dtype) is np.dtype:
+    if isinstance(dtype, np.dtype):
         result = dtype
     elif dtype is float:
         return config.default_float
@@ -130,6 +140,8 @@ def _node(dtype: np.dtype, weak: bool) -> str:
 def promote(operands: list[tuple[np.dtype, bool]]) -> tuple[np.dtype, bool]:
     """The promoted (dtype, weak) of operands given as (dtype, weak) pairs."""
     names = frozenset([_node(dtype, weak) for dtype, weak in operands])
+    if len(names) > 1 and config.numpy_dtype_promotion == "strict":
+        _refuse_promotion(names)
     name = _join(names) if len(names) > 1 else next(iter(names))
     weak = all([weak for _, weak in operands])
     if name[-1] != "*":
@@ -139,6 +151,23 @@ def promote(operands: list[tuple[np.dtype, bool]]) -> tuple[np.dtype, bool]:
     if name == "i*":
         return config.default_int, False
     return (config.default_float if name == "f*" else _default_complex()), False
+
+
+_WEAK_RANK = {"i*": 0, "f*": 1, "c*": 2}
+_KIND_RANK = {"b": -1, "i": 0, "u": 0, "f": 1, "V": 1, "c": 2}
+
+
+def _refuse_promotion(names: frozenset[str]) -> None:
+    """Raise unless Python scalars, of no higher kind, meet one dtype."""
+    strong = [name for name in names if name[-1] != "*"]
+    highest = max([_WEAK_RANK[name] for name in names if name[-1] == "*"], default=-1)
+    if len(strong) > 1 or (strong and _KIND_RANK[DTYPES[strong[0]].kind] < highest):
+        words = {"i*": "a Python int", "f*": "a Python float", "c*": "a Python complex"}
+        raise TypePromotionError(
+            f"promotion: one dtype was expected, jax_numpy_dtype_promotion being 'strict'; got "
+            f"{' and '.join(sorted([words.get(name) or short_name(name) for name in names]))}. "
+            f"Convert with .astype."
+        )
 
 
 def _width(dtype: np.dtype) -> int:
@@ -179,9 +208,11 @@ def to_complex(dtype: np.dtype) -> np.dtype:
 
 def issubdtype(a: Any, b: Any) -> bool:
     """NumPy's issubdtype, with bfloat16 a floating type and random keys of a type of their own."""
-    kind = getattr(a, "type", None)  # a key's dtype names its abstract type
-    if isinstance(kind, type) and not issubclass(kind, np.generic):
+    kind = a if isinstance(a, type) else getattr(a, "type", None)
+    if isinstance(kind, type) and issubclass(kind, extended):
         return isinstance(b, type) and issubclass(kind, b)
+    if a is None:  # as in NumPy
+        a = config.default_float
     if isinstance(b, type) and issubclass(b, np.generic) and b is not bfloat16:
         if not isinstance(a, type) or not issubclass(a, np.generic):
             a = canonicalize(a)

@@ -9,7 +9,15 @@ CUSTOM_VJP_FORWARD_MODE = (
 )
 
 
-class ConcretizationTypeError(TypeError):
+class JAXTypeError(TypeError):
+    """A traced value was used as only its numbers could be."""
+
+
+class JAXIndexError(IndexError):
+    """An index that a traced program can't have."""
+
+
+class ConcretizationTypeError(JAXTypeError):
     """A traced value was used where its numbers are needed."""
 
 
@@ -21,13 +29,17 @@ class TracerIntegerConversionError(ConcretizationTypeError):
     """int() or index() of a traced value."""
 
 
-class TracerArrayConversionError(TypeError):
+class TracerArrayConversionError(JAXTypeError):
     """NumPy conversion of a traced value."""
 
 
-class NonConcreteBooleanIndexError(IndexError):
+class NonConcreteBooleanIndexError(JAXIndexError):
     """A boolean mask that is traced, so that the result's shape is not known."""
 
 
-class UnexpectedTracerError(Exception):
+class UnexpectedTracerError(JAXTypeError):
     """A traced value was used after its transformation had ended (a leaked tracer)."""
+
+
+class TypePromotionError(ValueError):
+    """Dtypes met that are not promoted implicitly, strict promotion being asked for."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nr.core import source_info
-from nr.core.array import ArrayImpl
+from nr.core.array import Array, ArrayImpl
 from nr.core.avals import ShapedArray
 from nr.core.config import config
 from nr.core.tracing import (
@@ -28,6 +28,8 @@ from nr.core.tracing import (
     leaked_tracer_error,
     typeof,
 )
+
+_SCALARS = (np.generic, *PYTHON_SCALARS)
 
 
 class Var:
@@ -76,6 +78,18 @@ class JaxprEqn:
         self.outvars = outvars
         self.params = params
         self.source = source
+
+    @property
+    def source_info(self) -> source_info.Source:
+        """The user's line, and the names of the scopes around it (empty if they are unknown)."""
+        return self.source or source_info.NOWHERE
+
+    @property
+    def effects(self) -> frozenset[str]:
+        """The names of the primitives in it that have effects."""
+        inner = [eqn.effects for jaxpr in subjaxprs(self.params) for eqn in jaxpr.eqns]
+        own = {self.primitive.name} if self.primitive.effectful else set()
+        return frozenset(own.union(*inner))
 
     def replace(self, **changes: Any) -> JaxprEqn:
         fields = {name: getattr(self, name) for name in self.__slots__}
@@ -134,6 +148,11 @@ class Jaxpr:
         return [v.aval for v in self.outvars]
 
     @property
+    def effects(self) -> frozenset[str]:
+        """The names of the primitives in it that have effects."""
+        return frozenset().union(*[eqn.effects for eqn in self.eqns])
+
+    @property
     def effectful(self) -> bool:
         known = self.cache.get("effectful")
         if known is None:
@@ -151,7 +170,10 @@ class Jaxpr:
             )
         return known
 
-    def replace(self, **changes: Any) -> Jaxpr:
+    def replace(self, *, jaxpr: Jaxpr | None = None, **changes: Any) -> Jaxpr:
+        """The jaxpr with some parts replaced; of `jaxpr`, all but the values of constants."""
+        if jaxpr is not None:
+            return jaxpr.replace(**{"consts": self.consts, **changes})
         names = ("constvars", "consts", "invars", "eqns", "outvars")
         return Jaxpr(**{**{name: getattr(self, name) for name in names}, **changes})
 
@@ -273,21 +295,21 @@ class JaxprTrace(Trace):
         return JaxprTracer(self, var)
 
     def atom(self, x: Any) -> Atom:
-        if isinstance(x, Tracer):
+        if type(x) is ArrayImpl:
+            if not x.shape and x.committed is None:
+                # A weak one stays an array: a NumPy scalar would be strong.
+                return Literal(x if x.weak else x.host()[()], x.aval)
+        elif isinstance(x, Tracer):
             if x._trace is self:
                 return x.atom  # type: ignore[attr-defined]
             if not x._trace.alive:
                 raise leaked_tracer_error(x, self.name)
-        elif type(x) is ArrayImpl:
-            if not x.shape and x.committed is None:
-                # A weak one stays an array: a NumPy scalar would be strong.
-                return Literal(x if x.weak else x.host()[()], x.aval)
-        elif isinstance(x, (np.generic, *PYTHON_SCALARS)) or np.ndim(x) == 0:
+        elif isinstance(x, _SCALARS) or np.ndim(x) == 0:
             return Literal(x)
         found = self.const_vars.get(id(x))
         if found is None:
             found = self.const_vars[id(x)] = (Var(typeof(x)), x)
-            if not isinstance(x, (Tracer, ArrayImpl)):
+            if not isinstance(x, Array):
                 x = ArrayImpl(np.array(x))  # a copy: the user may write to the original later
             self.captured.append((found[0], x))
         return found[0]
@@ -301,7 +323,7 @@ class JaxprTrace(Trace):
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
         if self.parent is not None:
             for x in args:
-                if isinstance(x, JaxprTracer) and x._trace is self:
+                if type(x) is JaxprTracer and x._trace is self:
                     break
             else:
                 return primitive.bind_with(self.parent, args, params)
@@ -313,8 +335,12 @@ class JaxprTrace(Trace):
         """Append the eqn; its outputs as tracers."""
         if not self.alive:
             raise leaked_tracer_error(JaxprTracer(self, self.atom(args[0])), primitive.name)
-        atoms = [self.atom(x) for x in args]
-        avals = primitive.abstract_eval(*[a.aval for a in atoms], **params)
+        atoms, in_avals = [], []
+        for x in args:
+            a = x.atom if type(x) is JaxprTracer and x._trace is self else self.atom(x)
+            atoms.append(a)
+            in_avals.append(a.aval)
+        avals = primitive.abstract_eval(*in_avals, **params)
         source = source_info.user_source(_scope.get()) if self.sources else None
         if primitive.multiple_results:
             outvars = [Var(aval) for aval in avals]
@@ -324,8 +350,8 @@ class JaxprTrace(Trace):
             primitive.keeps_weak
             and avals.ndim == 0
             and not avals.weak_type
-            and atoms
-            and all([a.aval.weak_type for a in atoms])
+            and in_avals
+            and all([aval.weak_type for aval in in_avals])
         ):
             avals = avals.update(weak_type=True)
         outvar = Var(avals)
@@ -336,12 +362,12 @@ class JaxprTrace(Trace):
         """The jaxpr, its first invars being the captured values; and those. No dead eqns."""
         atoms = [self.atom(x) for x in outs]
         self.alive = False
-        live = {a for a in atoms if type(a) is Var}
+        live = set(atoms)
         eqns = []
         for eqn in reversed(self.eqns):
-            if any([v in live for v in eqn.outvars]) or eqn_effectful(eqn):
+            if not live.isdisjoint(eqn.outvars) or eqn_effectful(eqn):
                 eqns.append(eqn)
-                live.update([a for a in eqn.invars if type(a) is Var])
+                live.update(eqn.invars)
         captured = [(var, x) for var, x in self.captured if var in live]
         invars = [var for var, _ in captured] + self.invars
         return Jaxpr([], [], invars, eqns[::-1], atoms), [x for _, x in captured]
@@ -409,6 +435,27 @@ def close(jaxpr: Jaxpr, captured: Sequence[Any]) -> tuple[Jaxpr, list[Any]]:
             consts.append(x)
     closed = Jaxpr(constvars, consts, invars + jaxpr.invars[n:], jaxpr.eqns, jaxpr.outvars)
     return closed, operands
+
+
+def with_common_operands(
+    traced: Sequence[tuple[Jaxpr, Sequence[Any]]],
+) -> tuple[tuple[Jaxpr, ...], list[Any]]:
+    """Jaxprs that take what any of them closes over (those operands first), and the operands.
+
+    Args:
+        traced: jaxprs and their closed-over operands, as `trace_to_jaxpr` gives them.
+    """
+    closed: list[Any] = []
+    for _, own in traced:
+        closed += [x for x in own if not any(x is y for y in closed)]
+    jaxprs = []
+    for jaxpr, own in traced:
+        n = len(own)
+        places = {next(i for i, y in enumerate(closed) if y is x): v
+                  for x, v in zip(own, jaxpr.invars[:n], strict=True)}  # fmt: skip
+        ins = [places.get(i) or Var(typeof(x)) for i, x in enumerate(closed)]
+        jaxprs.append(jaxpr.replace(invars=[*ins, *jaxpr.invars[n:]]))
+    return tuple(jaxprs), closed
 
 
 def trace_to_jaxpr(

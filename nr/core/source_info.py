@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -25,8 +25,16 @@ class Source:
     function: str
     scope: str = ""
 
+    @property
+    def name_stack(self) -> str:
+        """The names of the scopes, as JAX calls them."""
+        return self.scope
+
     def __str__(self) -> str:
         return f"{os.path.basename(self.file)}:{self.line} ({self.function})"
+
+
+NOWHERE = Source("", 0, "")
 
 
 @functools.cache
@@ -56,6 +64,13 @@ def user_source(scope: str = "") -> Source | None:
     return Source(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, scope)
 
 
+def in_lane(names: Sequence[Any], lane: Sequence[int]) -> str:
+    """Words for a lane of nested vmaps: its number in each, with the name of the axis if any."""
+    parts = [f"{i}" if name is None else f"{name}={i}" for name, i in zip(names, lane, strict=True)]
+    which = ", ".join(parts)
+    return f"in lane {which if len(parts) == 1 else f'({which})'} of vmap"
+
+
 def function_name(f: Any) -> str:
     """A function's name for messages and jaxprs."""
     f = getattr(f, "func", f)
@@ -68,7 +83,12 @@ def api_boundary(f: Callable) -> Callable:
     @functools.wraps(f)
     def bounded(*args: Any, **kwargs: Any) -> Any:
         try:
-            return f(*args, **kwargs)
+            out = f(*args, **kwargs)
+            if config.check_tracer_leaks:
+                from nr.core.leaks import refuse_leaks
+
+                refuse_leaks(function_name(f))
+            return out
         except Exception as err:
             raise filtered(err) from err.__cause__
 

@@ -50,6 +50,8 @@ EVAL = EvalTrace()
 _current: ContextVar[Trace] = ContextVar("trace", default=EVAL)
 _axis_env: ContextVar[tuple[tuple[Any, int], ...]] = ContextVar("axis_env", default=())
 current_trace = _current.get
+# `current` without its object, for what happens in every operation.
+set_trace, reset_trace = _current.set, _current.reset
 axis_env = _axis_env.get
 
 
@@ -200,9 +202,12 @@ class Primitive:
         effectful: never dropped, duplicated or reordered.
         uses_axis: ``(params, name) -> bool``: whether it refers to that axis name of vmap.
         keeps_weak: the result of weak operands is weak.
+        expand: ``(avals, params) -> Jaxpr``: what compiled programs have in its place.
     """
 
     all: dict[str, Primitive] = {}
+    # Kinds of primitives that JAX has and nr has not.
+    call_primitive = map_primitive = False
 
     def __init__(
         self,
@@ -219,9 +224,11 @@ class Primitive:
         effectful: bool = False,
         uses_axis: Callable | None = None,
         keeps_weak: bool = False,
+        expand: Callable | None = None,
     ) -> None:
-        assert name not in Primitive.all, f"nr bug: two primitives named {name}"
-        Primitive.all[name] = self
+        if expand is None:
+            assert name not in Primitive.all, f"nr bug: two primitives named {name}"
+            Primitive.all[name] = self
         self.name = name
         self.abstract_eval = abstract_eval
         self.jvp = jvp
@@ -234,10 +241,15 @@ class Primitive:
         self.effectful = effectful
         self.uses_axis = uses_axis
         self.keeps_weak = keeps_weak
+        self.expand = expand
         self._cpu: Callable | None = None
 
     def __repr__(self) -> str:
         return self.name
+
+    def get_bind_params(self, params: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """What `bind` takes before the operands of an eqn (nothing), and its params."""
+        return [], params
 
     def bind(self, *args: Any, **params: Any) -> Any:
         trace = current_trace()
@@ -246,12 +258,8 @@ class Primitive:
         return trace.process(self, args, params)
 
     def bind_with(self, trace: Trace, args: Sequence[Any], params: dict) -> Any:
-        if trace is EVAL:
-            token = _current.set(EVAL)
-            try:
-                return self.evaluate(args, params)
-            finally:
-                _current.reset(token)
+        if trace is EVAL and self.custom_evaluate is None and not self.multiple_results:
+            return self.evaluate(args, params)  # its row is of raw arrays, and asks for no trace
         token = _current.set(trace)
         try:
             return trace.process(self, args, params)

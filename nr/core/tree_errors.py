@@ -80,6 +80,8 @@ def _describe_pair(a: tuple, b: Node, left: str, right: str) -> tuple[str, str, 
         )
         if keys
     ]
+    if notes:
+        notes.append(" (Dict key mismatch)")  # JAX's words, which programs' tests look for
     return (*words, "".join(notes))
 
 

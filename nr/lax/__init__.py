@@ -8,20 +8,25 @@ import importlib
 from typing import Any
 
 from nr.lax import linalg
+from nr.lax.bits import RandomAlgorithm, mulhi, rng_bit_generator
 from nr.lax.collectives import (
     all_gather,
     all_to_all,
     axis_index,
     axis_size,
+    pbroadcast,
     pmax,
     pmean,
     pmin,
     ppermute,
     pshuffle,
     psum,
+    psum_scatter,
+    pswapaxes,
 )
 from nr.lax.conv import (
     ConvDimensionNumbers,
+    ConvGeneralDilatedDimensionNumbers,
     conv,
     conv_dimension_numbers,
     conv_general_dilated,
@@ -29,9 +34,23 @@ from nr.lax.conv import (
     conv_with_general_padding,
     padtype_to_pads,
 )
+from nr.lax.conv_shapes import (
+    conv_general_permutations,
+    conv_general_shape_tuple,
+    conv_shape_tuple,
+    conv_transpose_shape_tuple,
+    reduce_window_shape_tuple,
+)
 from nr.lax.convert import bitcast_convert_type, convert_element_type, reduce_precision
 from nr.lax.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
-from nr.lax.dot import Precision, batch_matmul, dot, dot_general
+from nr.lax.dot import (
+    DotDimensionNumbers,
+    Precision,
+    PrecisionLike,
+    batch_matmul,
+    dot,
+    dot_general,
+)
 from nr.lax.dynamic_slice import (
     dynamic_index_in_dim,
     dynamic_slice,
@@ -111,6 +130,9 @@ from nr.lax.indexing import (
     GatherScatterMode,
     ScatterDimensionNumbers,
 )
+from nr.lax.local_conv import conv_general_dilated_local
+from nr.lax.primitives import named_primitive
+from nr.lax.ragged import RaggedDotDimensionNumbers, ragged_dot, ragged_dot_general
 from nr.lax.reduce import (
     argmax,
     argmin,
@@ -157,7 +179,7 @@ from nr.lax.shape import (
     transpose,
     zeros_like_array,
 )
-from nr.lax.sort import sort, sort_key_val, top_k
+from nr.lax.sort import approx_max_k, approx_min_k, sort, sort_key_val, top_k
 from nr.lax.special import (
     bessel_i0e,
     bessel_i1e,
@@ -167,21 +189,39 @@ from nr.lax.special import (
     erf_inv,
     erfc,
     igamma,
+    igamma_grad_a,
     igammac,
     lgamma,
     polygamma,
+    random_gamma_grad,
     zeta,
+)
+from nr.lax.stacking import broadcast_like, empty, stack, tile, unstack
+from nr.lax.staging import (
+    after_all,
+    composite,
+    create_token,
+    dtype,
+    optimization_barrier,
+    platform_dependent,
+    stage,
 )
 from nr.lax.window import conv_general_dilated_patches, reduce_window
 
-_CONTROL_FLOW = ("associative_scan", "cond", "fori_loop", "map", "scan", "switch", "while_loop")
+_ABOVE = {
+    "nr.transforms.control_flow": (
+        *("associative_scan", "cond", "fori_loop", "map", "scan", "switch", "while_loop"),
+    ),
+    "nr.transforms.implicit": ("custom_linear_solve", "custom_root"),
+}
+_MODULES = {name: module for module, names in _ABOVE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _CONTROL_FLOW:
-        raise AttributeError(f"module 'nr.lax' has no attribute {name!r}")
-    return getattr(importlib.import_module("nr.transforms.control_flow"), name)
+    if name not in _MODULES:
+        return named_primitive(name, __name__)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_CONTROL_FLOW])
+    return sorted([*globals(), *_MODULES])

@@ -16,7 +16,17 @@ from nr.lax.dynamic_slice import dynamic_index_in_dim, dynamic_slice_in_dim
 from nr.lax.elementwise import div, mul
 from nr.lax.gather import index_take
 from nr.lax.reduce import reduce_max, reduce_min, reduce_sum
-from nr.lax.rules import canonical_axis, const_like, move_dim, operand, to_front, zero_tangent
+from nr.lax.rules import (
+    broadcast_scalar,
+    canonical_axis,
+    const_like,
+    move_dim,
+    operand,
+    to_front,
+    zero_tangent,
+    zeros_of,
+)
+from nr.lax.select import select
 from nr.lax.shape import broadcasted_iota
 
 AxisName = Any
@@ -259,6 +269,24 @@ def ppermute(x: Any, axis_name: AxisName, perm: Sequence[tuple[int, int]]) -> An
     )
 
 
+def pbroadcast(x: Any, axis_name: AxisName, source: int) -> Any:
+    """The value of one lane, in all lanes. x may be a pytree.
+
+    Example:
+        >>> import nr
+        >>> nr.vmap(lambda x: nr.lax.pbroadcast(x, "i", 1), axis_name="i")(nr.numpy.arange(3))
+        Array([1, 1, 1], dtype=int32)
+    """
+    chosen = Primitive.all["eq"].bind(axis_index(axis_name), np.int32(source))
+
+    def one(leaf: Any) -> Any:
+        leaf = operand("pbroadcast", leaf)
+        which = broadcast_scalar(chosen, leaf.shape)
+        return psum(select(which, leaf, zeros_of(leaf.aval.strip_weak_type())), axis_name)
+
+    return tree_map(one, x)
+
+
 def pshuffle(x: Any, axis_name: AxisName, perm: Sequence[int]) -> Any:
     """Lane i receives the value of lane perm[i]."""
     return ppermute(x, axis_name, [(source, i) for i, source in enumerate(perm)])
@@ -303,6 +331,69 @@ def all_to_all(
     return tree_map(one, x)
 
 
+def pswapaxes(x: Any, axis_name: AxisName, axis: int, *, axis_index_groups: Any = None) -> Any:
+    """The named axis and an axis of x, of the same size, exchanged. x may be a pytree.
+
+    Example:
+        >>> import nr
+        >>> x = nr.numpy.arange(4).reshape(2, 2)
+        >>> nr.vmap(lambda x: nr.lax.pswapaxes(x, "i", 0), axis_name="i")(x)
+        Array([[0, 2],
+               [1, 3]], dtype=int32)
+    """
+    _check_groups("pswapaxes", axis_index_groups)
+    return all_to_all(x, axis_name, axis, axis)
+
+
+def psum_scatter(
+    x: Any,
+    axis_name: AxisName,
+    *,
+    scatter_dimension: int = 0,
+    axis_index_groups: Any = None,
+    tiled: bool = False,
+) -> Any:
+    """The sum of x over a named axis, of which lane i keeps slice i. x may be a pytree.
+
+    Args:
+        x: array(s).
+        axis_name: the axis to sum over.
+        scatter_dimension: the dimension whose slices are given to the lanes.
+        axis_index_groups: not supported.
+        tiled: whether a lane's slice is a block that keeps the dimension; if not, the dimension has
+            the size of the named axis, and goes away.
+
+    Raises:
+        ValueError: if the dimension can't be divided among the lanes.
+
+    Example:
+        >>> import nr
+        >>> x = nr.numpy.arange(4).reshape(2, 2)
+        >>> nr.vmap(lambda x: nr.lax.psum_scatter(x, "i"), axis_name="i")(x)
+        Array([2, 4], dtype=int32)
+    """
+    _check_groups("psum_scatter", axis_index_groups)
+    own, n = axis_index(axis_name), axis_size(axis_name)
+
+    def one(leaf: Any) -> Array:
+        leaf = operand("psum_scatter", leaf)
+        d = canonical_axis("psum_scatter", scatter_dimension, leaf.ndim)
+        size = leaf.shape[d]
+        if size % n if tiled else size != n:
+            wanted = "a multiple of" if tiled else "equal to"
+            raise ValueError(
+                f"psum_scatter: dimension {d} must be {wanted} the size of the named axis, {n}; "
+                f"got {leaf.aval}."
+            )
+        total = psum(leaf, axis_name)
+        if not tiled:
+            return dynamic_index_in_dim(total, own, d, keepdims=False)
+        block = size // n
+        return dynamic_slice_in_dim(total, mul(own, own.dtype.type(block)), block, axis=d)
+
+    return tree_map(one, x)
+
+
 # ---------------------------------------------------------------- axis_index
 def _axis_index_aval(*, axis_name: Any) -> ShapedArray:
     axis_size(axis_name)
@@ -340,10 +431,13 @@ __all__ = [
     "all_to_all",
     "axis_index",
     "axis_size",
+    "pbroadcast",
     "pmax",
     "pmean",
     "pmin",
     "ppermute",
     "pshuffle",
     "psum",
+    "psum_scatter",
+    "pswapaxes",
 ]

@@ -31,6 +31,9 @@ class Precision(Enum):
     HIGHEST = 2
 
 
+PrecisionLike = None | str | Precision | tuple[str, str] | tuple[Precision, Precision]
+
+
 # ---------------------------------------------------------------- operands of products
 def product_operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     """Two arrays, whose shapes may differ; those of weak type take the dtype of the other."""
@@ -38,6 +41,15 @@ def product_operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
         return x, y
     x, y = operand(op, x), operand(op, y)
     return cast_weak(op, x, y.dtype), cast_weak(op, y, x.dtype)
+
+
+def promoted_operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """The same, in the dtype that holds both."""
+    x, y = product_operands(op, x, y)
+    if x.dtype == y.dtype:
+        return x, y
+    dtype = dtypes.promote_types(x.dtype, y.dtype)
+    return convert_element_type(x, dtype), convert_element_type(y, dtype)
 
 
 _KIND_ORDER = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}
@@ -108,7 +120,9 @@ def _dot_aval(
 
 
 @functools.lru_cache(maxsize=4096)
-def _lhs_transpose_dims(dims: Dims, x_rank: int, y_rank: int) -> tuple[Dims, tuple[int, ...]]:
+def _lhs_transpose_dims(
+    dims: Dims, x_rank: int, y_rank: int
+) -> tuple[Dims, tuple[int, ...] | None]:
     """How the cotangent of lhs is the product of ct and rhs, and the transpose that follows."""
     (x_contract, y_contract), (x_batch, y_batch) = dims
     x_free, y_free = _free(x_rank, x_contract, x_batch), _free(y_rank, y_contract, y_batch)
@@ -122,7 +136,9 @@ def _lhs_transpose_dims(dims: Dims, x_rank: int, y_rank: int) -> tuple[Dims, tup
 
 
 @functools.lru_cache(maxsize=4096)
-def _rhs_transpose_dims(dims: Dims, x_rank: int, y_rank: int) -> tuple[Dims, tuple[int, ...]]:
+def _rhs_transpose_dims(
+    dims: Dims, x_rank: int, y_rank: int
+) -> tuple[Dims, tuple[int, ...] | None]:
     """How the cotangent of rhs is the product of lhs and ct, and the transpose that follows."""
     (x_contract, y_contract), (x_batch, y_batch) = dims
     x_free, y_free = _free(x_rank, x_contract, x_batch), _free(y_rank, y_contract, y_batch)
@@ -133,8 +149,17 @@ def _rhs_transpose_dims(dims: Dims, x_rank: int, y_rank: int) -> tuple[Dims, tup
     return ((x_free, contract), (x_batch, batch)), _inverse(order)
 
 
-def _inverse(order: Sequence[int]) -> tuple[int, ...]:
-    return tuple(sorted(range(len(order)), key=order.__getitem__))
+def _inverse(order: Sequence[int]) -> tuple[int, ...] | None:
+    """The permutation that undoes one; None for that which changes nothing."""
+    inverse = tuple(sorted(range(len(order)), key=order.__getitem__))
+    return None if inverse == tuple(range(len(order))) else inverse
+
+
+def _laid_out(out: Any, order: tuple[int, ...] | None, dtype: np.dtype) -> Any:
+    """A cotangent with the dimensions and in the dtype of its operand."""
+    if order is not None:
+        out = transpose(out, order)
+    return out if out.dtype == dtype else convert_element_type(out, dtype)
 
 
 def _dot_transpose_lhs(
@@ -144,7 +169,7 @@ def _dot_transpose_lhs(
     if preferred_element_type is not None:
         ct, y = common_dtype(ct, y)
     out = dot_general_p.bind(ct, y, dimension_numbers=dims, preferred_element_type=None)
-    return convert_element_type(transpose(out, order), x.aval.dtype)
+    return _laid_out(out, order, x.aval.dtype)
 
 
 def _dot_transpose_rhs(
@@ -154,7 +179,7 @@ def _dot_transpose_rhs(
     if preferred_element_type is not None:
         x, ct = common_dtype(x, ct)
     out = dot_general_p.bind(x, ct, dimension_numbers=dims, preferred_element_type=None)
-    return convert_element_type(transpose(out, order), y.aval.dtype)
+    return _laid_out(out, order, y.aval.dtype)
 
 
 def _shift(dims: tuple[int, ...], new: int | None) -> tuple[int, ...]:
@@ -229,7 +254,7 @@ def dot_general(
 
     Args:
         lhs: an array.
-        rhs: an array of the same dtype.
+        rhs: an array; if its dtype is another one, both are promoted.
         dimension_numbers: ``((lhs_contract, rhs_contract), (lhs_batch, rhs_batch))``: dimensions
             summed over, and dimensions that go along.
         precision: accepted for JAX's sake; products have the full precision of their dtype.
@@ -239,7 +264,7 @@ def dot_general(
         An array with the batch dimensions, then the other ones of lhs, then those of rhs.
 
     Raises:
-        TypeError: if dtypes differ, or extents of paired dimensions do.
+        TypeError: if extents of paired dimensions differ.
 
     Example:
         >>> import nr
@@ -248,7 +273,7 @@ def dot_general(
         Array([[ 7., 10.],
                [15., 22.]], dtype=float32)
     """
-    lhs, rhs = product_operands("dot_general", lhs, rhs)
+    lhs, rhs = promoted_operands("dot_general", lhs, rhs)
     try:
         dims = _canonical(dimension_numbers)
     except TypeError:  # lists can't be looked up (or the dimensions are wrong)
@@ -285,7 +310,7 @@ def dot(lhs: Any, rhs: Any, precision: Any = None, preferred_element_type: Any =
         >>> nr.lax.dot(nr.numpy.array([1, 2]), nr.numpy.array([3, 4]))
         Array(11, dtype=int32)
     """
-    lhs, rhs = product_operands("dot", lhs, rhs)
+    lhs, rhs = promoted_operands("dot", lhs, rhs)
     x_shape, y_shape = lhs.shape, rhs.shape
     dims = _DOT_DIMS.get((len(x_shape), len(y_shape)))
     if dims is None or x_shape[-1] != y_shape[0]:
@@ -293,7 +318,7 @@ def dot(lhs: Any, rhs: Any, precision: Any = None, preferred_element_type: Any =
             f"dot: vectors or matrices with equal inner extents were expected; got {lhs.aval} for "
             f'"lhs" and {rhs.aval} for "rhs". Use nr.lax.dot_general or nr.numpy.matmul.'
         )
-    if preferred_element_type is None and lhs.dtype == rhs.dtype:
+    if preferred_element_type is None:
         return dot_general_p.bind(lhs, rhs, dimension_numbers=dims, preferred_element_type=None)
     return dot_general(lhs, rhs, dims, None, preferred_element_type)
 
@@ -304,7 +329,7 @@ def batch_matmul(lhs: Any, rhs: Any, precision: Any = None) -> Array:
     Raises:
         TypeError: if the ranks differ or are below 2.
     """
-    lhs, rhs = product_operands("batch_matmul", lhs, rhs)
+    lhs, rhs = promoted_operands("batch_matmul", lhs, rhs)
     rank = lhs.ndim
     if rank < 2 or rhs.ndim != rank:
         raise TypeError(

@@ -60,7 +60,7 @@ def _whole_window(rank: int) -> GatherDimensionNumbers:
     return GatherDimensionNumbers(tuple(range(rank)), (), tuple(range(rank)))
 
 
-def _starts(op: str, x: Array, start_indices: Any) -> list[Any]:
+def _starts(op: str, x: Array, start_indices: Any, negative: bool | Sequence[bool]) -> list[Any]:
     """One start a dimension, in [0, extent) where they counted from the end."""
     if isinstance(start_indices, (Array, np.ndarray)):
         if start_indices.ndim != 1:
@@ -74,17 +74,24 @@ def _starts(op: str, x: Array, start_indices: Any) -> list[Any]:
         raise TypeError(
             f"{op}: a start a dimension of {x.aval} was expected; got {len(start_indices)}."
         )
-    return [_start(op, i, n) for i, n in zip(start_indices, x.shape)]
+    flags = [negative] * x.ndim if isinstance(negative, bool) else list(negative)
+    if len(flags) != x.ndim:
+        raise TypeError(
+            f"{op}: allow_negative_indices must be a bool, or one a dimension of {x.aval}; got "
+            f"{len(flags)}."
+        )
+    return [_start(op, i, n, f) for i, n, f in zip(start_indices, x.shape, flags)]
 
 
-def _start(op: str, index: Any, extent: int) -> Any:
+def _start(op: str, index: Any, extent: int, negative: bool) -> Any:
     if isinstance(index, (*PYTHON_SCALARS, np.integer)) and hasattr(index, "__index__"):
         index = index.__index__()
-        return _static_start(index + extent if index < 0 else index, extent)
+        return _static_start(index + extent if index < 0 and negative else index, extent)
     index = to_operand(op, index)
     if index.dtype not in dtypes.INTEGER or index.ndim:
         raise TypeError(f"{op}: starts must be integers of rank 0; got {index.aval}.")
-    return wrap_negative(convert_element_type(index, _index_dtype(index.dtype)), extent)
+    index = convert_element_type(index, _index_dtype(index.dtype))
+    return wrap_negative(index, extent) if negative else index
 
 
 def _static_start(index: int, extent: int) -> Any:
@@ -139,7 +146,13 @@ dynamic_slice_p = linear(
 )
 
 
-def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) -> Array:  # noqa: A002
+def dynamic_slice(
+    operand: Any,  # noqa: A002
+    start_indices: Any,
+    slice_sizes: Sequence[int],
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
     """The part of an array of static size from positions that may be traced.
 
     Args:
@@ -147,6 +160,8 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) 
         start_indices: a start a dimension; negative ones count from the end, and then all are
             clamped so that the slice lies in the array.
         slice_sizes: the extents of the slice.
+        allow_negative_indices: whether negative starts, of all dimensions or of each, count from
+            the end; otherwise they are clamped as they are.
 
     Example:
         >>> import nr
@@ -154,7 +169,7 @@ def dynamic_slice(operand: Any, start_indices: Any, slice_sizes: Sequence[int]) 
         Array([2, 3, 4], dtype=int32)
     """
     x = to_operand("dynamic_slice", operand)
-    starts = _starts("dynamic_slice", x, start_indices)
+    starts = _starts("dynamic_slice", x, start_indices, allow_negative_indices)
     sizes = canonical_shape("dynamic_slice", slice_sizes)
     if not sizes:
         return x
@@ -223,13 +238,20 @@ dynamic_update_slice_p: Primitive = Primitive(
 )
 
 
-def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Array:  # noqa: A002
+def dynamic_update_slice(
+    operand: Any,  # noqa: A002
+    update: Any,
+    start_indices: Any,
+    *,
+    allow_negative_indices: bool | Sequence[bool] = True,
+) -> Array:
     """An array with a part replaced, at positions that may be traced.
 
     Args:
         operand: array.
         update: what is written: an array of the operand's rank that fits into it.
         start_indices: a start a dimension, as in `dynamic_slice`.
+        allow_negative_indices: as in `dynamic_slice`.
 
     Example:
         >>> import nr
@@ -238,7 +260,7 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Any) -> Array
     """
     x = to_operand("dynamic_update_slice", operand)
     update = cast_weak("dynamic_update_slice", update, x.dtype)
-    starts = _starts("dynamic_update_slice", x, start_indices)
+    starts = _starts("dynamic_update_slice", x, start_indices, allow_negative_indices)
     _dynamic_update_aval(x.aval, typeof(update), *[typeof(start) for start in starts])
     return dynamic_update_slice_p.bind(x, update, *starts)
 
@@ -249,13 +271,15 @@ def dynamic_slice_in_dim(
     start_index: Any,
     slice_size: int,
     axis: int = 0,
+    *,
+    allow_negative_indices: bool = True,
 ) -> Array:
     """`dynamic_slice` along one dimension, with all of the others."""
     x = to_operand("dynamic_slice_in_dim", operand)
     axis = canonical_axis("dynamic_slice_in_dim", axis, x.ndim)
     starts, sizes = [0] * x.ndim, list(x.shape)
     starts[axis], sizes[axis] = start_index, slice_size
-    return dynamic_slice(x, starts, sizes)
+    return dynamic_slice(x, starts, sizes, allow_negative_indices=allow_negative_indices)
 
 
 def dynamic_index_in_dim(
@@ -263,11 +287,13 @@ def dynamic_index_in_dim(
     index: Any,
     axis: int = 0,
     keepdims: bool = True,
+    *,
+    allow_negative_indices: bool = True,
 ) -> Array:
     """One position along a dimension, which may be traced; out-of-range ones are clamped."""
     x = to_operand("dynamic_index_in_dim", operand)
     axis = canonical_axis("dynamic_index_in_dim", axis, x.ndim)
-    result = dynamic_slice_in_dim(x, index, 1, axis)
+    result = dynamic_slice_in_dim(x, index, 1, axis, allow_negative_indices=allow_negative_indices)
     return result if keepdims else squeeze(result, axis)
 
 
@@ -276,13 +302,15 @@ def dynamic_update_slice_in_dim(
     update: Any,
     start_index: Any,
     axis: int,
+    *,
+    allow_negative_indices: bool = True,
 ) -> Array:
     """`dynamic_update_slice` along one dimension, from the beginning of the others."""
     x = to_operand("dynamic_update_slice_in_dim", operand)
     axis = canonical_axis("dynamic_update_slice_in_dim", axis, x.ndim)
     starts: list[Any] = [0] * x.ndim
     starts[axis] = start_index
-    return dynamic_update_slice(x, update, starts)
+    return dynamic_update_slice(x, update, starts, allow_negative_indices=allow_negative_indices)
 
 
 def dynamic_update_index_in_dim(
@@ -290,10 +318,14 @@ def dynamic_update_index_in_dim(
     update: Any,
     index: Any,
     axis: int,
+    *,
+    allow_negative_indices: bool = True,
 ) -> Array:
     """One position along a dimension replaced; the update may lack that dimension."""
     x = to_operand("dynamic_update_index_in_dim", operand)
     axis = canonical_axis("dynamic_update_index_in_dim", axis, x.ndim)
     if typeof(update).ndim == x.ndim - 1:
         update = expand_dims(update, axis)
-    return dynamic_update_slice_in_dim(x, update, index, axis)
+    return dynamic_update_slice_in_dim(
+        x, update, index, axis, allow_negative_indices=allow_negative_indices
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,13 @@ from nr.lax.rules import const_like, linear, operand, to_front
 from nr.lax.shape import broadcast_in_dim, pad
 
 
-class FftType(Enum):
+class FftType(IntEnum):
     """Kinds of the transform: complex to complex, real to half a spectrum, and their inverses."""
 
-    FFT = "FFT"
-    IFFT = "IFFT"
-    RFFT = "RFFT"
-    IRFFT = "IRFFT"
+    FFT = 0
+    IFFT = 1
+    RFFT = 2
+    IRFFT = 3
 
 
 _REAL = frozenset(dtypes.DTYPES[n] for n in ("float32", "float64"))
@@ -75,13 +75,13 @@ def _fft_batch(axis: Any, args: Any, dims: Any, **params: Any) -> Any:
 fft_p = linear("fft", abstract_eval=_fft_aval, transpose=_fft_transpose, batch=_fft_batch)
 
 
-def fft(x: Any, fft_type: FftType | str, fft_lengths: Any) -> Array:
+def fft(x: Any, fft_type: FftType | int | str, fft_lengths: Any) -> Array:
     """The discrete Fourier transform over the last dimensions, one for each length.
 
     Args:
         x: complex, or real for RFFT.
-        fft_type: a `FftType` or its name. RFFT gives the first n // 2 + 1 frequencies along the
-            last dimension, which IRFFT takes; inverses divide by the number of elements.
+        fft_type: a `FftType`, its number or its name. RFFT gives the first n // 2 + 1 frequencies
+            along the last dimension, which IRFFT takes; inverses divide by the number of elements.
         fft_lengths: the extents of the transform; IRFFT's result has these.
 
     Returns:
@@ -97,8 +97,9 @@ def fft(x: Any, fft_type: FftType | str, fft_lengths: Any) -> Array:
         Array([1.+0.j, 1.+0.j], dtype=complex64)
     """
     x = operand("fft", x)
-    kind = fft_type.value if isinstance(fft_type, FftType) else fft_type
-    if kind not in FftType.__members__:
+    names = FftType.__members__
+    kind = next((k for k, v in names.items() if fft_type in (k, v)), None)
+    if kind is None:
         raise ValueError(f"fft: fft_type must be FFT, IFFT, RFFT or IRFFT; got {fft_type!r}.")
     params: dict[str, Any] = {"fft_type": kind, "fft_lengths": tuple([int(n) for n in fft_lengths])}
     # NumPy would convert, pad and cut: check before.

@@ -131,6 +131,14 @@ def _gather_batch(
 ) -> Any:
     (x, indices), (x_dim, i_dim) = args, dims
     old = dimension_numbers
+    if axis.size == 0 and x_dim is not None and i_dim is not None:
+        # no lane is there for a slice of one lane to lie in
+        lanes = [
+            ShapedArray(a.shape[:d] + a.shape[d + 1 :], a.dtype)
+            for a, d in ((typeof(x), x_dim), (typeof(indices), i_dim))
+        ]
+        lane = _gather_aval(*lanes, dimension_numbers=old, slice_sizes=slice_sizes)
+        return zeros_of(lane.update(shape=(0, *lane.shape))), 0
     offset = shifted(old.offset_dims)
     collapsed, index_map = old.collapsed_slice_dims, old.start_index_map
     x_batching, i_batching = old.operand_batching_dims, old.start_indices_batching_dims
@@ -251,7 +259,7 @@ def gather_along(x: Any, indices: Any, axis: int) -> Array:
         x,
         expand_dims(indices, rank),
         GatherDimensionNumbers((), (axis,), (axis,), others, others),
-        (1,) * rank,
+        tuple([min(n, 1) for n in typeof(x).shape]),
         mode="promise_in_bounds",
     )
 

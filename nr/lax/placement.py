@@ -50,11 +50,11 @@ def device_put(x: Any, device: Device | str | None = None, **options: Any) -> An
 
 
 def device_get(x: Any) -> Any:
-    """A pytree of arrays as NumPy arrays on the host."""
+    """A pytree of arrays as NumPy arrays on the host; traced values stay what they are."""
 
     def get(leaf: Any) -> Any:
         if isinstance(leaf, Tracer):
-            return np.asarray(leaf)  # raises, and says what to write instead
+            return leaf
         return np.array(leaf.host()) if isinstance(leaf, ArrayImpl) else np.asarray(leaf)
 
     return tree_map(get, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,13 +38,14 @@ from nr.lax.rules import (
     operands,
     zero_tangent,
 )
-from nr.lax.shape import broadcast_in_dim, reshape, slice_in_dim, squeeze, transpose
+from nr.lax.shape import broadcast_in_dim_p, reshape, slice_in_dim, squeeze, transpose
 
 BITS = INTEGER | BOOL
 
 
 # ---------------------------------------------------------------- rules that reductions share
 def _reduction_aval(op: str, accepts: Accepts) -> Callable:
+    @functools.lru_cache(maxsize=4096)
     def rule(x: ShapedArray, *, axes: tuple[int, ...]) -> ShapedArray:
         check_dtype(op, x, accepts)
         return ShapedArray(_kept(op, x, axes), x.dtype)
@@ -75,8 +77,10 @@ def _reduction_batch(name: str) -> Callable:
 
 def _spread(x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     """The result of a reduction over axes, repeated to the shape of the operand."""
+    if not axes:
+        return x
     kept = tuple([d for d in range(len(shape)) if d not in axes])
-    return broadcast_in_dim(x, shape, kept)
+    return broadcast_in_dim_p.bind(x, shape=shape, broadcast_dimensions=kept)
 
 
 def _tree(combine: Callable, elements: list[Any]) -> list[Any]:

@@ -58,22 +58,50 @@ def operand_of(op: str, x: Any, accepts: Accepts) -> Any:
 def operands(op: str, *xs: Any, accepts: Accepts | None = None) -> Sequence[Any]:
     """Operands of one dtype (one of a set), and of one shape or rank 0.
 
-    Python scalars take the dtype of the arrays that they meet. Mismatches are found here and not
-    left to NumPy, which would promote or broadcast.
+    Python scalars take the dtype of the arrays that they meet; among arrays of one rank, extents of
+    1 are stretched. Mismatches are found here and not left to NumPy, which would promote or
+    broadcast.
     """
+    strong = False  # arrays, and NumPy scalars beside them, which stay what they are
     for x in xs:
-        if not isinstance(x, Array) or x.weak_type:
-            xs = one_dtype(op, *xs)  # type: ignore[assignment]
+        if isinstance(x, Array) and not x.weak_type:
+            strong = True
+        elif not isinstance(x, np.generic):
+            strong = False
             break
+    if not strong:
+        xs = one_dtype(op, *xs)  # type: ignore[assignment]
     first = xs[0]
     for x in xs[1:]:
         if x.dtype != first.dtype or (x.shape != first.shape and x.shape and first.shape):
-            _common(op, [typeof(y) for y in xs])
+            xs = _stretched(op, xs)  # type: ignore[assignment]
+            break
         if not first.shape:
             first = x
     if accepts is not None and first.dtype not in accepts:
         check_dtype(op, typeof(first), accepts)
     return xs
+
+
+def _stretched(op: str, xs: Sequence[Any]) -> Sequence[Any]:
+    """Operands of one rank (or rank 0) and dtype, with extents of 1 stretched to the others'."""
+    avals = [typeof(x) for x in xs]
+    shapes = [a.shape for a in avals if a.shape]
+    columns = [{n for n in column if n != 1} for column in zip(*shapes, strict=False)]
+    if (
+        len({a.dtype for a in avals}) > 1
+        or len({len(shape) for shape in shapes}) > 1
+        or any(len(wide) > 1 for wide in columns)
+    ):
+        _common(op, avals)
+    shape = tuple([wide.pop() if wide else 1 for wide in columns])
+    stretch = Primitive.all["broadcast_in_dim"]
+    return [
+        stretch.bind(x, shape=shape, broadcast_dimensions=tuple(range(len(shape))))
+        if a.shape not in ((), shape)
+        else x
+        for x, a in zip(xs, avals, strict=True)
+    ]
 
 
 def one_dtype(op: str, *xs: Any) -> Sequence[Any]:
@@ -113,7 +141,7 @@ def convert_weak(x: Any, dtype: np.dtype) -> Any:
 
 def mark_weak(out: Any, *operands: Any) -> Any:
     """An eager result of rank 0, weak if all the operands it depends on are."""
-    if type(out) is ArrayImpl and not out.shape and all([x.weak_type for x in operands]):
+    if type(out) is ArrayImpl and not out.shape and all([typeof(x).weak_type for x in operands]):
         return ArrayImpl(out.data, out.committed, True)
     return out
 
@@ -319,10 +347,13 @@ def elementwise(
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
         out = primitive.bind(*primals, **params)
+        shape = out.shape
         total = None
         for t, derivative in zip(tangents, derivatives, strict=True):
             if type(t) is not Zero and derivative is not None:
-                term = broadcast_scalar(derivative(t, out, *primals, **params), typeof(out).shape)
+                term = derivative(t, out, *primals, **params)
+                if term.shape != shape:
+                    term = broadcast_scalar(term, shape)
                 total = term if total is None else add_tangents(total, term)
         return out, zero_tangent(out) if total is None else total
 
@@ -429,7 +460,7 @@ def canonical_axes(op: str, axes: Any, ndim: int) -> tuple[int, ...]:
     """Non-negative, distinct axes; None means all."""
     if axes is None:
         return tuple(range(ndim))
-    if not isinstance(axes, (tuple, list)):
+    if not isinstance(axes, (tuple, list, range)):
         axes = (axes,)
     result = tuple([canonical_axis(op, axis, ndim) for axis in axes])
     if len(set(result)) != len(result):

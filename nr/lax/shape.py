@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,7 @@ def _prod(extents: Sequence[int]) -> int:
 
 
 # ---------------------------------------------------------------- broadcast_in_dim
+@functools.lru_cache(maxsize=4096)
 def _broadcast_aval(
     x: ShapedArray, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]
 ) -> ShapedArray:
@@ -72,11 +74,19 @@ def _broadcast_transpose(
     ct: Any, x: Any, *, shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]
 ) -> Any:
     old = x.aval.shape
-    kept = [d for n, d in zip(old, broadcast_dimensions, strict=True) if n == shape[d]]
-    axes = tuple(d for d in range(len(shape)) if d not in kept)
+    axes = _repeated(old, shape, broadcast_dimensions)
     if axes:
         ct = Primitive.all["reduce_sum"].bind(ct, axes=axes)
     return ct if typeof(ct).shape == old else reshape(ct, old)
+
+
+@functools.lru_cache(maxsize=4096)
+def _repeated(
+    old: tuple[int, ...], shape: tuple[int, ...], broadcast_dimensions: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The dimensions of a broadcast's result along which it repeats."""
+    kept = [d for n, d in zip(old, broadcast_dimensions, strict=True) if n == shape[d]]
+    return tuple([d for d in range(len(shape)) if d not in kept])
 
 
 def _broadcast_batch(
@@ -146,7 +156,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
         wide = {n for n in column if n != 1}
         if len(wide) > 1:
             raise ValueError(
-                f"broadcast: incompatible shapes for broadcasting: "
+                f"broadcast: Incompatible shapes for broadcasting: "
                 f"{', '.join(str(tuple(s)) for s in shapes)}. "
                 f"Extents must be equal or 1, counted from the end."
             )
@@ -242,7 +252,7 @@ def squeeze(x: Any, dimensions: Any) -> Array:
 def expand_dims(x: Any, dimensions: Any) -> Array:
     """x with dimensions of extent 1 inserted at the given positions of the result."""
     x = operand("expand_dims", x)
-    dims = (dimensions,) if not isinstance(dimensions, (tuple, list)) else dimensions
+    dims = dimensions if isinstance(dimensions, (tuple, list, range)) else (dimensions,)
     rank = x.ndim + len(dims)
     dims = canonical_axes("expand_dims", tuple(dims), rank)
     kept = [d for d in range(rank) if d not in dims]

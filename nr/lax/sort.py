@@ -9,10 +9,19 @@ import numpy as np
 
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, Zero
-from nr.core.dtypes import ANY, BOOL, REAL
+from nr.core.dtypes import ANY, BOOL, FLOATING, REAL
 from nr.core.tracing import Primitive, typeof
+from nr.lax.elementwise import neg
 from nr.lax.gather import gather_along
-from nr.lax.rules import canonical_axis, check_dtype, move_dim, operand, to_front, zero_tangent
+from nr.lax.rules import (
+    canonical_axis,
+    check_dtype,
+    move_dim,
+    operand,
+    operand_of,
+    to_front,
+    zero_tangent,
+)
 from nr.lax.shape import broadcasted_iota
 
 _INT32 = np.dtype(np.int32)
@@ -210,3 +219,53 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> list[Array]:
     # Slices stop at the end of the axis: check before, not after a failure.
     _top_k_aval(x.aval, k=int(k))
     return [move_dim(out, last, axis) for out in top_k_p.bind(x, k=int(k))]
+
+
+def _approx(op: str, x: Any, k: int, dimension: int, recall_target: float) -> list[Array]:
+    x = operand(op, x)
+    check_dtype(op, x.aval, FLOATING)
+    if not 0 < recall_target <= 1:
+        raise ValueError(f"{op}: recall_target must lie in (0, 1]; got {recall_target}.")
+    return top_k(x, k, axis=dimension)
+
+
+def approx_max_k(
+    operand: Any,
+    k: int,
+    reduction_dimension: int = -1,
+    recall_target: float = 0.95,
+    reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+) -> tuple[Array, Array]:
+    """The k largest elements along a dimension and their indices: here exact, as `top_k`.
+
+    Args:
+        operand: an array of floating numbers.
+        k: how many; at most the extent of the dimension.
+        reduction_dimension: the dimension to look along.
+        recall_target: how many of the k largest are to be found, on accelerators that trade that
+            for speed.
+        reduction_input_size_override, aggregate_to_topk: accepted as in JAX, and not used.
+
+    Example:
+        >>> import nr
+        >>> nr.lax.approx_max_k(nr.numpy.array([1., 5., 3.]), 2)[0]
+        Array([5., 3.], dtype=float32)
+    """
+    values, indices = _approx("approx_max_k", operand, k, reduction_dimension, recall_target)
+    return values, indices
+
+
+def approx_min_k(
+    operand: Any,
+    k: int,
+    reduction_dimension: int = -1,
+    recall_target: float = 0.95,
+    reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+) -> tuple[Array, Array]:
+    """The k smallest elements along a dimension and their indices; see `approx_max_k`."""
+    op = "approx_min_k"
+    x = operand_of(op, operand, FLOATING)
+    values, indices = _approx(op, neg(x), k, reduction_dimension, recall_target)
+    return neg(values), indices

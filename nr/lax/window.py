@@ -15,6 +15,7 @@ from nr.core.array import Array
 from nr.core.avals import ShapedArray, Zero
 from nr.core.dtypes import BOOL, NUMERIC, REAL
 from nr.core.tracing import Primitive, Tracer, typeof
+from nr.core.trees import tree_flatten, tree_leaves, tree_unflatten
 from nr.lax import elementwise
 from nr.lax.conv import (
     Padding,
@@ -39,7 +40,7 @@ from nr.lax.rules import (
 )
 from nr.lax.rules import operand as _operand
 from nr.lax.select import select
-from nr.lax.shape import pad, slice
+from nr.lax.shape import broadcast_in_dim, pad, slice, slice_in_dim
 
 Ints = tuple[int, ...]
 
@@ -285,17 +286,13 @@ _MONOIDS: dict[str, tuple[Primitive, Callable, tuple[Callable, ...]]] = {
 }
 
 
-def _monoid(computation: Callable) -> str:
+def _monoid(computation: Callable) -> str | None:
     numpy_api = sys.modules.get("nr.numpy")  # which is built on this module
     for name, (_, lax_function, others) in _MONOIDS.items():
         known = (lax_function, *others, getattr(numpy_api, name, None))
         if any(computation is function for function in known):
             return name
-    raise NotImplementedError(
-        f"reduce_window: computation must be nr.lax.add, nr.lax.max or nr.lax.min; got "
-        f"{computation!r}. Gather the windows with nr.lax.conv_general_dilated_patches and reduce "
-        f"those."
-    )
+    return None
 
 
 def _is_identity(name: str, value: Any, dtype: np.dtype) -> bool:
@@ -314,6 +311,63 @@ def _is_identity(name: str, value: Any, dtype: np.dtype) -> bool:
     return bool(value == outermost)
 
 
+def _rank_zero(op: str, x: Any, init: Any) -> tuple[Any, Any]:
+    """An operand, and its initial value in the same dtype."""
+    x, init = operands(op, x, init)
+    x, init = _operand(op, x), _operand(op, init)
+    if init.shape or init.dtype != x.dtype:
+        raise TypeError(
+            f"{op}: the initial value must have rank 0 and the dtype of the operand; got "
+            f'{init.aval} for "init_value" and {x.aval} for "operand".'
+        )
+    return x, init
+
+
+def _reduce_any(
+    op: str, operand: Any, init_value: Any, computation: Callable, params: dict[str, Any]
+) -> Any:
+    """Any associative function over windows, of one array or several: a dimension at a time."""
+    leaves, tree = tree_flatten(operand)
+    inits, init_tree = tree_flatten(init_value)
+    if tree != init_tree:
+        raise TypeError(
+            f"{op}: operand and init_value must have one structure; got {tree} and {init_tree}."
+        )
+    pairs = [_rank_zero(op, x, init) for x, init in zip(leaves, inits, strict=True)]
+    if any(x.shape != pairs[0][0].shape for x, _ in pairs):
+        got = ", ".join([str(x.aval) for x, _ in pairs])
+        raise TypeError(f"{op}: operands must have one shape; got {got}.")
+
+    def combine(left: list[Any], right: list[Any]) -> list[Any]:
+        out = computation(*[tree_unflatten(tree, side) for side in (left, right)])
+        outs, out_tree = tree_flatten(out)
+        if out_tree != tree:
+            raise TypeError(
+                f"{op}: the computation must return the structure of its operands, {tree}; got "
+                f"{out_tree}."
+            )
+        return outs
+
+    shape = _window_shape(op, pairs[0][0].aval, **params)
+    config = [
+        (lo, hi, step - 1)
+        for (lo, hi), step in zip(params["padding"], params["base_dilation"], strict=True)
+    ]
+    values = [pad(x, init, config) for x, init in pairs]
+    first = [broadcast_in_dim(init, shape, ()) for _, init in pairs]
+    if 0 in shape or 0 in params["window_dimensions"]:
+        return tree_unflatten(tree, first)
+    for d in reversed(range(len(shape))):
+        stride, dilation = params["window_strides"][d], params["window_dilation"][d]
+        slices = [
+            [slice_in_dim(x, k * dilation, k * dilation + (shape[d] - 1) * stride + 1, stride, d)
+             for x in values]
+            for k in range(params["window_dimensions"][d])
+        ]  # fmt: skip
+        values = functools.reduce(combine, slices)
+    return tree_unflatten(tree, combine(first, values))
+
+
 def reduce_window(
     operand: Any,
     init_value: Any,
@@ -323,44 +377,51 @@ def reduce_window(
     padding: str | Sequence[tuple[int, int]] = "VALID",
     base_dilation: Sequence[int] | None = None,
     window_dilation: Sequence[int] | None = None,
-) -> Array:
-    """Sums, maxima or minima over windows that slide over an array.
+) -> Any:
+    """Elements combined over windows that slide over an array, or over several at once.
 
     Args:
-        operand: an array.
-        init_value: a scalar that goes into each result once (0, -inf and inf change nothing).
-        computation: `nr.lax.add`, `nr.lax.max` or `nr.lax.min`.
+        operand: an array, or a pytree of arrays of one shape.
+        init_value: a scalar that goes into each result (0 of a sum, -inf of a maximum), in the
+            structure of the operand; it should be an identity of the computation.
+        computation: ``(x, y) -> z``, associative, on values in the structure of the operand.
+            `nr.lax.add`, `nr.lax.max` and `nr.lax.min` are operations of their own; others take
+            a step for each place along each dimension of the window.
         window_dimensions: extent of the window in each dimension.
         window_strides: distance between windows in each dimension.
         padding: "SAME", "SAME_LOWER", "VALID", or a (low, high) pair for each dimension. Padded
-            places don't count.
+            places hold the initial value.
         base_dilation: distance to which elements of the operand are moved apart.
         window_dilation: distance between the elements of a window.
 
     Returns:
-        An array of the operand's dtype with an element for each window.
+        Arrays of the operand's structure and dtypes with an element for each window.
 
     Raises:
-        NotImplementedError: for another computation.
+        TypeError: if structures, shapes or dtypes do not agree.
+        ValueError: if windows, strides, padding or dilations are invalid.
 
     Example:
         >>> import nr
         >>> x = nr.numpy.array([1, 5, 2, 4])
         >>> nr.lax.reduce_window(x, 0, nr.lax.add, (2,), (2,), "VALID")
         Array([6, 6], dtype=int32)
+        >>> nr.lax.reduce_window(x, 1, nr.lax.mul, (2,))
+        Array([ 5, 10,  8], dtype=int32)
     """
     op = "reduce_window"
-    name = _monoid(computation)
-    primitive, combine, _ = _MONOIDS[name]
-    x = _operand(op, operand)
-    rank = x.ndim
+    leaves = tree_leaves(operand)
+    if not leaves:
+        raise TypeError(f"{op}: an array or a pytree of arrays was expected; got {operand!r}.")
+    shape = typeof(_operand(op, leaves[0])).shape
+    rank = len(shape)
     window = steps(op, "window_dimensions", window_dimensions, rank)
     strides = steps(op, "window_strides", window_strides, rank)
     base = steps(op, "base_dilation", base_dilation, rank)
     dilation = steps(op, "window_dilation", window_dilation, rank)
     if isinstance(padding, str):
         padding = padtype_to_pads(
-            [dilated(n, step) for n, step in zip(x.shape, base, strict=True)],
+            [dilated(n, step) for n, step in zip(shape, base, strict=True)],
             [dilated(n, step) for n, step in zip(window, dilation, strict=True)],
             strides,
             padding,
@@ -372,18 +433,16 @@ def reduce_window(
         "base_dilation": base,
         "window_dilation": dilation,
     }
+    name = _monoid(computation)
+    if name is None or leaves[0] is not operand:
+        return _reduce_any(op, operand, init_value, computation, params)
+    primitive, combine, _ = _MONOIDS[name]
+    x = _operand(op, operand)
     primitive.abstract_eval(x.aval, **params)
     out = primitive.bind(x, **params)
     if _is_identity(name, init_value, x.dtype):
         return out
-    out, init_value = operands(op, out, init_value)
-    init = typeof(init_value)
-    if init.shape or init.dtype != x.dtype:
-        raise TypeError(
-            f"{op}: the initial value must have rank 0 and the dtype of the operand; got {init} "
-            f'for "init_value" and {x.aval} for "operand".'
-        )
-    return combine(out, init_value)
+    return combine(*_rank_zero(op, out, init_value))
 
 
 # ---------------------------------------------------------------- patches

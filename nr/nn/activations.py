@@ -16,6 +16,7 @@ from nr.core.array import Array
 from nr.core.tracing import Tracer
 from nr.lax.elementwise import logistic
 from nr.lax.rules import operand
+from nr.lax.shape import stop_gradient
 from nr.lax.special import erfc
 from nr.numpy.promotion import promote_inexact
 from nr.transforms.custom_derivatives import custom_jvp
@@ -66,7 +67,7 @@ def identity(x: Any) -> Array:
 
 
 def relu(x: Any) -> Array:
-    """max(x, 0); the derivative at 0 is 0.
+    """max(x, 0); the derivative at 0 and at NaN is 0.
 
     Example:
         >>> import nr
@@ -74,8 +75,9 @@ def relu(x: Any) -> Array:
         Array([0., 0., 2.], dtype=float32)
     """
     x = operand("relu", x)
-    # Not maximum(x, 0), whose derivative at 0 is a half; a NaN is not <= 0 and stays.
-    return jnp.where(x <= 0, 0, x)
+    larger = jnp.maximum(stop_gradient(x), 0)
+    # The derivative of a maximum is a half at 0, and at NaN is not 0.
+    return jnp.where(x > 0, x, larger) if isinstance(x, Tracer) else larger
 
 
 def relu6(x: Any) -> Array:

@@ -204,6 +204,8 @@ def standardize(
     variance: Any = None,
     epsilon: Any = 1e-5,
     where: Any = None,
+    *,
+    algorithm: str = "fast",
 ) -> Array:
     """(x - mean) / sqrt(variance + epsilon) over an axis.
 
@@ -213,12 +215,19 @@ def standardize(
         mean, variance: used instead of those of x; they broadcast against x.
         epsilon: keeps the root from 0.
         where: bool, which elements count for mean and variance.
+        algorithm: JAX's "fast" or "stable": here both take the variance of what is left without
+            the mean, which is stable.
+
+    Raises:
+        ValueError: for another algorithm.
 
     Example:
         >>> import nr
         >>> nr.nn.standardize(nr.numpy.array([1.0, 3.0]), epsilon=0.0)
         Array([-1.,  1.], dtype=float32)
     """
+    if algorithm not in ("fast", "stable"):
+        raise ValueError(f'standardize: algorithm must be "fast" or "stable"; got {algorithm!r}.')
     x = promote_inexact("standardize", x)[0]
     if mean is None:
         mean = jnp.mean(x, axis, keepdims=True, where=where)
@@ -232,7 +241,8 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     """Vectors that are 1 at the index given by x, and 0 elsewhere.
 
     Args:
-        x: integers; one outside [0, num_classes) gives a vector of zeros.
+        x: integers (or floats of integral values); one outside [0, num_classes) gives a vector
+            of zeros.
         num_classes: the length of the vectors.
         dtype: of the result, by default the default float.
         axis: where in the result the vectors lie.
@@ -244,11 +254,6 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
                [0., 0., 0.]], dtype=float32)
     """
     x = operand("one_hot", x)
-    if x.dtype not in dtypes.INTEGER:
-        raise TypeError(
-            f'one_hot: integers were required; got {x.aval} for "x". '
-            "Convert with .astype('int32')."
-        )
     rank = x.ndim + 1
     if not -rank <= axis < rank:
         raise ValueError(

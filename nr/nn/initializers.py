@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 import nr.numpy as jnp
-from nr import random
+from nr import lax, random
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.config import config
@@ -128,6 +128,8 @@ def truncated_normal(
 # ---------------------------------------------------------------- scale by fans
 # The standard deviation of the standard normal restricted to (-2, 2).
 _TRUNCATED_STDDEV = 0.87962566103423978
+# The same of the complex standard normal, restricted to the disk of radius 2.
+_TRUNCATED_STDDEV_COMPLEX = 0.95311164380491208
 
 
 def variance_scaling(
@@ -149,7 +151,7 @@ def variance_scaling(
         in_axis, out_axis: the axes of inputs and outputs; others, like those of a convolution's
             window, count for both.
         batch_axis: axes that count for neither.
-        dtype: floating.
+        dtype: floating, or complex (then ``"uniform"`` is uniform over a disk).
 
     Raises:
         ValueError: for an unknown mode or distribution, or when called for fewer axes than two.
@@ -171,7 +173,7 @@ def variance_scaling(
 
     def init(key: Any, shape: Sequence[int], dtype: Any = None) -> Array:
         kind = _dtype(default if dtype is None else dtype)
-        if kind not in dtypes.FLOATING:
+        if kind not in dtypes.INEXACT:
             raise ValueError(
                 "variance_scaling: a floating dtype was required; "
                 f"got {dtypes.short_name(kind)}. Initialize in float32 and convert."
@@ -185,6 +187,11 @@ def variance_scaling(
         }[mode]
         # Rounded to the dtype at each step, as JAX does: the numbers are the same bit for bit.
         variance = kind.type(scale / n) if n else kind.type(0)
+        if kind in dtypes.COMPLEX and distribution != "normal":
+            if distribution == "uniform":  # |z|**2 is 1/2 on average
+                return _in_disk(key, shape, kind, None) * np.sqrt(kind.type(2) * variance)
+            stddev = np.sqrt(variance) / kind.type(_TRUNCATED_STDDEV_COMPLEX)
+            return _in_disk(key, shape, kind, 2.0) * stddev
         if distribution == "uniform":
             return random.uniform(key, shape, kind, -1) * np.sqrt(kind.type(3) * variance)
         if distribution == "normal":
@@ -193,6 +200,21 @@ def variance_scaling(
         return random.truncated_normal(key, -2, 2, shape, kind) * stddev
 
     return init
+
+
+def _in_disk(key: Any, shape: Sequence[int], dtype: np.dtype, bound: float | None) -> Array:
+    """Complex samples: standard normal ones up to a bound of |z|, without one uniform ones of the
+    unit disk. Radius (by inversion) and angle are independent.
+    """
+    real = np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
+    keys = random.split(key)
+    u = random.uniform(keys[0], shape, real)
+    if bound is None:
+        radius = jnp.sqrt(u)
+    else:
+        radius = jnp.sqrt(-jnp.log(1 - (1 - np.exp(real.type(-(bound**2)))) * u))
+    angle = 2 * np.pi * random.uniform(keys[1], shape, real)
+    return lax.complex(radius * jnp.cos(angle), radius * jnp.sin(angle))
 
 
 def _fans(

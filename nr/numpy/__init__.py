@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as _np
 
-from nr.core import dtypes as _dtypes
 from nr.core.array import Array as ndarray
 from nr.core.config import config as _config
 from nr.numpy import array_methods as _array_methods
@@ -80,6 +79,7 @@ from nr.numpy.index_functions import (
     ix_,
     mask_indices,
     nonzero,
+    place,
     put,
     put_along_axis,
     ravel_multi_index,
@@ -112,6 +112,7 @@ from nr.numpy.joining import (
     vsplit,
     vstack,
 )
+from nr.numpy.keys import also_of_keys as _also_of_keys
 from nr.numpy.manipulation import (
     atleast_1d,
     atleast_2d,
@@ -165,6 +166,7 @@ from nr.numpy.number_parts import (
     trunc,
 )
 from nr.numpy.padding import pad
+from nr.numpy.polynomial_fits import polydiv, polyfit, roots
 from nr.numpy.polynomials import poly, polyadd, polyder, polyint, polymul, polysub, polyval
 from nr.numpy.products import (
     cross,
@@ -212,6 +214,7 @@ from nr.numpy.reductions import (
     sum,
     var,
 )
+from nr.numpy.scalar_types import SCALAR_TYPES as _SCALAR_TYPES
 from nr.numpy.selection import clip, i0, nan_to_num, piecewise, select, unwrap, where
 from nr.numpy.sets import (
     intersect1d,
@@ -251,6 +254,7 @@ from nr.numpy.statistics import (
     percentile,
     quantile,
 )
+from nr.numpy.ufunc_methods import frompyfunc, ufunc
 from nr.numpy.ufuncs import (
     abs,
     absolute,
@@ -356,17 +360,27 @@ from nr.numpy.ufuncs_logic import (
 from nr.numpy.vectorize import apply_along_axis, apply_over_axes, vectorize
 from nr.numpy.windows import bartlett, blackman, hamming, hanning, kaiser
 
-float16, float32, float64 = _np.float16, _np.float32, _np.float64
-int8, int16, int32, int64 = _np.int8, _np.int16, _np.int32, _np.int64
-uint8, uint16, uint32, uint64 = _np.uint8, _np.uint16, _np.uint32, _np.uint64
-complex64, complex128 = _np.complex64, _np.complex128
-bool_ = bool = _np.bool_  # noqa: A001 - NumPy's name
-bfloat16 = _dtypes.bfloat16
+(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, bfloat16, float16, float32,
+ float64, complex64, complex128) = _SCALAR_TYPES.values()  # fmt: skip
+bool = bool_  # noqa: A001 - NumPy's name
 single, double, csingle, cdouble = float32, float64, complex64, complex128
 dtype = _np.dtype
 generic, number, inexact, floating = _np.generic, _np.number, _np.inexact, _np.floating
 integer, signedinteger, unsignedinteger = _np.integer, _np.signedinteger, _np.unsignedinteger
 complexfloating = _np.complexfloating
+character, flexible, object_ = _np.character, _np.flexible, _np.object_
+ComplexWarning = _np.exceptions.ComplexWarning
+
+# What moves elements moves random keys, too.
+broadcast_to, concat, concatenate, expand_dims, flip, hstack, moveaxis, ravel, repeat = map(
+    _also_of_keys,
+    (broadcast_to, concat, concatenate, expand_dims, flip, hstack, moveaxis, ravel, repeat),
+)
+reshape, roll, split, squeeze, stack, swapaxes, take, tile, transpose, vstack = map(
+    _also_of_keys,
+    (reshape, roll, split, squeeze, stack, swapaxes, take, tile, transpose, vstack),
+)
+append, where = _also_of_keys(append, (0, 1)), _also_of_keys(where, (1, 2))
 
 pi, e, inf, nan, euler_gamma = math.pi, math.e, math.inf, math.nan, _np.euler_gamma
 newaxis = None
@@ -383,22 +397,19 @@ def __array_namespace_info__() -> _ArrayNamespaceInfo:
     return _ArrayNamespaceInfo()
 
 
-def __getattr__(name: str) -> Any:
-    # The scalar types of default width: they follow nr.config.
-    if name == "float_":
-        return _config.default_float.type
-    if name == "int_":
-        return _config.default_int.type
-    if name == "uint":
-        return uint64 if _config.default_int.itemsize == 8 else uint32
-    if name == "complex_":
-        return complex128 if _config.default_float.itemsize == 8 else complex64
+def __getattr__(name: str) -> Any:  # the scalar types of default width follow nr.config
+    of = _config.default_float if name in ("float_", "complex_") else _config.default_int
+    widths = {"float_": (float32, float64), "int_": (int32, int64), "uint": (uint32, uint64),
+              "complex_": (complex64, complex128)}  # fmt: skip
+    if name in widths:
+        return widths[name][of.itemsize == 8]
     if name in ("fft", "linalg"):
         return _importlib.import_module(f"nr.numpy.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
+    "ComplexWarning",
     "abs",
     "absolute",
     "acos",
@@ -467,6 +478,7 @@ __all__ = [
     "cbrt",
     "cdouble",
     "ceil",
+    "character",
     "choose",
     "clip",
     "column_stack",
@@ -530,6 +542,7 @@ __all__ = [
     "finfo",
     "fix",
     "flatnonzero",
+    "flexible",
     "flip",
     "fliplr",
     "flipud",
@@ -550,6 +563,7 @@ __all__ = [
     "fromfile",
     "fromfunction",
     "fromiter",
+    "frompyfunc",
     "fromstring",
     "full",
     "full_like",
@@ -666,6 +680,7 @@ __all__ = [
     "nonzero",
     "not_equal",
     "number",
+    "object_",
     "ogrid",
     "ones",
     "ones_like",
@@ -677,9 +692,12 @@ __all__ = [
     "permute_dims",
     "pi",
     "piecewise",
+    "place",
     "poly",
     "polyadd",
     "polyder",
+    "polydiv",
+    "polyfit",
     "polyint",
     "polymul",
     "polysub",
@@ -710,6 +728,7 @@ __all__ = [
     "rint",
     "roll",
     "rollaxis",
+    "roots",
     "rot90",
     "round",
     "s_",
@@ -760,6 +779,7 @@ __all__ = [
     "triu_indices_from",
     "true_divide",
     "trunc",
+    "ufunc",
     "uint",
     "uint16",
     "uint32",

@@ -10,6 +10,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array, ArrayImpl
 from nr.lax.convert import bitcast_convert_type
+from nr.lax.rules import canonical_axes
 from nr.lax.shape import reshape as lax_reshape
 from nr.lax.shape import transpose as lax_transpose
 from nr.numpy import indexing, number_parts, ufuncs, ufuncs_logic
@@ -55,16 +56,17 @@ _OPERANDS = (Array, float, int, np.ndarray, np.generic, complex)
 
 def _operator(name: str, function: Callable) -> Callable:
     """An operator that leaves operands unknown to nr to their own class."""
+    # The short way of the function, if it has one, without a detour through the operator.
+    in_front_of = getattr(function, "in_front_of", None)
+    general = function.__wrapped__ if in_front_of else function  # type: ignore[attr-defined]
 
     def operator(self: Array, other: Any) -> Any:
         if isinstance(other, _OPERANDS) or hasattr(other, "__jax_array__"):
-            return function(self, other)
+            return general(self, other)
         return NotImplemented
 
     operator.__name__ = operator.__qualname__ = name
     operator.__doc__ = function.__doc__
-    # The short way of the function, if it has one, without a detour through the operator.
-    in_front_of = getattr(function, "in_front_of", None)
     return in_front_of(operator) if in_front_of else operator
 
 
@@ -175,7 +177,7 @@ def transpose(self: Array, *args: Any) -> Array:
         return transposed(self)
     axes = _sizes(args)
     axes = axes if isinstance(axes, (tuple, list)) else (axes,)
-    return lax_transpose(self, axes)
+    return lax_transpose(self, canonical_axes("transpose", tuple(axes), self.ndim))
 
 
 def transposed(self: Array) -> Array:

@@ -10,8 +10,6 @@ import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.tracing import typeof
@@ -325,7 +323,7 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
     return reduce_or(x, axes) if x.dtype == dtypes.bool_dt else reduce_sum(x, axes)
 
 
-def _run(plan: list[Step], xs: list[Any], preferred: np.dtype | None) -> Any:
+def _run(plan: list[Step], xs: list[Any], product: Callable) -> Any:
     xs = list(xs)
     for places, prepare, dims, swapped, permutation in plan:
         taken = [_prepared(xs[place], how) for place, how in zip(places, prepare, strict=True)]
@@ -337,7 +335,7 @@ def _run(plan: list[Step], xs: list[Any], preferred: np.dtype | None) -> Any:
             x, y = reversed(taken) if swapped else taken
             if x.dtype != y.dtype:  # an earlier product already has the preferred dtype
                 x, y = promote("einsum", x, y)
-            out = dot_general(x, y, dims, preferred_element_type=preferred)
+            out = product(x, y, dims)
         xs.append(out if permutation is None else transpose(out, permutation))
     return xs[0]
 
@@ -350,6 +348,7 @@ def einsum(
     optimize: Any = "auto",
     precision: Any = None,
     preferred_element_type: Any = None,
+    _dot_general: Callable = dot_general,
 ) -> Array:
     """Einstein summation: products of arrays, summed over the labels that the result lacks.
 
@@ -362,6 +361,7 @@ def einsum(
             "optimal", a path, ...).
         precision: accepted for JAX's sake; products have the full precision of their dtype.
         preferred_element_type: the dtype of the result, where not the operands' common one.
+        _dot_general: what computes products, called as `nr.lax.dot_general` is.
 
     Returns:
         An array whose dimensions are those of the labels after "->"; without an arrow, of the
@@ -394,7 +394,11 @@ def einsum(
     preferred = None
     if preferred_element_type is not None:
         preferred = dtypes.canonicalize(preferred_element_type)
-    result = _run(plan, xs, preferred)
+    result = _run(
+        plan,
+        xs,
+        functools.partial(_dot_general, precision=precision, preferred_element_type=preferred),
+    )
     if preferred is not None and typeof(result).dtype != preferred:
         return convert_element_type(result, preferred)
     return result

@@ -15,6 +15,7 @@ from nr.core.tracing import Tracer, typeof
 from nr.lax.convert import convert_element_type
 from nr.lax.cumulative import cumsum
 from nr.lax.elementwise import add, clamp, div, lt, mul, ne, rem, sub
+from nr.lax.elementwise import max as lax_max
 from nr.lax.gather import gather, gather_along, wrap_negative
 from nr.lax.indexing import (
     GatherDimensionNumbers,
@@ -196,6 +197,8 @@ def take_along_axis(
         (*places.shape[:axis], 1, *places.shape[axis + 1 :]),
     )
     places = _broadcast(places, (*shape[:axis], places.shape[axis], *shape[axis + 1 :]))
+    if 0 in places.shape:  # x may be empty as well: then no element could be read
+        return full(places.shape, 0, x.dtype)
     others = [d for d in range(x.ndim) if d != axis]
     together = tuple([d for d in others if x.shape[d] == shape[d]])
     collapsed = tuple([d for d in range(x.ndim) if d not in together])
@@ -346,6 +349,39 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Fa
         values = rewriting_take(values, np.arange(n) % values.shape[0])
     flat = IndexUpdateRef(_flat(x), ind).set(values, mode=left)
     return reshape(flat, x.shape)
+
+
+def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Array:
+    """arr with the elements where mask holds set to vals, which are repeated as often as needed.
+
+    Args:
+        arr: an array.
+        mask: as many elements as arr has.
+        vals: one value or more.
+
+    Raises:
+        ValueError: if the mask has another size, or there are no values.
+
+    Example:
+        >>> import nr.numpy as jnp
+        >>> jnp.place(jnp.arange(4), jnp.array([True, False, True, True]), jnp.array([7, 8]))
+        Array([7, 1, 8, 7], dtype=int32)
+    """
+    _not_inplace("place", inplace)
+    x, chosen, values = operand("place", arr), _flat(operand("place", mask)), operand("place", vals)
+    values = _flat(values)
+    size = math.prod(x.shape)
+    if chosen.shape[0] != size:
+        raise ValueError(f"place: the mask must have {size} elements; got {chosen.aval}.")
+    if not values.shape[0]:
+        raise ValueError("place: one value or more was expected; got none.")
+    if not size:
+        return x
+    chosen = convert_element_type(chosen, np.bool_)
+    count = cumsum(convert_element_type(chosen, np.int32), 0)
+    places = rem(sub(lax_max(count, np.int32(1)), np.int32(1)), np.int32(values.shape[0]))
+    values = convert_element_type(rewriting_take(values, places), x.dtype)
+    return reshape(select(chosen, values, _flat(x)), x.shape)
 
 
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Array:

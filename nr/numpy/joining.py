@@ -68,7 +68,7 @@ __all__ = [
 def _sequence(op: str, arrays: Any) -> list[Any]:
     """A sequence of arrays, nested lists or numbers as arrays."""
     if isinstance(arrays, (Array, np.ndarray)):
-        return list(unstack(arrays))
+        arrays = list(unstack(arrays))
     if not isinstance(arrays, (tuple, list)):
         raise TypeError(
             f"{op}: a sequence of arrays was expected; got {type(arrays).__name__}. "

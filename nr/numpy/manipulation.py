@@ -150,7 +150,7 @@ def expand_dims(a: Any, axis: Any) -> Array:
         (1, 3, 1)
     """
     a = as_operand("expand_dims", a)
-    places = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    places = tuple(axis) if isinstance(axis, (tuple, list, range)) else (axis,)
     old = iter(a.shape)
     rank = a.ndim + len(places)
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nr.core.array import Array
 from nr.lax.rules import operand
-from nr.lax.shape import broadcast_in_dim, concatenate, full, slice_in_dim
+from nr.lax.shape import broadcast_in_dim, broadcast_shapes, concatenate, full, slice_in_dim
 from nr.numpy import reductions
 from nr.numpy.calculus import convolve
 from nr.numpy.promotion import promote, promote_inexact
@@ -16,7 +16,7 @@ from nr.numpy.promotion import promote, promote_inexact
 __all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]
 
 
-def _coefficients(op: str, *ps: Any) -> list[Array]:
+def coefficients(op: str, *ps: Any) -> list[Array]:
     """Coefficients as vectors of one dtype."""
     xs = promote(op, *ps)
     for x in xs:
@@ -29,7 +29,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
     """The polynomial with coefficients p, highest power first, at x (Horner's rule).
 
     Args:
-        p: coefficients, a vector.
+        p: coefficients along the first axis; its other axes broadcast with x.
         x: where to evaluate it, an array of any shape.
         unroll: accepted for JAX's sake.
 
@@ -39,9 +39,9 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
         Array([3., 8.], dtype=float32)
     """
     p, x = promote("polyval", p, x)
-    if p.ndim != 1:
+    if not p.ndim:
         raise ValueError(f"polyval: a vector of coefficients was expected; got {p.aval}.")
-    result = full(x.shape, 0, x.dtype)
+    result = full(broadcast_shapes(p.shape[1:], x.shape), 0, x.dtype)
     for i in range(p.shape[0]):
         result = result * x + p[i]
     return result
@@ -49,7 +49,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
 
 def _padded(op: str, a1: Any, a2: Any) -> list[Array]:
     """Two vectors of coefficients, the shorter one with zeros in front."""
-    a, b = _coefficients(op, a1, a2)
+    a, b = coefficients(op, a1, a2)
     n = max(a.size, b.size)
     return [
         x if x.size == n else concatenate([full((n - x.size,), 0, x.dtype), x], 0) for x in (a, b)
@@ -87,7 +87,7 @@ def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Array:
         >>> jnp.polymul(jnp.array([1., 1.]), jnp.array([1., -1.]))
         Array([ 1.,  0., -1.], dtype=float32)
     """
-    a, b = _coefficients("polymul", a1, a2)
+    a, b = coefficients("polymul", a1, a2)
     if trim_leading_zeros and a.size > 1 and b.size > 1:
         a, b = _trimmed(a), _trimmed(b)
     return convolve(a, b)
@@ -109,7 +109,7 @@ def polyder(p: Any, m: int = 1) -> Array:
     """
     if m < 0:
         raise ValueError(f"polyder: m must not be negative; got {m}.")
-    (p,) = promote_inexact("polyder", *_coefficients("polyder", p))
+    (p,) = promote_inexact("polyder", *coefficients("polyder", p))
     for _ in range(m):
         powers = np.arange(p.size - 1, 0, -1).astype(p.dtype)
         p = slice_in_dim(p, 0, max(p.size - 1, 0)) * powers
@@ -131,7 +131,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     """
     if m < 0:
         raise ValueError(f"polyint: m must not be negative; got {m}.")
-    p, k = promote_inexact("polyint", *_coefficients("polyint", p, 0 if k is None else k))
+    p, k = promote_inexact("polyint", *coefficients("polyint", p, 0 if k is None else k))
     if k.size not in (1, m):
         raise ValueError(f"polyint: one constant or {m} were expected; got {k.aval}.")
     for i in range(m):
@@ -149,7 +149,7 @@ def poly(seq_of_zeros: Any) -> Array:
         >>> jnp.poly(jnp.array([1., 2.]))
         Array([ 1., -3.,  2.], dtype=float32)
     """
-    (zeros,) = promote_inexact("poly", *_coefficients("poly", operand("poly", seq_of_zeros)))
+    (zeros,) = promote_inexact("poly", *coefficients("poly", operand("poly", seq_of_zeros)))
     result = full((1,), 1, zeros.dtype)
     nothing = full((1,), 0, zeros.dtype)
     for i in range(zeros.size):

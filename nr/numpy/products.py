@@ -14,7 +14,7 @@ from nr.core.config import config
 from nr.core.quiet import hush, unhush
 from nr.core.tracing import EVAL, current_trace
 from nr.lax.convert import convert_element_type
-from nr.lax.dot import dot_general
+from nr.lax.dot import dot_general, dot_general_p
 from nr.lax.elementwise import conj, mul, sub
 from nr.lax.reduce import reduce_sum
 from nr.lax.rules import canonical_axis, move_dim, operand, zeros_of
@@ -128,12 +128,12 @@ def _stacked(
         problem, hint = plan.split("|")
         raise TypeError(f"{op}: {problem}; got {a.aval} and {b.aval}. {hint}")
     a_ones, b_ones, dims, permutation = plan
-    out = dot_general(
-        squeeze(a, a_ones) if a_ones else a,
-        squeeze(b, b_ones) if b_ones else b,
-        dims,
-        preferred_element_type=preferred,
-    )
+    a = squeeze(a, a_ones) if a_ones else a
+    b = squeeze(b, b_ones) if b_ones else b
+    if preferred is None:  # the plan has checked all that `dot_general` would
+        out = dot_general_p.bind(a, b, dimension_numbers=dims, preferred_element_type=None)
+    else:
+        out = dot_general(a, b, dims, preferred_element_type=preferred)
     return out if permutation is None else transpose(out, permutation)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -61,16 +62,14 @@ def cast(x: Any, dtype: np.dtype, weak: bool = False) -> Array:
 
 
 @functools.lru_cache(4096)
-def _promoted(
-    pairs: tuple[tuple[np.dtype, bool], ...], defaults: tuple[np.dtype, np.dtype]
-) -> tuple[np.dtype, bool]:
+def _promoted(pairs: tuple[tuple[np.dtype, bool], ...], options: tuple) -> tuple[np.dtype, bool]:
     return dtypes.promote(list(pairs))
 
 
 def _common_dtype(values: list[Any]) -> tuple[np.dtype, bool]:
     """The promoted dtype of operands, and whether it is weak."""
     pairs = tuple([dtype_and_weak(x) for x in values])
-    return _promoted(pairs, (config.default_float, config.default_int))
+    return _promoted(pairs, config.trace_key())
 
 
 def _operands(op: str, xs: tuple[Any, ...]) -> list[Any]:
@@ -92,9 +91,9 @@ def promote(op: str, *xs: Any) -> list[Array]:
     """
     first = xs[0]
     if isinstance(first, Array):
-        dtype = first.dtype
+        aval = first.aval
         for x in xs:
-            if not isinstance(x, Array) or x.dtype != dtype:
+            if not isinstance(x, Array) or (x.aval is not aval and x.dtype != aval.dtype):
                 break
         else:
             return list(xs)
@@ -124,38 +123,46 @@ def broadcast_shape(op: str, *xs: Any) -> tuple[int, ...]:
     """The shape to which arrays broadcast together.
 
     Raises:
-        TypeError: if their shapes are not compatible.
+        ValueError: if their shapes are not compatible.
     """
-    shapes = [x.shape for x in xs]
+    shape = _broadcast(tuple([x.shape for x in xs]))
+    if shape is None:
+        got = " and ".join(str(x.aval) for x in xs)
+        raise ValueError(
+            f"{op}: Incompatible shapes for broadcasting: {got}. Extents must be equal or 1, "
+            f"counted from the last dimension: insert one with x[..., None] or reshape."
+        )
+    return shape
+
+
+@functools.lru_cache(4096)
+def _broadcast(shapes: tuple[tuple[int, ...], ...]) -> tuple[int, ...] | None:
+    """The common shape of shapes, if there is one."""
     rank = max([len(s) for s in shapes])
     result = []
     for column in zip(*[(1,) * (rank - len(s)) + s for s in shapes], strict=True):
         wide = {n for n in column if n != 1}
         if len(wide) > 1:
-            got = " and ".join(str(x.aval) for x in xs)
-            raise TypeError(
-                f"{op}: shapes must be broadcastable; got {got}. Extents must be equal or 1, "
-                f"counted from the last dimension: insert one with x[..., None] or reshape."
-            )
+            return None
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
 
 def broadcast_to_shape(x: Any, shape: tuple[int, ...]) -> Array:
     """x broadcast to a shape with which its own is known to be compatible."""
-    if x.shape == shape:
+    own = x.shape
+    if own == shape:
         return x
-    lead = len(shape) - x.ndim
-    return broadcast_in_dim_p.bind(
-        x, shape=shape, broadcast_dimensions=tuple(range(lead, len(shape)))
-    )
+    dims = tuple(range(len(shape) - len(own), len(shape)))
+    return broadcast_in_dim_p.bind(x, shape=shape, broadcast_dimensions=dims)
 
 
 def broadcast_arrays_list(op: str, *xs: Any) -> list[Array]:
     """Operands broadcast to their common shape.
 
     Raises:
-        TypeError: if the shapes are not compatible, or an operand is no array and no number.
+        ValueError: if the shapes are not compatible.
+        TypeError: if an operand is no array and no number.
     """
     arrays = [operand(op, x) for x in xs]
     if len({x.shape for x in arrays}) == 1:
@@ -175,9 +182,30 @@ def promote_broadcast(op: str, *xs: Any, inexact: bool = False) -> list[Array]:
         [(2, 3), (2, 3), ()]
     """
     arrays = promote_inexact(op, *xs) if inexact else promote(op, *xs)
-    shapes = {x.shape for x in arrays}
-    shapes.discard(())
-    if len(shapes) <= 1:
+    shape: tuple[int, ...] = ()
+    for x in arrays:
+        own = x.shape
+        if own and own != shape:
+            if shape:
+                break
+            shape = own
+    else:
         return arrays
+    if config.numpy_rank_promotion != "allow":
+        _question_ranks(op, arrays)
     shape = broadcast_shape(op, *arrays)
-    return [broadcast_to_shape(x, shape) if x.ndim else x for x in arrays]
+    return [broadcast_to_shape(x, shape) if x.shape else x for x in arrays]
+
+
+def _question_ranks(op: str, arrays: list[Array]) -> None:
+    """Warn or raise where arrays of several ranks, none of them 0, are to be broadcast."""
+    if len({x.ndim for x in arrays if x.ndim}) < 2:
+        return
+    message = (
+        f"{op}: Operands could not be broadcast together: arrays of one rank were expected, "
+        f"jax_numpy_rank_promotion being {config.numpy_rank_promotion!r}; got "
+        f"{' and '.join([str(x.aval) for x in arrays])}. Insert dimensions with x[None]."
+    )
+    if config.numpy_rank_promotion == "raise":
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=2)

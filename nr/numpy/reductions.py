@@ -33,7 +33,7 @@ from nr.lax.reduce import (
 )
 from nr.lax.rules import canonical_axes, canonical_axis, check_dtype, operand
 from nr.lax.select import select
-from nr.lax.shape import broadcast_in_dim, concatenate, full, full_like, reshape
+from nr.lax.shape import broadcast_in_dim, concatenate, full, full_like, reshape, reshape_p
 from nr.numpy.promotion import broadcast_to_shape
 
 __all__ = [
@@ -71,7 +71,7 @@ def _no_out(op: str, out: Any) -> None:
 
 def _keep(x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     """A result with the axes it was reduced over, of extent 1."""
-    return reshape(x, tuple([1 if d in axes else n for d, n in enumerate(shape)]))
+    return reshape_p.bind(x, new_sizes=tuple([1 if d in axes else n for d, n in enumerate(shape)]))
 
 
 def _mask(op: str, where: Any, shape: tuple[int, ...]) -> Any:
@@ -332,6 +332,8 @@ def count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Array:
 # ---------------------------------------------------------------- moments
 def _moment_dtypes(op: str, given: np.dtype, dtype: Any) -> tuple[np.dtype, np.dtype]:
     """The dtype to compute in, and that of the result."""
+    if dtype is None and given in dtypes.INEXACT:
+        return (_F32 if given in _HALF else given), given
     result = dtypes.to_inexact(given) if dtype is None else dtypes.canonicalize(dtype)
     work = result if result in dtypes.INEXACT else dtypes.to_inexact(given)
     return (_F32 if work in _HALF else work), result

@@ -105,6 +105,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         >>> jnp.select([x < 1, x > 2], [-x - 1, x * 10], 7)
         Array([-1,  7,  7, 30], dtype=int32)
     """
+    condlist, choicelist = list(condlist), list(choicelist)
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(
             f"select: as many conditions as choices (at least one) were expected; "

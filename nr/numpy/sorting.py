@@ -171,6 +171,8 @@ def lexsort(keys: Sequence[Any] | Any, axis: int = -1) -> Array:
     xs = [operand("lexsort", key) for key in keys]
     if not xs:
         raise TypeError("lexsort: at least one key was expected; got none.")
+    if not xs[0].ndim:
+        return full((), 0, index_dtype(1))
     axis = canonical_axis("lexsort", axis, xs[0].ndim)
     places = broadcasted_iota(index_dtype(xs[0].shape[axis]), xs[0].shape, axis)
     return lax_sort((*xs[::-1], places), axis, num_keys=len(xs))[-1]

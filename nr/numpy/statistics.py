@@ -578,7 +578,7 @@ def histogramdd(
         density: make the integral 1.
 
     Returns:
-        The counts, of rank d, and a list of edges.
+        The counts, of rank d (integers without weights and density), and a list of edges.
     """
     (x,) = promote_inexact("histogramdd", sample)
     if x.ndim != 2:
@@ -597,7 +597,7 @@ def histogramdd(
     place = full((n,), 0, config.default_int)
     for column, e, extent in zip(columns, edges, extents):
         place = place * extent + _bin_places(column, e)
-    w = full((n,), 1, x.dtype)
+    w = full((n,), 1, x.dtype if density else config.default_int)
     if weights is not None:
         x, w = promote_inexact("histogramdd", x, weights)
     counts = reshape(_add_up(place, w, math.prod(extents)), tuple(extents))

@@ -11,7 +11,7 @@ from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.config import config
 from nr.lax import elementwise as lax
-from nr.lax.rules import const_like, operand
+from nr.lax.rules import check_dtype, const_like, operand
 from nr.lax.select import select
 from nr.numpy.eager import NATIVE_FLOATING, NATIVE_INEXACT, binary, unary
 from nr.numpy.promotion import (
@@ -188,8 +188,10 @@ abs = absolute  # noqa: A001 - NumPy's name
 
 
 def fabs(x: Any, /) -> Array:
-    """|x| as a floating array."""
-    return lax.abs(*promote_inexact("fabs", x))
+    """|x| as a floating array, of real x."""
+    (x,) = promote_inexact("fabs", x)
+    check_dtype("fabs", x.aval, dtypes.FLOATING)
+    return lax.abs(x)
 
 
 @unary(np.sign, dtypes.INTEGER | NATIVE_FLOATING)

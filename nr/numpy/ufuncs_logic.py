@@ -162,6 +162,8 @@ def bitwise_count(x: Any, /) -> Array:
     x = operand("bitwise_count", x)
     if x.dtype in dtypes.SIGNED:
         x = lax.abs(x)
+    elif x.dtype in dtypes.BOOL:
+        return convert_element_type(x, np.uint8)
     return convert_element_type(lax.population_count(x), np.uint8)
 
 
@@ -245,8 +247,11 @@ def isreal(x: Any, /) -> Array:
 
 
 def iscomplexobj(x: Any) -> bool:
-    """Whether x has a complex dtype."""
-    return operand("iscomplexobj", x).dtype in dtypes.COMPLEX
+    """Whether x has, or is, a complex dtype; what is no array of numbers has none."""
+    if isinstance(x, (type, np.dtype)):
+        return dtypes.canonicalize(x) in dtypes.COMPLEX
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    return dtype in dtypes.COMPLEX
 
 
 def isrealobj(x: Any) -> bool:

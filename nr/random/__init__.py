@@ -5,6 +5,8 @@ A key is used once. `split` and `fold_in` make new keys from one; samplers take 
 `nr.vmap` and under `nr.jit`.
 """
 
+from nr.random.binomial import binomial as binomial
+from nr.random.binomial import multinomial as multinomial
 from nr.random.bits import bits as bits
 from nr.random.continuous import cauchy as cauchy
 from nr.random.continuous import double_sided_maxwell as double_sided_maxwell
@@ -41,8 +43,8 @@ from nr.random.keys import clone as clone
 from nr.random.keys import fold_in as fold_in
 from nr.random.keys import key as key
 from nr.random.keys import key_data as key_data
+from nr.random.keys import key_dtype as key_dtype
 from nr.random.keys import key_impl as key_impl
-from nr.random.keys import prng_key as prng_key
 from nr.random.keys import split as split
 from nr.random.keys import wrap_key_data as wrap_key_data
 from nr.random.matrices import multivariate_normal as multivariate_normal

@@ -9,7 +9,7 @@ import numpy as np
 
 from nr.core import dtypes
 from nr.core.array import Array
-from nr.core.tracing import typeof
+from nr.core.tracing import EVAL, Tracer, current, current_trace, typeof
 from nr.lax.convert import bitcast_convert_type, convert_element_type
 from nr.lax.elementwise import (
     abs,
@@ -109,14 +109,21 @@ def truncated_normal(
     raw = raw_key("truncated_normal", key)
     dtype = float_dtype("truncated_normal", dtype)
     shape = sample_shape("truncated_normal", shape, lower=lower, upper=upper)
-    root = dtype.type(math.sqrt(2))
+    low, high = _erf_of_bound(lower, dtype), _erf_of_bound(upper, dtype)
     lower = parameter("truncated_normal", lower, dtype, shape)
     upper = parameter("truncated_normal", upper, dtype, shape)
-    u = uniform_between(raw, shape, dtype, erf(div(lower, root)), erf(div(upper, root)))
-    out = normal_from_uniform_p.bind(u)
+    out = normal_from_uniform_p.bind(uniform_between(raw, shape, dtype, low, high))
     # Rounding must not take a sample out of the open interval.
     infinity = dtype.type(np.inf)
     return clamp(nextafter(lower, infinity), out, nextafter(upper, -infinity))
+
+
+def _erf_of_bound(bound: Any, dtype: np.dtype) -> Any:
+    # Of a number it is computed now: compiled programs would round it otherwise.
+    trace = current_trace() if isinstance(bound, Tracer) else EVAL
+    with current(trace):
+        bound = parameter("truncated_normal", bound, dtype, np.shape(bound))
+        return erf(div(bound, dtype.type(math.sqrt(2))))
 
 
 def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) -> Array:

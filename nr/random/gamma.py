@@ -24,6 +24,7 @@ from nr.lax.elementwise import (
     ge,
     le,
     log,
+    lt,
     max,
     mul,
     neg,
@@ -34,7 +35,8 @@ from nr.lax.elementwise import (
 from nr.lax.reduce import reduce_max, reduce_or, reduce_sum
 from nr.lax.rules import operand
 from nr.lax.select import select
-from nr.lax.shape import canonical_shape, full, reshape, slice_in_dim
+from nr.lax.shape import canonical_shape, full, full_like, reshape, slice_in_dim
+from nr.lax.special import digamma, random_gamma_grad
 from nr.lax.threefry import threefry2x32_p
 from nr.random.arguments import broadcast_to, float_dtype, parameter, sample_shape
 from nr.random.bits import mix
@@ -138,15 +140,20 @@ def _log_gamma_lanes(k1: Any, k2: Any, a: Any) -> Any:
     return _sample(k1, k2, a, True)
 
 
-def _no_derivative(primals: Any, tangents: Any) -> Any:
-    raise NotImplementedError(
-        "gamma: nr has no derivative of gamma samples with respect to their parameter. "
-        "Hold it constant with nr.lax.stop_gradient."
-    )
+@_gamma_lanes.defjvp
+def _gamma_jvp(primals: tuple, tangents: tuple) -> tuple:
+    a, x = primals[2], _gamma_lanes(*primals)
+    return x, mul(tangents[2], random_gamma_grad(a, x))
 
 
-_gamma_lanes.defjvp(_no_derivative)
-_log_gamma_lanes.defjvp(_no_derivative)
+@_log_gamma_lanes.defjvp
+def _log_gamma_jvp(primals: tuple, tangents: tuple) -> tuple:
+    # Of a sample that is close to 0, P(a, x) is x^a / gamma(a + 1).
+    a, log_x = primals[2], _log_gamma_lanes(*primals)
+    small = lt(log_x, log_x.dtype.type(-40))
+    x = exp(select(small, full_like(log_x, 0), log_x))
+    near_zero = div(sub(digamma(add(a, log_x.dtype.type(1))), log_x), a)
+    return log_x, mul(tangents[2], select(small, near_zero, div(random_gamma_grad(a, x), x)))
 
 
 def _gamma(op: str, key: Any, a: Any, shape: Any, dtype: Any, log_space: bool) -> Any:
@@ -167,7 +174,8 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Array:
 
     Args:
         key: a key, typed or raw.
-        a: positive; broadcasts to the shape. There is no derivative with respect to it.
+        a: positive; broadcasts to the shape. Samples are differentiable with respect to it
+            (`nr.lax.random_gamma_grad`).
         shape: of the result, by default that of a.
         dtype: floating, by default the default float.
     """

@@ -30,20 +30,12 @@ _MASK = 0xFFFFFFFF
 IMPL = "threefry2x32"
 
 
-class extended(np.generic):  # noqa: N801 - a scalar type, named as NumPy's are
-    """The kind of dtypes that NumPy does not have."""
-
-
-class prng_key(extended):  # noqa: N801
-    """The kind of typed keys' dtypes: ``issubdtype(key.dtype, prng_key)`` tells keys apart."""
-
-
 class KeyDtype:
     """The dtype of typed keys, which shows as ``key<fry>``. All are equal."""
 
     name = "key<fry>"
     itemsize = 8
-    type = prng_key
+    type = dtypes.prng_key
 
     def __repr__(self) -> str:
         return self.name
@@ -58,18 +50,26 @@ class KeyDtype:
 KEY_DTYPE = KeyDtype()
 
 
-class PRNGKeyArray:
+class PRNGKeyArray(Array):
     """An array of typed keys; make them with `key` and `split`.
 
     It is a pytree node around its uint32[..., 2] array, and so passes through every transformation.
+    It is an Array as in JAX, but operations on numbers refuse it.
     """
 
     __slots__ = ("_data",)
     __hash__ = None  # type: ignore[assignment]
-    dtype = KEY_DTYPE
+    dtype = KEY_DTYPE  # type: ignore[assignment]
 
     def __init__(self, data: Any) -> None:
         self._data = data
+
+    @property
+    def aval(self) -> Any:  # type: ignore[override]
+        raise TypeError(
+            f"array: a typed key is no array of numbers; got key<fry>{list(self.shape)}. "
+            f"Use nr.random.key_data(key) for its bits."
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,7 +84,7 @@ class PRNGKeyArray:
         return math.prod(self.shape)
 
     @property
-    def T(self) -> PRNGKeyArray:  # noqa: N802 - NumPy's name
+    def T(self) -> PRNGKeyArray:  # type: ignore[override]  # noqa: N802 - NumPy's name
         """The keys with their dimensions reversed."""
         return self.transpose()
 
@@ -154,10 +154,7 @@ class PRNGKeyArray:
         return bitwise_not(self == other)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            f"array: a typed key is no array of numbers; got key<fry>{list(self.shape)}. "
-            f"Use nr.random.key_data(key) for its bits."
-        )
+        return self.aval
 
     def __repr__(self) -> str:
         return f"Array({self.shape}, dtype={self.dtype}) overlaying:\n{self._data}"
@@ -338,6 +335,18 @@ def key_impl(keys: Any) -> str:
     """The name of the generator that keys are for."""
     raw_keys("key_impl", keys)
     return IMPL
+
+
+def key_dtype(impl: Any = None) -> KeyDtype:
+    """The dtype of typed keys.
+
+    Example:
+        >>> import nr
+        >>> nr.random.key_dtype() == nr.random.key(0).dtype
+        True
+    """
+    _check_impl("key_dtype", impl)
+    return KEY_DTYPE
 
 
 def clone(key: Any) -> Any:

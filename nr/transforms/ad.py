@@ -23,8 +23,19 @@ from nr.core.jaxprs import (
     trace_closed,
 )
 from nr.core.source_info import backward, line_instead
-from nr.core.tracing import Primitive, Trace, Tracer, current, current_trace, typeof
+from nr.core.tracing import (
+    EVAL,
+    Primitive,
+    Trace,
+    Tracer,
+    current,
+    current_trace,
+    reset_trace,
+    set_trace,
+    typeof,
+)
 from nr.lax.rules import add_tangents, instantiate
+from nr.transforms.recorded import apply_rule, linearized
 
 NonZeros = tuple[bool, ...]
 
@@ -32,16 +43,13 @@ NonZeros = tuple[bool, ...]
 class JVPTracer(Tracer):
     """A primal value with its tangent."""
 
-    __slots__ = ("primal", "tangent")
+    __slots__ = ("primal", "tangent", "aval")
 
     def __init__(self, trace: JVPTrace, primal: Any, tangent: Any) -> None:
         self._trace = trace
         self.primal = primal
         self.tangent = tangent
-
-    @property
-    def aval(self) -> ShapedArray:  # type: ignore[override]
-        return typeof(self.primal)
+        self.aval = typeof(primal)
 
     def describe(self) -> str:
         if isinstance(self.primal, Tracer):
@@ -58,79 +66,107 @@ class JVPTracer(Tracer):
 
 
 class JVPTrace(Trace):
-    """Carries a tangent beside every value."""
+    """Carries a tangent beside every value. `outer` takes what does not depend on tangents."""
 
-    __slots__ = ()
+    __slots__ = ("outer",)
     parent: Trace
+    outer: Trace
 
     def __init__(self, parent: Trace) -> None:
-        self.parent = parent
+        self.parent = self.outer = parent
         self.alive = True
 
     def split(self, x: Any) -> tuple[Any, Any]:
         """A value's primal and tangent, zero for what does not depend on the inputs."""
-        if isinstance(x, JVPTracer) and x._trace is self:
+        if type(x) is JVPTracer and x._trace is self:
             return x.primal, x.tangent
         return x, Zero(typeof(x).to_tangent())
 
     def primal(self, x: Any) -> Any:
         """x without its tangent; anything else as it is."""
-        return x.primal if isinstance(x, JVPTracer) and x._trace is self else x
+        return x.primal if type(x) is JVPTracer and x._trace is self else x
 
     def join(self, primal: Any, tangent: Any) -> Any:
         """A value with a tangent."""
         return primal if type(tangent) is Zero else JVPTracer(self, primal, tangent)
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
-        primals, tangents, known = self._split_all(args)
-        if known:
-            return primitive.bind_with(self.parent, primals, params)
+        for x in args:
+            if type(x) is JVPTracer and x._trace is self:
+                break
+        else:
+            return primitive.bind_with(self.outer, args, params)
+        primals, tangents = [], []
+        for x in args:
+            if type(x) is JVPTracer and x._trace is self:
+                primals.append(x.primal)
+                tangents.append(x.tangent)
+            else:
+                primals.append(x)
+                tangents.append(Zero(typeof(x).to_tangent()))
+        if self.outer is EVAL and not primitive.multiple_results:
+            known = self.recorded(primitive, primals, tangents, params)
+            if known is not None:
+                return self.join(*known)
+        return self.differentiate(primitive, primals, tangents, params)
+
+    def differentiate(
+        self, primitive: Primitive, primals: list[Any], tangents: list[Any], params: dict
+    ) -> Any:
+        """The results of a primitive some of whose operands have tangents."""
         if primitive.jvp is None:
             raise NotImplementedError(
                 f"{primitive.name}: it has no forward-mode derivative rule. "
                 f"Wrap the function that uses it in nr.custom_jvp."
             )
-        with current(self.parent):
+        token = set_trace(self.parent)
+        try:
             out, out_dot = primitive.jvp(primals, tangents, **params)
+        finally:
+            reset_trace(token)
         if primitive.multiple_results:
             return [self.join(p, t) for p, t in zip(out, out_dot, strict=True)]
         return self.join(out, out_dot)
 
-    def _split_all(self, args: Sequence[Any]) -> tuple[list[Any], list[Any], bool]:
-        primals, tangents, known = [], [], True
-        for x in args:
-            if isinstance(x, JVPTracer) and x._trace is self:
-                primals.append(x.primal)
-                tangents.append(x.tangent)
-                known = False
-            else:
-                primals.append(x)
-                tangents.append(None)
-        if not known:
-            for i, t in enumerate(tangents):
-                if t is None:
-                    tangents[i] = Zero(typeof(primals[i]).to_tangent())
-        return primals, tangents, known
+    def recorded(
+        self, primitive: Primitive, primals: list[Any], tangents: list[Any], params: dict
+    ) -> Sequence[Any] | None:
+        """What the jvp rule gives, by its record if there is one."""
+        n = len(primals)
+
+        def rule(*xs: Any) -> Any:
+            return primitive.jvp(xs[:n], xs[n:], **params)  # type: ignore[misc]
+
+        return apply_rule(rule, primitive, [*primals, *tangents], params, "jvp")
 
 
 class LinearizeTrace(JVPTrace):
     """jvp over partial evaluation; higher-order primitives bring a linearize rule of their own."""
 
     __slots__ = ()
+    parent: JaxprTrace
 
-    def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
-        outer: Trace = self.parent.parent  # type: ignore[assignment]
-        primals, tangents, known = self._split_all(args)
-        if known:
-            return primitive.bind_with(outer, primals, params)
+    def __init__(self, parent: JaxprTrace) -> None:
+        super().__init__(parent)
+        assert parent.parent is not None
+        self.outer = parent.parent
+
+    def differentiate(
+        self, primitive: Primitive, primals: list[Any], tangents: list[Any], params: dict
+    ) -> Any:
         if primitive.linearize is None:
-            return super().process(primitive, args, params)
+            return super().differentiate(primitive, primals, tangents, params)
         nonzeros = tuple([type(t) is not Zero for t in tangents])
-        with current(outer):
+        with current(self.outer):
             outs, linear_fun = primitive.linearize(nonzeros, *primals, **params)
         with current(self.parent):
             outs_dot = linear_fun(*[t for t in tangents if type(t) is not Zero])
         return [self.join(p, t) for p, t in zip(outs, outs_dot, strict=True)]
+
+    def recorded(
+        self, primitive: Primitive, primals: list[Any], tangents: list[Any], params: dict
+    ) -> Sequence[Any] | None:
+        return linearized(self.parent, primitive, primals, tangents, params)
 
 
 # ---------------------------------------------------------------- flat transformations
@@ -215,27 +251,18 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list
         For each invar: its cotangent (may be `Zero`) if linear, else None.
     """
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, jaxpr.consts, strict=True))
-    linear: set[Var] = set()
-    for var, x in zip(jaxpr.invars, args, strict=True):
-        if type(x) is UndefinedPrimal:
-            linear.add(var)
-        else:
-            env[var] = x
-
-    def read(a: Any) -> Any:
-        if type(a) is Literal:
-            return a.val
-        return UndefinedPrimal(a.aval) if a in linear else env[a]
-
-    linear_eqns: list[JaxprEqn] = []
+    env.update(zip(jaxpr.invars, args, strict=True))
+    linear_eqns: list[tuple[JaxprEqn, list[Any]]] = []
     for eqn in jaxpr.eqns:
-        for a in eqn.invars:
-            if a in linear:
-                linear_eqns.append(eqn)
-                linear.update(eqn.outvars)
+        ins = [a.val if type(a) is Literal else env[a] for a in eqn.invars]
+        for x in ins:
+            if type(x) is UndefinedPrimal:
+                linear_eqns.append((eqn, ins))
+                for v in eqn.outvars:
+                    env[v] = UndefinedPrimal(v.aval)
                 break
         else:
-            out = eqn.primitive.bind(*[read(a) for a in eqn.invars], **eqn.params)
+            out = eqn.primitive.bind(*ins, **eqn.params)
             outs = out if eqn.primitive.multiple_results else [out]
             env.update(zip(eqn.outvars, outs, strict=True))
 
@@ -243,35 +270,42 @@ def backward_pass(jaxpr: Jaxpr, args: Sequence[Any], cts: Sequence[Any]) -> list
 
     def accumulate(a: Any, ct: Any) -> None:
         if ct is not None and type(ct) is not Zero:
-            ct_env[a] = add_tangents(ct_env[a], ct) if a in ct_env else ct
+            known = ct_env.get(a)
+            ct_env[a] = ct if known is None else add_tangents(known, ct)
 
     for a, ct in zip(jaxpr.outvars, cts, strict=True):
-        if a in linear:
+        if type(a) is Var and type(env[a]) is UndefinedPrimal:
             accumulate(a, ct)
-    for eqn in reversed(linear_eqns):
-        primitive = eqn.primitive
-        outs = [ct_env.pop(v, None) for v in eqn.outvars]
-        if all([ct is None for ct in outs]):
-            continue
-        if primitive.transpose is None:
-            raise NotImplementedError(
-                f"{primitive.name}: it has no transpose rule, so that it can't be differentiated "
-                f"in reverse mode here. Use nr.jvp or nr.jacfwd, or give the function an "
-                f"nr.custom_vjp."
-            )
-        if primitive.multiple_results:
-            ct = [Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs, strict=True)]
-        else:
-            ct = outs[0]
-        token = line_instead.set(eqn.source and backward(eqn.source))
-        try:
-            in_cts = primitive.transpose(ct, *[read(a) for a in eqn.invars], **eqn.params)
-            for a, in_ct in zip(eqn.invars, in_cts, strict=True):
-                if a in linear:
+    outer = line_instead.get()
+    try:
+        for eqn, ins in reversed(linear_eqns):
+            primitive = eqn.primitive
+            if primitive.multiple_results:
+                outs = [ct_env.pop(v, None) for v in eqn.outvars]
+                if all([ct is None for ct in outs]):
+                    continue
+                ct = [Zero(v.aval) if c is None else c for v, c in zip(eqn.outvars, outs)]
+            else:
+                ct = ct_env.pop(eqn.outvars[0], None)
+                if ct is None:
+                    continue
+            if primitive.transpose is None:
+                raise NotImplementedError(
+                    f"{primitive.name}: it has no transpose rule, so that it can't be "
+                    f"differentiated in reverse mode here. Use nr.jvp or nr.jacfwd, or give the "
+                    f"function an nr.custom_vjp."
+                )
+            line_instead.set(outer if eqn.source is None else backward(eqn.source))
+            in_cts = primitive.transpose(ct, *ins, **eqn.params)
+            for a, x, in_ct in zip(eqn.invars, ins, in_cts, strict=True):
+                if in_ct is not None and type(x) is UndefinedPrimal:
                     accumulate(a, in_ct)
-        finally:
-            line_instead.reset(token)
-    return [ct_env.get(var, Zero(var.aval)) if var in linear else None for var in jaxpr.invars]
+    finally:
+        line_instead.set(outer)
+    return [
+        ct_env.get(var, Zero(var.aval)) if type(x) is UndefinedPrimal else None
+        for var, x in zip(jaxpr.invars, args, strict=True)
+    ]
 
 
 # ---------------------------------------------------------------- jaxpr to jaxpr

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nr.core.avals import ShapedArray
+from nr.core.config import config
 from nr.core.jaxprs import Jaxpr, cached_on_jaxpr, eval_jaxpr, subjaxprs, trace_closed
 from nr.core.tracing import (
+    EVAL,
     Primitive,
     Trace,
     Tracer,
@@ -16,7 +18,9 @@ from nr.core.tracing import (
     current_trace,
     typeof,
 )
+from nr.lax.checks import Lane, in_lanes, in_lanes_p
 from nr.lax.rules import to_front
+from nr.transforms.recorded import apply_rule
 
 Dims = tuple[int | None, ...]
 
@@ -44,9 +48,12 @@ class BatchTracer(Tracer):
 
 
 class BatchTrace(Trace):
-    """Computes all lanes at once. Rules get it as `axis`: its size and name."""
+    """Computes all lanes at once. Rules get it as `axis`: its size and name.
 
-    __slots__ = ("size", "name")
+    Where NaNs are looked for, it notes in the program which dimensions are its lanes.
+    """
+
+    __slots__ = ("size", "name", "lane")
     parent: Trace
 
     def __init__(self, parent: Trace, size: int, name: Any) -> None:
@@ -54,6 +61,7 @@ class BatchTrace(Trace):
         self.alive = True
         self.size = size
         self.name = name
+        self.lane = Lane(name) if config.debug_nans else None
 
     def split(self, x: Any) -> tuple[Any, int | None]:
         """A value of all lanes and its batch dimension, None if it is the same in all."""
@@ -78,11 +86,35 @@ class BatchTrace(Trace):
             raise NotImplementedError(
                 f"{primitive.name}: it has no batching rule. Use nr.lax.map in place of nr.vmap."
             )
+        if self.parent is EVAL and not primitive.multiple_results:
+            known = self.recorded(primitive, vals, dims, params)
+            if known is not None:
+                return self.join(*known)
         with current(self.parent):
             out, out_dims = primitive.batch(self, vals, dims, **params)
+            if self.lane is not None and primitive is not in_lanes_p:
+                out = self.noted(out, out_dims)
         if primitive.multiple_results:
             return [self.join(v, d) for v, d in zip(out, out_dims, strict=True)]
         return self.join(out, out_dims)
+
+    def recorded(
+        self, primitive: Primitive, vals: list[Any], dims: list[int | None], params: dict
+    ) -> list[Any] | None:
+        """What the batch rule gives, by its record if there is one."""
+
+        def rule(*xs: Any) -> Any:
+            return primitive.batch(self, xs, dims, **params)  # type: ignore[misc]
+
+        return apply_rule(rule, primitive, vals, params, "batch", self.size, *dims)
+
+    def noted(self, out: Any, out_dims: Any, **where: bool) -> Any:
+        """Values of all lanes, the program saying which of their dimensions these are."""
+        if self.lane is None or out_dims is None:
+            return out
+        if isinstance(out_dims, int):
+            return in_lanes(out, out_dims, self.lane, **where)
+        return [self.noted(v, d, **where) for v, d in zip(out, out_dims, strict=True)]
 
 
 def vmap_flat(
@@ -90,13 +122,15 @@ def vmap_flat(
 ) -> tuple[list[Any], list[int | None]]:
     """f's outputs over all lanes, and their batch dimensions (None: the same in all lanes)."""
     trace = BatchTrace(current_trace(), size, name)
+    args = trace.noted(args, dims, before=False)
     try:
         with bound_axis(name, size), current(trace):
             outs = f(*[trace.join(x, d) for x, d in zip(args, dims, strict=True)])
     finally:
         trace.alive = False
     pairs = [trace.split(x) for x in outs]
-    return [v for v, _ in pairs], [d for _, d in pairs]
+    vals, out_dims = [v for v, _ in pairs], [d for _, d in pairs]
+    return trace.noted(vals, out_dims, after=False), out_dims
 
 
 @cached_on_jaxpr

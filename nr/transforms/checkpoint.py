@@ -1,7 +1,7 @@
 """checkpoint (rematerialization): recompute in the backward pass what the forward pass computed.
 
 The primal is the call itself; the tangent is one `checkpoint` eqn over inputs and tangents, so that
-the residuals are the inputs only. Its transpose evaluates the body again.
+the residuals are the inputs, and what a policy keeps. Its transpose evaluates the rest again.
 """
 
 from __future__ import annotations
@@ -13,60 +13,72 @@ from typing import Any
 from nr.core.jaxprs import Jaxpr, cached_on_jaxpr, eval_jaxpr, trace_closed, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import Primitive, typeof
-from nr.core.trees import tree_flatten, tree_unflatten
+from nr.core.trees import keystr, tree_flatten, tree_flatten_with_path, tree_unflatten
 from nr.lax.rules import operand
-from nr.transforms.ad import call_jvp, call_transpose, linearize_jaxpr, zeros_filled
+from nr.transforms.ad import (
+    call_jvp,
+    call_transpose,
+    differentiable,
+    linearize_jaxpr,
+    zeros_filled,
+)
 from nr.transforms.batching import call_batch, jaxpr_uses_axis
+from nr.transforms.checkpoint_policies import Policy, nothing_saveable, split_by_policy
 from nr.transforms.flat_fun import FlatFun, check_leaves
 from nr.transforms.jit import call_aval
 
 
 @cached_on_jaxpr
-def _tangent_jaxpr(jaxpr: Jaxpr, nonzeros: tuple[bool, ...]) -> tuple[Jaxpr, tuple[bool, ...]]:
-    """``(*primals, *nonzero tangents) -> nonzero output tangents``.
+def _forward_and_tangent(
+    jaxpr: Jaxpr, nonzeros: tuple[bool, ...], policy: Policy
+) -> tuple[Jaxpr, Jaxpr, tuple[bool, ...]]:
+    """``(*primals) -> (*outs, *kept)`` and ``(*kept, *primals, *nonzero tangents) -> nonzero
+    output tangents``; which these are.
 
-    Made of the linearized program, so that what is linear stands apart from what is recomputed.
+    Both are of the linearized program. In it what is linear stands apart from what is recomputed,
+    and custom rules stand in place of the functions they belong to, should an outer
+    transformation differentiate it.
     """
     primal, tangent, n_residuals, nz_out = linearize_jaxpr(jaxpr, nonzeros)
-    n = len(nonzeros)
+    forward, again = split_by_policy(primal, n_residuals, policy)
+    n = len(again.invars)
 
     def f(*args: Any) -> list[Any]:
-        outs = eval_jaxpr(primal, *args[:n])
-        return eval_jaxpr(tangent, *outs[len(outs) - n_residuals :], *args[n:])
+        return eval_jaxpr(tangent, *eval_jaxpr(again, *args[:n]), *args[n:])
 
-    avals = [*jaxpr.in_avals, *tangent.in_avals[n_residuals:]]
-    return trace_closed(f, avals), nz_out
+    avals = [*again.in_avals, *tangent.in_avals[n_residuals:]]
+    return forward, trace_closed(f, avals), nz_out
 
 
-def _linearize(nonzeros: Sequence[bool], *primals: Any, jaxpr: Jaxpr) -> Any:
-    # The linearized program, not the original: in it custom rules stand in place of the functions
-    # they belong to, should an outer transformation differentiate it.
-    primal = linearize_jaxpr(jaxpr, tuple(nonzeros))[0]
-    forward = primal.cache.setdefault(
-        "checkpoint_forward", primal.replace(outvars=primal.outvars[: len(jaxpr.outvars)])
-    )
-    outs = checkpoint_p.bind(*primals, jaxpr=forward)
-    tangent, nz_out = _tangent_jaxpr(jaxpr, tuple(nonzeros))
+def _linearize(nonzeros: Sequence[bool], *primals: Any, jaxpr: Jaxpr, policy: Policy) -> Any:
+    forward, tangent, nz_out = _forward_and_tangent(jaxpr, tuple(nonzeros), policy)
+    results = checkpoint_p.bind(*primals, jaxpr=forward, policy=policy)
+    n = len(jaxpr.outvars)
+    outs, kept = results[:n], results[n:]
 
     def linear_fun(*tangents: Any) -> list[Any]:
-        results = checkpoint_p.bind(*primals, *tangents, jaxpr=tangent)
-        return zeros_filled(outs, results, nz_out)
+        dots = checkpoint_p.bind(*kept, *primals, *tangents, jaxpr=tangent, policy=policy)
+        return zeros_filled(outs, dots, nz_out)
 
     return outs, linear_fun
 
 
-def _bind(jaxpr: Jaxpr, *args: Any) -> list[Any]:
-    return checkpoint_p.bind(*args, jaxpr=jaxpr)
+def _binder(policy: Policy) -> Callable[..., list[Any]]:
+    return lambda jaxpr, *args: checkpoint_p.bind(*args, jaxpr=jaxpr, policy=policy)
 
 
 checkpoint_p = Primitive(
     "checkpoint",
     multiple_results=True,
     abstract_eval=call_aval,
-    jvp=lambda primals, tangents, *, jaxpr: call_jvp(_bind, primals, tangents, jaxpr),
+    jvp=lambda primals, tangents, *, jaxpr, policy: call_jvp(
+        _binder(policy), primals, tangents, jaxpr
+    ),
     linearize=_linearize,
-    transpose=lambda cts, *args, jaxpr: call_transpose(_bind, cts, args, jaxpr),
-    batch=lambda axis, args, dims, *, jaxpr: call_batch(_bind, axis, args, dims, jaxpr),
+    transpose=lambda cts, *args, jaxpr, policy: call_transpose(_binder(policy), cts, args, jaxpr),
+    batch=lambda axis, args, dims, *, jaxpr, policy: call_batch(
+        _binder(policy), axis, args, dims, jaxpr
+    ),
     uses_axis=jaxpr_uses_axis,
 )
 
@@ -75,7 +87,7 @@ def checkpoint(
     fun: Callable | None = None,
     *,
     prevent_cse: bool = True,
-    policy: Callable | None = None,
+    policy: Policy | None = None,
     static_argnums: int | Sequence[int] = (),
     concrete: bool = False,
 ) -> Any:
@@ -85,7 +97,10 @@ def checkpoint(
         fun: a function of arrays and pytrees.
         prevent_cse: accepted for compatibility; recomputation is never merged with the forward
             pass here.
-        policy: not supported yet; None (recompute everything).
+        policy: which intermediate values are kept after all: one of `nr.checkpoint_policies`, or a
+            function ``policy(primitive, *avals, **params) -> bool`` of the operation that makes
+            them. None keeps the inputs only. Loops are one operation: what is kept of one is its
+            results, and what its backward pass needs.
         static_argnums: arguments that are Python values.
 
     Example:
@@ -98,11 +113,7 @@ def checkpoint(
         return functools.partial(
             checkpoint, policy=policy, static_argnums=static_argnums, prevent_cse=prevent_cse
         )
-    if policy is not None:
-        raise NotImplementedError(
-            "checkpoint: policies are not supported yet; got a policy. Pass policy=None, and "
-            "apply nr.checkpoint to the parts that are to be recomputed."
-        )
+    policy = policy or nothing_saveable
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
     @functools.wraps(fun)
@@ -124,7 +135,10 @@ def checkpoint(
             flat, [typeof(x) for x in leaves], name=f"checkpoint({function_name(fun)})"
         )
         outs = checkpoint_p.bind(
-            *operands, *[operand("checkpoint", x) for x in leaves], jaxpr=jaxpr
+            *operands,
+            *[operand("checkpoint", x) for x in leaves],
+            jaxpr=jaxpr,
+            policy=policy,
         )
         return tree_unflatten(flat.out_tree, outs)
 
@@ -132,3 +146,31 @@ def checkpoint(
 
 
 remat = checkpoint
+
+
+def print_saved_residuals(fun: Callable, *args: Any, **kwargs: Any) -> None:
+    """Print what the backward pass of a function of given arguments keeps, and where it is from.
+
+    Example:
+        >>> import nr, nr.numpy as jnp
+        >>> f = nr.checkpoint(lambda x: jnp.sin(jnp.sin(x)))
+        >>> nr.ad_checkpoint.print_saved_residuals(f, jnp.ones(3))
+        f32[3] from the argument args[0]
+    """
+    paths, in_tree = tree_flatten_with_path((args, kwargs))
+    avals = [typeof(x) for _, x in paths]
+    flat = FlatFun(fun, in_tree, "print_saved_residuals")
+    jaxpr, closed = trace_to_jaxpr(flat, avals)
+    nonzeros = tuple([differentiable(a) for a in jaxpr.in_avals])
+    primal, _, n_residuals, _ = linearize_jaxpr(jaxpr, nonzeros)
+    n = len(closed)
+    names = dict.fromkeys(primal.invars[:n], "from a closed-over value")
+    for var, (path, _) in zip(primal.invars[n:], paths, strict=True):
+        name = f"args{keystr(path[1:])}" if path[0].idx == 0 else f"kwargs{keystr(path[1:])}"
+        names[var] = f"from the argument {name}"
+    names |= dict.fromkeys(primal.constvars, "from a constant")
+    for eqn in primal.eqns:
+        where = f" at {eqn.source}" if eqn.source else ""
+        names |= dict.fromkeys(eqn.outvars, f"output of {eqn.primitive.name}{where}")
+    for atom in dict.fromkeys(primal.outvars[len(primal.outvars) - n_residuals :]):
+        print(atom.aval, names.get(atom, "from a literal"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from nr.backends.base import NO_OPTIONS, Options, ProgramPlan
+from nr.backends.base import Options
 from nr.core import devices, dtypes
 from nr.core.array import DELETED, Array, ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray
 from nr.core.config import config
 from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
+from nr.core.leaks import refuse_leaks
+from nr.core.nans import CHECKING, debug_nans
 from nr.core.source_info import filtered, function_name, user_source
 from nr.core.tracing import EVAL, PYTHON_SCALARS, axis_env, current_trace, typeof
 from nr.core.tree_codegen import emit_flatten, emit_unflatten
@@ -33,6 +36,7 @@ from nr.transforms.flat_fun import (
 )
 from nr.transforms.jit import jit_p
 from nr.transforms.names import jit_disabled
+from nr.transforms.stages import Lowered, Program, Traced
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ class _Plan:
     device: devices.Device | None
 
 
+_LOGGER = logging.getLogger("nr")
 _MAX_PLANS = 16
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
 
@@ -89,10 +94,10 @@ class JitFunction:
         self,
         fun: Callable,
         *,
-        static_argnums: Sequence[int],
-        static_argnames: Sequence[str],
-        donate_argnums: Sequence[int],
-        donate_argnames: Sequence[str],
+        static_argnums: int | Sequence[int] | None,
+        static_argnames: str | Sequence[str] | None,
+        donate_argnums: int | Sequence[int] | None,
+        donate_argnames: str | Sequence[str] | None,
         inline: bool,
         check: str | None,
     ) -> None:
@@ -122,7 +127,8 @@ class JitFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if jit_disabled():
             return self.fun(*args, **kwargs)
-        if current_trace() is EVAL:
+        trace = current_trace()
+        if trace is EVAL or trace is CHECKING:
             context = _context()
             for plan in self._plans:
                 if plan.context == context:
@@ -167,6 +173,9 @@ class JitFunction:
         self, args: tuple, kwargs: dict, *, abstract: bool = False
     ) -> tuple[_Traced, list[Any], Any]:
         """The program for arguments; with `abstract`, they need only have shapes and dtypes."""
+        if self.check is not None and not config.debug_nans and current_trace() in (EVAL, CHECKING):
+            with debug_nans():
+                return self._trace(args, kwargs, abstract=abstract)
         dynamic, named, statics = self._split(args, kwargs)
         leaves, in_tree = tree_flatten((dynamic, named))
         if not abstract:
@@ -196,19 +205,30 @@ class JitFunction:
             if i not in positional
         ]
         names = names_of_leaves(parameter_names, dynamic, named)
+        differs = self._difference(key, names)
+        if config.no_tracing:
+            raise RuntimeError(
+                f"no_tracing: jit({self.name}) would be traced anew: {differs}. Call it with "
+                f"such arguments beforehand."
+            )
         start = time.perf_counter()
         flat = FlatFun(fun, in_tree, "jit")
         jaxpr, operands = trace_to_jaxpr(flat, avals, name=f"jit({self.name})", arg_names=names)
         found = _Traced(jaxpr, flat.out_tree, operands)
+        seconds = time.perf_counter() - start
         if not operands:
             self._traced[key] = found
         record = TraceRecord(
             signature=dict(zip(names, map(_describe, avals), strict=True)),
-            differs=self._difference(key, names),
-            seconds=time.perf_counter() - start,
+            differs=differs,
+            seconds=seconds,
             called_from=str(user_source() or ""),
         )
         self._records.append((key, record))
+        if config.log_compiles:
+            _LOGGER.warning("Finished tracing jit(%s) in %.6f s (%s)", self.name, seconds, differs)
+        if config.check_tracer_leaks:
+            refuse_leaks(f"jit({self.name})")
         return found
 
     def _difference(self, key: Any, names: list[str]) -> str:
@@ -245,7 +265,7 @@ class JitFunction:
         for x in leaves:
             if type(x) is ArrayImpl and x.data is None:
                 raise RuntimeError(DELETED)
-        if current_trace() is EVAL:
+        if current_trace() in (EVAL, CHECKING):
             self._add_plan(traced, key, args, kwargs, leaves)
             values = self._plans[0].flatten(args, kwargs) if self._plans else None
             if values is not None:
@@ -270,15 +290,23 @@ class JitFunction:
         flatten = _make_flatten(self, args, kwargs, leaves, device, donated)
         if flatten is None:
             return
+        start = time.perf_counter()
+        program = backend.compile(traced.jaxpr, self._options(donated))
+        if config.log_compiles:
+            seconds = time.perf_counter() - start
+            _LOGGER.warning("Finished native compilation of jit(%s) in %.6f s", self.name, seconds)
         plan = _Plan(
             flatten=flatten,
-            program=backend.compile(traced.jaxpr, Options(donated, self.check == "nan")),
+            program=program,
             rebuild=_make_rebuild(traced, device),
             context=_context(),
             device=device,
         )
         self._plans.insert(0, plan)
         del self._plans[_MAX_PLANS:]
+
+    def _options(self, donated: tuple[int, ...]) -> Options:
+        return Options(donated, self.check == "nan" or config.debug_nans)
 
     def _donated_leaves(self, args: tuple, kwargs: dict) -> tuple[int, ...]:
         if not self.donate_argnums and not self.donate_argnames:
@@ -316,115 +344,28 @@ class JitFunction:
     def _cache_size(self) -> int:
         return len(self._traced)
 
-    def trace(self, *args: Any, **kwargs: Any) -> Lowered:
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """The traced program for the given arguments (arrays or ShapeDtypeStructs)."""
-        return self.lower(*args, **kwargs)
+        traced, _, key = self._trace(args, kwargs, abstract=True)
+        options = self._options(self._donated_leaves(args, kwargs))
+        program = Program(self, traced.jaxpr, key[0], traced.out_tree, key[1], options)
+        return Traced(program)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
-        traced, _, key = self._trace(args, kwargs, abstract=True)
-        options = Options(self._donated_leaves(args, kwargs), self.check == "nan")
-        return Lowered(self, traced.jaxpr, traced.out_tree, key, options)
+        return self.trace(*args, **kwargs).lower()
+
+    def input_avals(self, args: tuple, kwargs: dict) -> tuple[Any, tuple, list[Any]]:
+        """The structure of dynamic arguments, their avals, and themselves."""
+        dynamic, named, _ = self._split(args, kwargs)
+        leaves, in_tree = tree_flatten((dynamic, named))
+        return in_tree, tuple([_input_aval(x) for x in leaves]), leaves
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The output's shapes and dtypes, without running."""
         from nr.transforms.make_jaxpr import eval_shape
 
         return eval_shape(self.fun, *args, **kwargs)
-
-
-class Lowered:
-    """A traced program: `jaxpr`, its text, and `compile()`."""
-
-    def __init__(
-        self, function: JitFunction, jaxpr: Jaxpr, out_tree: PyTreeDef, key: Any,
-        options: Options,
-    ) -> None:  # fmt: skip
-        self._function = function
-        self._key = key
-        self._options = options
-        self.jaxpr = jaxpr
-        self.out_tree = out_tree
-        self.in_tree = key[0]
-
-    @property
-    def out_info(self) -> Any:
-        """The outputs' shapes and dtypes."""
-        from nr.transforms.make_jaxpr import ShapeDtypeStruct
-
-        return tree_unflatten(
-            self.out_tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in self.jaxpr.out_avals]
-        )
-
-    def as_text(self, stage: str = "simplified") -> str:
-        """A stage of the compilation.
-
-        Args:
-            stage: "jaxpr", "simplified" (the jaxpr that is compiled), "loops" (the loop IR),
-                "llvm", "assembly", "memory" (where the bytes go), or "report" (seconds a stage,
-                kernels, and what is not compiled).
-
-        Raises:
-            ValueError: if there is no such stage.
-
-        Example:
-            >>> import nr, nr.numpy as jnp
-            >>> lowered = nr.jit(lambda x: jnp.sin(x) + 1).lower(jnp.zeros(100))
-            >>> print(lowered.as_text("loops"))  # doctest: +ELLIPSIS
-            kernel width=...:
-              for i0 in 100 vector:
-                out0[i0] = add(sin(in0[i0]), 1.0)
-        """
-        return devices.current_default().backend.as_text(self.jaxpr, stage, self._options)
-
-    def plan(self) -> ProgramPlan:
-        """Bytes and arithmetic operations of a call; see `nr.plan`."""
-        return devices.current_default().backend.plan(self.jaxpr, self._options)
-
-    def compile(self) -> Compiled:
-        """The program, ready to run."""
-        backend = devices.current_default().backend
-        return Compiled(self, backend.compile(self.jaxpr, self._options))
-
-
-class Compiled:
-    """A compiled program: call it with arguments of the signature it was lowered for."""
-
-    def __init__(self, lowered: Lowered, program: Callable) -> None:
-        self._lowered = lowered
-        self._program = program
-        self.in_tree, self.out_tree = lowered.in_tree, lowered.out_tree
-
-    def as_text(self, stage: str = "loops") -> str:
-        """A stage of the compilation; see `Lowered.as_text`."""
-        return self._lowered.as_text(stage)
-
-    def memory_analysis(self) -> ProgramPlan:
-        """Bytes that a call takes; see `nr.plan`."""
-        return self._lowered.plan()
-
-    def cost_analysis(self) -> dict[str, float]:
-        """The arithmetic operations of a call."""
-        return {"flops": self._lowered.plan().flops}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        function = self._lowered._function
-        dynamic, named, _ = function._split(args, kwargs)
-        leaves, in_tree = tree_flatten((dynamic, named))
-        avals = tuple([_input_aval(x) for x in leaves])
-        if in_tree != self.in_tree or [(a.shape, a.dtype) for a in avals] != [
-            (a.shape, a.dtype) for a in self._lowered._key[1]
-        ]:
-            raise TypeError(
-                f"compiled {function.name}: arguments must be those it was lowered for, "
-                f"{', '.join(map(str, self._lowered._key[1]))}; got {', '.join(map(str, avals))}."
-            )
-        if self._lowered._options != NO_OPTIONS:
-            return function(*args, **kwargs)
-        outs = jit_p.bind(
-            *[operand("jit", x) for x in leaves], jaxpr=self._lowered.jaxpr, name=function.name
-        )
-        return tree_unflatten(self.out_tree, outs)
 
 
 def _context() -> tuple:
@@ -453,15 +394,18 @@ def _describe(aval: ShapedArray) -> str:
 
 
 def _both(
-    signature: inspect.Signature | None, nums: Sequence[int], names: Sequence[str]
+    signature: inspect.Signature | None,
+    argnums: int | Sequence[int] | None,
+    argnames: str | Sequence[str] | None,
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Argument numbers and names, each completed by the other through the signature.
+    """Argument numbers and names; if only one of them is given, the other by the signature.
 
     Raises:
         ValueError: if the function has no such argument.
     """
+    nums, names = _as_tuple(argnums), _as_tuple(argnames)
     if signature is None:
-        return tuple(nums), tuple(names)
+        return nums, names
     kinds = {p.kind for p in signature.parameters.values()}
     count = sum(p.kind is not p.KEYWORD_ONLY for p in signature.parameters.values())
     wrong: list[Any] = []
@@ -474,6 +418,8 @@ def _both(
             f"jit: static and donated arguments must be arguments of the function; got "
             f"{', '.join(map(repr, wrong))} for {signature}."
         )
+    if argnums is not None and argnames is not None:
+        return nums, names
     positional = [
         p.name
         for p in signature.parameters.values()
@@ -574,12 +520,15 @@ def _make_rebuild(traced: _Traced, device: devices.Device | None) -> Callable:
 def jit(
     fun: Callable | None = None,
     *,
-    static_argnums: int | Sequence[int] = (),
-    static_argnames: str | Sequence[str] = (),
-    donate_argnums: int | Sequence[int] = (),
-    donate_argnames: str | Sequence[str] = (),
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
     keep_unused: bool = False,
+    device: devices.Device | None = None,
+    backend: str | None = None,
     inline: bool = False,
+    compiler_options: dict[str, Any] | None = None,
     check: str | None = None,
 ) -> Any:
     """A function that is traced once for each signature and then runs as a compiled program.
@@ -590,18 +539,23 @@ def jit(
     Args:
         fun: a pure function of arrays, numbers and pytrees of them.
         static_argnums, static_argnames: arguments that are Python values, part of the signature;
-            they must be hashable.
+            they must be hashable. Of numbers and names one is enough (where both are given, they
+            are taken as they are).
         donate_argnums, donate_argnames: arguments whose memory is given away, for results that
             can take their place; using them afterwards, also after an error or an interrupt of
             the call, raises RuntimeError. What NumPy arrays share is copied, not written over.
-        keep_unused: accepted for compatibility; unused arguments never cost anything here.
+        keep_unused, compiler_options: accepted for compatibility; unused arguments never cost
+            anything here, and options of XLA have no meaning.
+        device, backend: where the program runs: nothing but the default device, or its platform.
+            Programs run where their arguments are; `nr.device_put` places these.
         inline: put the program's eqns into an outer program in place of a call.
         check: "nan" makes a call raise FloatingPointError for the first NaN that it makes, with the
-            operation, the line, the element, forward or backward pass and the step of a loop.
-            It holds for calls from outside of other transformations, on the CPU.
+            operation, the line, the element, forward or backward pass, the step of a loop and the
+            lane of vmap. `nr.debug_nans` asks for it for all functions. It holds for calls from
+            outside of other transformations, on the CPU.
 
     Raises:
-        ValueError: if `check` is neither None nor "nan".
+        ValueError: if `check` is neither None nor "nan", or for another device.
 
     Returns:
         The jitted function; it has ``traces()``, ``lower(...)``, ``eval_shape(...)`` and
@@ -616,13 +570,19 @@ def jit(
         Array([0, 2, 4], dtype=int32)
     """
     options: dict[str, Any] = {
-        "static_argnums": _as_tuple(static_argnums),
-        "static_argnames": _as_tuple(static_argnames),
-        "donate_argnums": _as_tuple(donate_argnums),
-        "donate_argnames": _as_tuple(donate_argnames),
+        "static_argnums": static_argnums,
+        "static_argnames": static_argnames,
+        "donate_argnums": donate_argnums,
+        "donate_argnames": donate_argnames,
         "inline": inline,
         "check": check,
     }
+    here = devices.current_default()
+    if device not in (None, here) or backend not in (None, here.platform):
+        raise ValueError(
+            f"jit: the default device, {here}, was expected; got "
+            f"{backend if device is None else device}. Use nr.device_put on the arguments."
+        )
     if check not in (None, "nan"):
         raise ValueError(f'jit: check must be "nan" or None; got {check!r}.')
     if fun is None:

@@ -10,7 +10,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
-from nr.core.jaxprs import Jaxpr, Var, trace_to_jaxpr
+from nr.core.jaxprs import Jaxpr, trace_to_jaxpr, with_common_operands
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import Primitive, Tracer, typeof
 from nr.core.trees import (
@@ -96,6 +96,7 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
     unroll: int | bool = 1,
+    _split_transpose: bool = False,
 ) -> tuple[Any, Any]:
     """Loop over the leading axis of xs, carrying state: ``carry, y = f(carry, x)``.
 
@@ -106,6 +107,7 @@ def scan(
         length: the number of steps; needed where xs has no arrays.
         reverse: go from the last to the first.
         unroll: how many steps the compiler may put into one iteration.
+        _split_transpose: accepted for compatibility; products of all steps are found anyway.
 
     Returns:
         The final carry, and the stacked outputs y.
@@ -334,25 +336,16 @@ def _branch_jaxprs(
     leaves, in_tree = tree_flatten((tuple(operands), {}))
     check_leaves(op, leaves, tuple(operands), "operands")
     avals = [typeof(x) for x in leaves]
-    traced, trees = [], []
+    known: dict[int, tuple] = {}  # a function that is several branches is traced once
     for branch in branches:
-        flat = FlatFun(branch, in_tree, op)
-        traced.append(
-            trace_to_jaxpr(flat, avals, name=f"a branch of {op}, {function_name(branch)}")
-        )
-        trees.append(flat.out_tree)
+        if id(branch) not in known:
+            flat = FlatFun(branch, in_tree, op)
+            name = f"a branch of {op}, {function_name(branch)}"
+            known[id(branch)] = trace_to_jaxpr(flat, avals, name=name), flat.out_tree
+    traced, trees = zip(*[known[id(branch)] for branch in branches], strict=True)
     _check_branches(op, branches, traced, trees)
-    closed: list[Any] = []
-    for _, own in traced:
-        closed += [x for x in own if not any(x is y for y in closed)]
-    jaxprs = []
-    for jaxpr, own in traced:
-        n = len(own)
-        places = {next(i for i, y in enumerate(closed) if y is x): v
-                  for x, v in zip(own, jaxpr.invars[:n], strict=True)}  # fmt: skip
-        ins = [places.get(i) or Var(typeof(x)) for i, x in enumerate(closed)]
-        jaxprs.append(jaxpr.replace(invars=[*ins, *jaxpr.invars[n:]]))
-    return tuple(jaxprs), [*closed, *[operand(op, x) for x in leaves]], trees[0]
+    jaxprs, closed = with_common_operands(traced)
+    return jaxprs, [*closed, *[operand(op, x) for x in leaves]], trees[0]
 
 
 def _check_branches(
@@ -390,6 +383,8 @@ def cond(
     Args:
         pred: a rank-0 bool (or number).
         true_fun, false_fun: functions that return the same structure, shapes and dtypes.
+        operands: their arguments. The order ``pred, true_operand, true_fun, false_operand,
+            false_fun`` is understood, too.
         operand: a single operand, by name.
 
     Raises:
@@ -400,6 +395,11 @@ def cond(
         >>> nr.lax.cond(True, lambda x: x + 1, lambda x: x - 1, 3)
         Array(4, dtype=int32)
     """
+    if not callable(true_fun) and len(operands) == 2 and callable(operands[1]):
+        # JAX's older order: pred, true_operand, true_fun, false_operand, false_fun
+        on_true, on_false = false_fun, operands[1]
+        operands = (true_fun, operands[0])
+        true_fun, false_fun = lambda x, y: on_true(x), lambda x, y: on_false(y)
     if not (callable(true_fun) and callable(false_fun)):
         raise TypeError(
             f"cond: true_fun and false_fun must be functions; got {type(true_fun).__name__} and "
@@ -426,7 +426,9 @@ def _predicate(pred: Any) -> Any:
 
 
 @api_boundary
-def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+def switch(
+    index: Any, branches: Sequence[Callable], *operands: Any, operand: Any = _NOT_GIVEN
+) -> Any:
     """branches[index](*operands); the index is held within the range of branches.
 
     Example:
@@ -439,18 +441,22 @@ def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
         raise ValueError("switch: one branch or more was expected; got none.")
     if not all(callable(b) for b in branches):
         raise TypeError(f"switch: a sequence of functions was expected; got {branches!r}.")
-    index = operand("switch", index)
-    if index.shape or index.dtype not in dtypes.INTEGER:
-        raise TypeError(f"switch: the index must be a rank-0 integer; got {index.aval}.")
+    index = _branch_index(index, len(branches))
+    if operand is not _NOT_GIVEN:
+        operands = (*operands, operand)
     if len(branches) == 1:
         return branches[0](*operands)
-    index = Primitive.all["clamp"].bind(
-        index.dtype.type(0), index, index.dtype.type(len(branches) - 1)
-    )
-    index = convert_element_type(index, np.int32)
     jaxprs, args, out_tree = _branch_jaxprs("switch", branches, operands)
     outs = cond_p.bind(index, *args, branches=jaxprs)
     return tree_unflatten(out_tree, outs)
+
+
+def _branch_index(index: Any, n: int) -> Any:
+    index = operand("switch", index)
+    if index.shape or index.dtype not in dtypes.INTEGER:
+        raise TypeError(f"switch: the index must be a rank-0 integer; got {index.aval}.")
+    index = Primitive.all["clamp"].bind(index.dtype.type(0), index, index.dtype.type(n - 1))
+    return convert_element_type(index, np.int32)
 
 
 # ---------------------------------------------------------------- associative_scan

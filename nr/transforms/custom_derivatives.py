@@ -7,20 +7,16 @@ eqn that holds the backward function; transposing it calls that function.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from nr.core import dtypes
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.errors import CUSTOM_VJP_FORWARD_MODE
-from nr.core.jaxprs import JaxprCallable, JaxprTrace, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import Primitive, typeof
 from nr.core.trees import (
-    Partial,
     PyTreeDef,
     keystr,
     tree_flatten,
@@ -31,93 +27,56 @@ from nr.core.trees import (
 )
 from nr.lax.rules import instantiate, move_dim, operand, to_front, zeros_of
 from nr.transforms.ad import differentiable
-from nr.transforms.batching import BatchTrace, jaxpr_uses_axis, vmap_flat
+from nr.transforms.batching import jaxpr_uses_axis
+from nr.transforms.custom_rules import (
+    arity_of,
+    function_aval,
+    lane_avals,
+    resolved_arguments,
+    split_zeros,
+    stage_function,
+    static_places,
+    vmapped,
+    without_closed,
+    without_static,
+)
 from nr.transforms.derivatives import zero_tangents
 from nr.transforms.flat_fun import FlatFun, check_leaves
-
-
-def _stage(primitive_of: Callable[[], Primitive]) -> Callable:
-    """Recording: the user's function becomes a jaxpr; what it closes over, leading operands."""
-
-    def stage(trace: JaxprTrace, args: Sequence[Any], params: dict) -> Any:
-        fun = params["fun"]
-        if isinstance(fun, JaxprCallable):
-            return trace.record(primitive_of(), args, params)
-        jaxpr, operands = trace_to_jaxpr(fun, [typeof(x) for x in args])
-        n = len(operands)
-        params = {**params, "fun": JaxprCallable(jaxpr), "n_closed": params["n_closed"] + n}
-        return trace.record(primitive_of(), [*operands, *args], params)
-
-    return stage
-
-
-def _without_closed(
-    op: str, n_closed: int, primals: Sequence[Any], tangents: Sequence[Any]
-) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Primals and tangents of the function's own arguments; closed-over values have no tangent."""
-    if any(type(t) is not Zero for t in tangents[:n_closed]):
-        raise NotImplementedError(
-            f"{op}: differentiating with respect to a value that the function closes over "
-            f"is not defined by its rule. Pass the value as an argument."
-        )
-    return primals[n_closed:], tangents[n_closed:]
-
-
-def _call_aval(*avals: ShapedArray, fun: Any, **params: Any) -> list[ShapedArray]:
-    return fun.jaxpr.out_avals
-
-
-def _vmapped(
-    f: Callable, axis: BatchTrace, dims: Sequence[int | None], out_box: list | None = None
-) -> Callable:
-    """f of batched arguments; every output is batched in front."""
-
-    def batched(*vals: Any) -> list[Any]:
-        outs, out_dims = vmap_flat(f, vals, dims, axis.size, axis.name)
-        return [to_front(x, d, axis.size) for x, d in zip(outs, out_dims, strict=True)]
-
-    return batched
 
 
 # ---------------------------------------------------------------- custom_jvp
 def _custom_jvp_rule(
     primals: Sequence[Any], tangents: Sequence[Any], *, fun: Callable, jvp: Callable, n_closed: int
 ) -> Any:
-    primals, tangents = _without_closed("custom_jvp", n_closed, primals, tangents)
-    outs, outs_dot = jvp(primals, [instantiate(t) for t in tangents])
-    return outs, outs_dot
+    primals, tangents = without_closed("custom_jvp", n_closed, primals, tangents)
+    return jvp(primals, tangents)
 
 
 def _custom_jvp_batch(
     axis: Any, args: Any, dims: Any, *, fun: Callable, jvp: Callable, n_closed: int
 ) -> Any:
-    n = len(args) - n_closed
-
-    def jvp_flat(*values: Any) -> list[Any]:
-        outs, outs_dot = jvp(values[:n], values[n:])
-        return [*outs, *[instantiate(t) for t in outs_dot]]
+    inner = dims[n_closed:]
 
     def batched_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        inner = dims[n_closed:]
-        both = [*inner, *[0 if d is None else d for d in inner]]
-        tangents = [
-            to_front(t, None, axis.size) if d is None else t
-            for t, d in zip(tangents, inner, strict=True)
-        ]
-        # float0 tangents are never batched values
-        both = [
-            d if typeof(t).dtype != dtypes.float0 else None
-            for d, t in zip(both, [*primals, *tangents], strict=True)
-        ]
-        outs = _vmapped(jvp_flat, axis, both)(*primals, *tangents)
-        half = len(outs) // 2
-        return outs[:half], [
-            t if differentiable(typeof(p)) else Zero(typeof(p).to_tangent())
-            for p, t in zip(outs[:half], outs[half:], strict=True)
+        lanes = lane_avals(primals, inner)
+        given, given_dims, whole = split_zeros(tangents, lanes, axis.size, inner)
+        n = len(primals)
+        zero: list[Any] = []
+
+        def jvp_flat(*values: Any) -> list[Any]:
+            outs, outs_dot = jvp(values[:n], whole(values[n:]))
+            zero[:] = [t if type(t) is Zero else None for t in outs_dot]
+            return [*outs, *[t for t in outs_dot if type(t) is not Zero]]
+
+        outs = vmapped(jvp_flat, axis, [*inner, *given_dims])(*primals, *given)
+        outs, rest = outs[: len(zero)], iter(outs[len(zero) :])
+        return outs, [
+            next(rest) if z is None else Zero(typeof(p).to_tangent())
+            for p, z in zip(outs, zero, strict=True)
         ]
 
     outs = custom_jvp_call_p.bind(
-        *args, fun=_vmapped(fun, axis, dims), jvp=batched_jvp, n_closed=n_closed
+        *args, fun=vmapped(fun, axis, dims), jvp=batched_jvp, n_closed=n_closed
     )
     return outs, [0] * len(outs)
 
@@ -125,9 +84,9 @@ def _custom_jvp_batch(
 custom_jvp_call_p: Primitive = Primitive(
     "custom_jvp_call",
     multiple_results=True,
-    abstract_eval=_call_aval,
+    abstract_eval=function_aval,
     evaluate=lambda *args, fun, **params: [operand("custom_jvp", x) for x in fun(*args)],
-    stage=_stage(lambda: custom_jvp_call_p),
+    stage=stage_function(lambda: custom_jvp_call_p),
     jvp=_custom_jvp_rule,
     batch=_custom_jvp_batch,
     uses_axis=jaxpr_uses_axis,
@@ -163,17 +122,20 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.jvp: Callable | None = None
-        self.nondiff_argnums = _nondiff(fun, nondiff_argnums, nondiff_argnames)
-        self._arity = _arity(fun)
+        self.symbolic_zeros = False
+        self.nondiff_argnums = static_places(fun, nondiff_argnums, nondiff_argnames)
+        self._arity = arity_of(fun)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
 
     def defjvp(self, jvp: Callable, symbolic_zeros: bool = False) -> Callable:
-        """Set the rule ``jvp(*nondiff, primals, tangents) -> (out, tangent_out)``."""
-        if symbolic_zeros:
-            raise NotImplementedError("custom_jvp: symbolic_zeros=True is not supported.")
-        self.jvp = jvp
+        """Set the rule ``jvp(*nondiff, primals, tangents) -> (out, tangent_out)``.
+
+        With symbolic_zeros, tangents known to be zero are
+        `nr.custom_derivatives.SymbolicZero`, which has their shape and dtype, not arrays.
+        """
+        self.jvp, self.symbolic_zeros = jvp, symbolic_zeros
         return jvp
 
     def defjvps(self, *jvps: Callable | None) -> None:
@@ -190,7 +152,7 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
                 return out, zero_tangents(out)
             return out, functools.reduce(lambda a, b: tree_map(lambda x, y: x + y, a, b), parts)
 
-        self.jvp = jvp
+        self.jvp, self.symbolic_zeros = jvp, False
 
     @api_boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -198,14 +160,16 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
         if self.jvp is None:
             raise AttributeError(f"custom_jvp: {name} has no rule. Define one with @{name}.defjvp.")
         if kwargs or len(args) != self._arity:
-            args = _resolve(self.fun, args, kwargs)
-        dynamic, fun, statics = _without_static(self.fun, args, self.nondiff_argnums)
+            args = resolved_arguments(self.fun, args, kwargs)
+        dynamic, fun, statics = without_static(self.fun, args, self.nondiff_argnums)
         leaves, in_tree = tree_flatten((dynamic, {}))
         check_leaves("custom_jvp", leaves, dynamic)
         flat = FlatFun(fun, in_tree, "custom_jvp")
-        rule = self.jvp
+        rule, symbolic_zeros = self.jvp, self.symbolic_zeros
 
         def flat_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
+            if not symbolic_zeros:
+                tangents = [instantiate(t) for t in tangents]
             (xs, _), (ts, _) = in_tree.unflatten(primals), in_tree.unflatten(tangents)
             pair = rule(*statics, tuple(xs), tuple(ts))
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
@@ -254,8 +218,8 @@ def _custom_vjp_rule(
     bwd: Callable,
     n_closed: int,
 ) -> Any:
-    primals, tangents = _without_closed("custom_vjp", n_closed, primals, tangents)
-    outs, residuals = fwd(*primals)
+    primals, tangents = without_closed("custom_vjp", n_closed, primals, tangents)
+    outs, residuals = fwd([type(t) is not Zero for t in tangents], *primals)
     outs = [operand("custom_vjp", x) for x in outs]
     avals = [typeof(x) for x in outs]
     real = [i for i, a in enumerate(avals) if differentiable(a)]
@@ -294,10 +258,7 @@ def _custom_lin_transpose(
     out_avals: tuple,
 ) -> list[Any]:
     rest = iter(cts)
-    full = [
-        instantiate(next(rest)) if differentiable(a) else np.zeros(a.shape, dtypes.float0)
-        for a in out_avals
-    ]
+    full = [next(rest) if differentiable(a) else Zero(a.to_tangent()) for a in out_avals]
     in_cts = bwd(args[:n_residuals], full)
     given = [ct for ct, a in zip(in_cts, in_avals, strict=True) if differentiable(a)]
     return [
@@ -329,17 +290,13 @@ def _custom_lin_batch(
         return ShapedArray((axis.size, *aval.shape), aval.dtype)
 
     def batched_bwd(residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
-        ct_dims = [0 if typeof(ct).dtype != dtypes.float0 else None for ct in cts]
+        given, ct_dims, whole = split_zeros(cts, out_avals, axis.size, [0] * len(cts))
 
         def flat(*values: Any) -> list[Any]:
-            return [
-                x
-                for x, a in zip(bwd(values[:n_residuals], values[n_residuals:]), in_avals,
-                                strict=True)
-                if differentiable(a)
-            ]  # fmt: skip
+            in_cts = bwd(values[:n_residuals], whole(values[n_residuals:]))
+            return [x for x, a in zip(in_cts, in_avals, strict=True) if differentiable(a)]
 
-        outs = iter(_vmapped(flat, axis, [*res_dims, *ct_dims])(*residuals, *cts))
+        outs = iter(vmapped(flat, axis, [*res_dims, *ct_dims])(*residuals, *given))
         return [next(outs) if differentiable(a) else Zero(a.to_tangent()) for a in in_avals]
 
     outs = custom_lin_p.bind(
@@ -374,30 +331,29 @@ def _custom_vjp_batch(
 ) -> Any:
     inner = dims[n_closed:]
     in_avals: list[ShapedArray] = []
+    out_avals: list[ShapedArray] = []
 
-    def batched_fwd(*vals: Any) -> Any:
-        count: list[int] = []
-
+    def batched_fwd(perturbed: Sequence[bool], *vals: Any) -> Any:
         def both(*xs: Any) -> list[Any]:
             in_avals[:] = [typeof(x) for x in xs]
-            outs, residuals = fwd(*xs)
-            count[:] = [len(outs)]
+            outs, residuals = fwd(perturbed, *xs)
+            out_avals[:] = [typeof(x) for x in outs]
             return [*outs, *residuals]
 
-        flat = _vmapped(both, axis, inner)(*vals)
-        return flat[: count[0]], flat[count[0] :]
+        flat = vmapped(both, axis, inner)(*vals)
+        return flat[: len(out_avals)], flat[len(out_avals) :]
 
     def batched_bwd(residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
         n = len(residuals)
-        ct_dims = [0 if typeof(ct).dtype != dtypes.float0 else None for ct in cts]
+        given, ct_dims, whole = split_zeros(cts, out_avals, axis.size, [0] * len(cts))
 
         def flat(*values: Any) -> list[Any]:
-            in_cts = bwd(values[:n], values[n:])
+            in_cts = bwd(values[:n], whole(values[n:]))
             return [
                 instantiate(ct) for ct, a in zip(in_cts, in_avals, strict=True) if differentiable(a)
             ]
 
-        outs = iter(_vmapped(flat, axis, [0] * n + ct_dims)(*residuals, *cts))
+        outs = iter(vmapped(flat, axis, [0] * n + ct_dims)(*residuals, *given))
         result = []
         for a, d in zip(in_avals, inner, strict=True):
             if not differentiable(a):
@@ -413,7 +369,7 @@ def _custom_vjp_batch(
 
     outs = custom_vjp_call_p.bind(
         *args,
-        fun=_vmapped(fun, axis, dims),
+        fun=vmapped(fun, axis, dims),
         fwd=batched_fwd,
         bwd=batched_bwd,
         n_closed=n_closed,
@@ -424,13 +380,29 @@ def _custom_vjp_batch(
 custom_vjp_call_p: Primitive = Primitive(
     "custom_vjp_call",
     multiple_results=True,
-    abstract_eval=_call_aval,
+    abstract_eval=function_aval,
     evaluate=lambda *args, fun, **params: [operand("custom_vjp", x) for x in fun(*args)],
-    stage=_stage(lambda: custom_vjp_call_p),
+    stage=stage_function(lambda: custom_vjp_call_p),
     jvp=_custom_vjp_rule,
     batch=_custom_vjp_batch,
     uses_axis=jaxpr_uses_axis,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CustomVJPPrimal:
+    """What `fwd` of a custom_vjp with symbolic zeros gets for an array.
+
+    value: the array. perturbed: whether anything is differentiated with respect to it.
+    """
+
+    value: Any
+    perturbed: bool
+
+
+def custom_vjp_primal_tree_values(tree: Any) -> Any:
+    """A tree with the arrays in place of every `CustomVJPPrimal`."""
+    return tree_map(lambda x: x.value if isinstance(x, CustomVJPPrimal) else x, tree)
 
 
 class custom_vjp:  # noqa: N801
@@ -460,8 +432,9 @@ class custom_vjp:  # noqa: N801
         self.fun = fun
         self.fwd: Callable | None = None
         self.bwd: Callable | None = None
-        self.nondiff_argnums = _nondiff(fun, nondiff_argnums, nondiff_argnames)
-        self._arity = _arity(fun)
+        self.symbolic_zeros = False
+        self.nondiff_argnums = static_places(fun, nondiff_argnums, nondiff_argnames)
+        self._arity = arity_of(fun)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -476,10 +449,15 @@ class custom_vjp:  # noqa: N801
         """Set the rules: ``fwd(*args) -> (out, residuals)``, ``bwd(*nondiff, residuals, ct)``.
 
         bwd returns a tuple with a cotangent (or None for zero) for each argument.
+
+        Args:
+            symbolic_zeros: `fwd` gets `nr.custom_derivatives.CustomVJPPrimal` in place of arrays,
+                which tell what is differentiated, and `bwd` gets
+                `nr.custom_derivatives.SymbolicZero` for cotangents known to be zero.
+            optimize_remat: accepted for compatibility; what `fwd` computes beside its residuals
+                is never computed twice here.
         """
-        if symbolic_zeros:
-            raise NotImplementedError("custom_vjp: symbolic_zeros=True is not supported.")
-        self.fwd, self.bwd = fwd, bwd
+        self.fwd, self.bwd, self.symbolic_zeros = fwd, bwd, symbolic_zeros
 
     @api_boundary
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -489,16 +467,19 @@ class custom_vjp:  # noqa: N801
                 f"custom_vjp: {name} has no rules. Define them with {name}.defvjp(fwd, bwd)."
             )
         if kwargs or len(args) != self._arity:
-            args = _resolve(self.fun, args, kwargs)
-        dynamic, fun, statics = _without_static(self.fun, args, self.nondiff_argnums)
-        _, fwd, _ = _without_static(self.fwd, args, self.nondiff_argnums)
+            args = resolved_arguments(self.fun, args, kwargs)
+        dynamic, fun, statics = without_static(self.fun, args, self.nondiff_argnums)
+        _, fwd, _ = without_static(self.fwd, args, self.nondiff_argnums)
         leaves, in_tree = tree_flatten((dynamic, {}))
         check_leaves("custom_vjp", leaves, dynamic)
         flat = FlatFun(fun, in_tree, "custom_vjp")
         trees: dict[str, PyTreeDef] = {}
-        bwd = self.bwd
+        bwd, symbolic_zeros = self.bwd, self.symbolic_zeros
+        avals = [typeof(x) for x in leaves]
 
-        def flat_fwd(*xs: Any) -> Any:
+        def flat_fwd(perturbed: Sequence[bool], *xs: Any) -> Any:
+            if symbolic_zeros:
+                xs = tuple(map(CustomVJPPrimal, xs, perturbed))
             pair = fwd(*in_tree.unflatten(xs)[0])
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise TypeError(
@@ -510,9 +491,12 @@ class custom_vjp:  # noqa: N801
             return [operand("custom_vjp", x) for x in outs], residuals
 
         def flat_bwd(residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+            if not symbolic_zeros:
+                cts = [instantiate(ct) for ct in cts]
             ct = tree_unflatten(trees["out"], cts)
             res = tree_unflatten(trees["residuals"], residuals)
-            return _checked_cts(name, bwd(*statics, res, ct), dynamic)
+            # of the arguments only the types: residuals are what the backward pass keeps
+            return _checked_cts(name, bwd(*statics, res, ct), in_tree.unflatten(avals)[0])
 
         outs = custom_vjp_call_p.bind(
             *[operand("custom_vjp", x) for x in leaves],
@@ -565,114 +549,18 @@ def _checked_cts(name: str, cts: Any, args: tuple) -> list[Any]:
     return result
 
 
+def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
+    """The zero tangent of a value: an array, or a `SymbolicZero` if that is asked for.
+
+    Example:
+        >>> import nr
+        >>> nr.custom_derivatives.zero_from_primal(nr.numpy.arange(2.0))
+        Array([0., 0.], dtype=float32)
+    """
+    aval = typeof(val).to_tangent()
+    return Zero(aval) if symbolic_zeros else operand("zero_from_primal", zeros_of(aval))
+
+
 def _zero_ct(x: Any) -> Any:
     aval = typeof(x).to_tangent()
     return Zero(aval) if aval.dtype == dtypes.float0 else zeros_of(aval)
-
-
-# ---------------------------------------------------------------- arguments
-def _nondiff(fun: Callable, nums: Any, names: Sequence[str]) -> tuple[int, ...]:
-    nums = (nums,) if isinstance(nums, int) else tuple(nums)
-    if names:
-        order = list(inspect.signature(fun).parameters)
-        nums += tuple([order.index(name) for name in names])
-    return tuple(sorted(nums))
-
-
-def _arity(fun: Callable) -> int | None:
-    """How many arguments, all by position, are all arguments; None where there is no such number.
-
-    Calls of so many need no look at the signature, which takes longer than the call.
-    """
-    try:
-        parameters = inspect.signature(fun).parameters.values()
-    except (ValueError, TypeError):
-        return None
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return len(parameters) if all([p.kind in positional for p in parameters]) else None
-
-
-def _resolve(fun: Callable, args: tuple, kwargs: dict) -> tuple:
-    """All arguments by position, defaults filled in."""
-    if not kwargs:
-        try:
-            bound = inspect.signature(fun).bind(*args)
-        except (ValueError, TypeError):
-            return args
-    else:
-        bound = inspect.signature(fun).bind(*args, **kwargs)
-    bound.apply_defaults()
-    if bound.kwargs:
-        raise TypeError(
-            f"custom derivatives: {function_name(fun)} must take its arguments by position; got "
-            f"keyword-only {', '.join(bound.kwargs)}."
-        )
-    return bound.args
-
-
-def _without_static(
-    fun: Callable, args: tuple, nums: tuple[int, ...]
-) -> tuple[tuple, Callable, tuple]:
-    """The differentiable arguments, fun of those, and the static values."""
-    if not nums:
-        return args, fun, ()
-    dynamic = tuple([x for i, x in enumerate(args) if i not in nums])
-
-    def f(*given: Any) -> Any:
-        rest = iter(given)
-        return fun(*[args[i] if i in nums else next(rest) for i in range(len(args))])
-
-    return dynamic, f, tuple([args[i] for i in nums])
-
-
-def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[Any]]:
-    """A function without closed-over tracers, and those as a list of extra arguments.
-
-    Example:
-        >>> import nr
-        >>> x = nr.numpy.array([1.0, 3.0])
-        >>> f, consts = nr.closure_convert(lambda x: x * 2.0, x)
-        >>> f(x, *consts), consts
-        (Array([2., 6.], dtype=float32), [])
-    """
-    leaves, in_tree = tree_flatten((example_args, {}))
-    flat = FlatFun(fun, in_tree, "closure_convert")
-    jaxpr, operands = trace_to_jaxpr(flat, [typeof(x) for x in leaves])
-    out_tree, n = flat.out_tree, len(example_args)
-
-    def converted(*args: Any) -> Any:
-        given = tree_flatten((args[:n], {}))[0]
-        return tree_unflatten(out_tree, JaxprCallable(jaxpr)(*args[n:], *given))
-
-    return converted, operands
-
-
-def custom_gradient(fun: Callable) -> Callable:
-    """A function from one that returns its value and the function of the cotangent.
-
-    Args:
-        fun: ``f(*args) -> (value, pullback)``; ``pullback(ct)`` gives the cotangents of args as a
-            tuple (or, of a single argument, the cotangent itself).
-
-    Example:
-        >>> import nr
-        >>> f = nr.custom_gradient(lambda x: (x ** 2, lambda ct: (ct * 5.0,)))
-        >>> f(3.0), nr.grad(f)(3.0)
-        (Array(9., dtype=float32, weak_type=True), Array(5., dtype=float32))
-    """
-
-    def forward(*args: Any) -> tuple[Any, Any]:
-        out, pullback = fun(*args)
-        # the pullback closes over values of the forward pass: they become residuals
-        like = tree_map(lambda x: operand("custom_gradient", x), out)
-        converted, residuals = closure_convert(pullback, like)
-        return out, (Partial(converted), residuals)
-
-    def backward(kept: Any, ct: Any) -> tuple:
-        converted, residuals = kept
-        cts = converted(ct, *residuals)
-        return cts if isinstance(cts, tuple) else (cts,)
-
-    wrapped = custom_vjp(functools.wraps(fun)(lambda *args: fun(*args)[0]))
-    wrapped.defvjp(forward, backward)
-    return wrapped

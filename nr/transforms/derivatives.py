@@ -15,8 +15,10 @@ from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import typeof
 from nr.core.trees import (
+    Partial,
     PyTreeDef,
     keystr,
+    register_pytree_node,
     tree_flatten,
     tree_flatten_with_path,
     tree_map,
@@ -145,21 +147,24 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
     flat = FlatFun(fun, in_tree, "linearize", has_aux=has_aux)
     outs, jaxpr, residuals, nz_out = linearize_flat(flat, leaves, primal_aux=flat.primal_aux)
     out_tree, out_avals = flat.out_tree, [typeof(x).to_tangent() for x in outs]
+    in_avals = [typeof(x) for x in leaves]
 
-    def fun_jvp(*tangents: Any) -> Any:
+    def push(residuals: list[Any], *tangents: Any) -> Any:
         dots, dot_tree = _fun_of(tangents, {})
+        likes = in_tree.unflatten(in_avals)[0]
         if dot_tree != in_tree:
             raise TypeError(
                 f"linearize: the tangents must have the structure of the primals; got "
-                f"{tree_structure(tangents)} for {tree_structure(tuple(primals))}."
+                f"{tree_structure(tangents)} for {tree_structure(tuple(likes))}."
             )
-        dots = _check_tangents("linearize", primals, leaves, dots)
+        dots = _check_tangents("linearize", likes, in_avals, dots)
         given = [t for t in dots if type(t) is not Zero]
         results = iter(eval_jaxpr(jaxpr, *residuals, *given))
         filled = [next(results) if nz else Zero(a) for nz, a in zip(nz_out, out_avals, strict=True)]
         return tree_unflatten(out_tree, [_public_tangent(t) for t in filled])
 
     out = tree_unflatten(out_tree, [operand("linearize", x) for x in outs])
+    fun_jvp = Partial(push, residuals)  # a pytree, as the pullback of vjp is
     return (out, fun_jvp, flat.aux) if has_aux else (out, fun_jvp)
 
 
@@ -169,12 +174,12 @@ class Pullback:
     __slots__ = ("jaxpr", "residuals", "nz_in", "nz_out", "in_avals", "in_tree", "out_tree", "outs")
     jaxpr: Jaxpr
     residuals: list[Any]
-    nz_in: list[bool]
+    nz_in: Sequence[bool]
     nz_out: tuple[bool, ...]
-    in_avals: list[ShapedArray]
+    in_avals: Sequence[ShapedArray]
     in_tree: PyTreeDef
     out_tree: PyTreeDef
-    outs: list[ShapedArray]
+    outs: Sequence[ShapedArray]
 
     def flat(self, cts: Sequence[Any]) -> list[Any]:
         """Cotangents of the argument leaves, as arrays or `Zero`."""
@@ -199,6 +204,22 @@ class Pullback:
             cts.append(_check_cotangent(aval, leaf))
         args, _ = self.in_tree.unflatten([_public_tangent(x) for x in self.flat(cts)])
         return args
+
+
+def _flatten_pullback(f: Pullback) -> tuple[list[Any], tuple]:
+    lists = (f.nz_in, f.nz_out, f.in_avals, f.outs)
+    return f.residuals, (f.jaxpr, f.in_tree, f.out_tree, *map(tuple, lists))
+
+
+def _unflatten_pullback(kept: tuple, residuals: Any) -> Pullback:
+    f = Pullback()
+    f.jaxpr, f.in_tree, f.out_tree, f.nz_in, f.nz_out, f.in_avals, f.outs = kept
+    f.residuals = list(residuals)
+    return f
+
+
+# A pytree of its residuals: so it may leave jitted functions, and enter them.
+register_pytree_node(Pullback, _flatten_pullback, _unflatten_pullback)
 
 
 def _check_cotangent(aval: ShapedArray, ct: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from nr.core import dtypes
 from nr.core.avals import ShapedArray
 from nr.core.jaxprs import Jaxpr, trace_to_jaxpr
 from nr.core.source_info import api_boundary, function_name
-from nr.core.tracing import typeof
+from nr.core.tracing import bound_axis, typeof
 from nr.core.trees import tree_flatten, tree_unflatten
 from nr.transforms.flat_fun import FlatFun, argument_names, signature_of
 
@@ -65,9 +66,18 @@ def aval_of(x: Any) -> ShapedArray:
 
 
 def make_jaxpr(
-    fun: Callable, static_argnums: int | Sequence[int] = (), return_shape: bool = False
+    fun: Callable,
+    static_argnums: int | Sequence[int] = (),
+    axis_env: Sequence[tuple[Any, int]] | None = None,
+    return_shape: bool = False,
 ) -> Callable:
     """A function that gives the jaxpr of `fun` for given arguments.
+
+    Args:
+        fun: the function.
+        static_argnums: arguments that are Python values.
+        axis_env: names and sizes of axes that collectives in the function may refer to.
+        return_shape: whether to give the pytree of the results' shapes and dtypes, too.
 
     Example:
         >>> import nr
@@ -94,12 +104,15 @@ def make_jaxpr(
 
         leaves, in_tree = tree_flatten((dynamic, kwargs))
         flat = FlatFun(f, in_tree, "make_jaxpr")
-        jaxpr, operands = trace_to_jaxpr(
-            flat,
-            [aval_of(x) for x in leaves],
-            name=function_name(fun),
-            arg_names=argument_names(signature, args, kwargs),
-        )
+        with ExitStack() as axes:
+            for axis, size in axis_env or ():
+                axes.enter_context(bound_axis(axis, size))
+            jaxpr, operands = trace_to_jaxpr(
+                flat,
+                [aval_of(x) for x in leaves],
+                name=function_name(fun),
+                arg_names=argument_names(signature, args, kwargs),
+            )
         if operands:
             jaxpr = Jaxpr(
                 [*jaxpr.constvars, *jaxpr.invars[: len(operands)]],

@@ -188,6 +188,17 @@ def _eig(x):
     return w, squared(v)
 
 
+def _pivoted_qr_reference(x):
+    """The largest column first, then the largest of what is left of the others, ..."""
+    order, rest = list(range(x.shape[1])), x.copy()
+    for j in range(min(x.shape)):
+        p = j + int(np.argmax(np.linalg.norm(rest[:, order[j:]], axis=0)))
+        order[j], order[p] = order[p], order[j]
+        column = rest[:, order[j]] / np.linalg.norm(rest[:, order[j]])
+        rest = rest - np.outer(column, column.conj() @ rest)
+    return *np.linalg.qr(x[:, order]), np.array(order, np.int32)
+
+
 FACTORIZATIONS = [
     _case(
         "cholesky (2, 3, 3)",
@@ -211,7 +222,6 @@ FACTORIZATIONS = [
             lambda rng, dt, shape=shape: (apart(rng, dt, shape),),
             lambda x, full=full: tuple(np.linalg.qr(x, "complete" if full else "reduced")),
             "qr",
-            grad=not full or shape != (2, 4, 2),
         )
         for shape, full in (
             ((2, 3, 3), True),
@@ -219,6 +229,16 @@ FACTORIZATIONS = [
             ((2, 4), True),
             ((2, 4, 2), True),
         )
+    ],
+    *[
+        _case(
+            f"qr {shape} pivoting",
+            lambda x: LINALG.qr(x, pivoting=True, full_matrices=False),
+            lambda rng, dt, shape=shape: (apart(rng, dt, shape),),
+            lambda x: _pivoted_qr_reference(x),
+            "qr_pivots",
+        )
+        for shape in ((3, 3), (4, 2), (2, 4))
     ],
     *[
         _case(
@@ -264,4 +284,149 @@ FACTORIZATIONS = [
     ),
 ]
 
-CASES = [*SYSTEMS, *DETERMINANTS, *LU, *PIVOTS, *FACTORIZATIONS]
+
+def _rebuilt(packed, middle, taus):
+    """Q @ middle @ Q^H, Q being the product of reflectors that leave the first row alone."""
+    jnp, n = nr.numpy, packed.shape[-1]
+    inner = LINALG.householder_product(packed[..., 1:, : n - 1], taus)
+    q = jnp.broadcast_to(jnp.eye(n, dtype=packed.dtype), packed.shape).at[..., 1:, 1:].set(inner)
+    return q @ middle @ jnp.conj(jnp.swapaxes(q, -1, -2))
+
+
+def _from_hessenberg(x):
+    packed, taus = LINALG.hessenberg(x)
+    return _rebuilt(packed, nr.numpy.triu(packed, -1), taus)
+
+
+def _tridiagonal_matrix(d, e):
+    jnp = nr.numpy
+    below = jnp.pad(e, [(0, 0)] * (e.ndim - 1) + [(0, 1)])[..., None, :]
+    low = below * jnp.eye(d.shape[-1], k=-1, dtype=e.dtype)
+    return d[..., None, :] * jnp.eye(d.shape[-1], dtype=d.dtype) + low + jnp.swapaxes(low, -1, -2)
+
+
+def _from_tridiagonal(x):
+    packed, d, e, taus = LINALG.tridiagonal(x)
+    return _rebuilt(packed, _tridiagonal_matrix(d, e).astype(x.dtype), taus)
+
+
+def _from_schur(x):
+    t, q = LINALG.schur(x)
+    return q @ t @ nr.numpy.conj(nr.numpy.swapaxes(q, -1, -2))
+
+
+def _dense(dl, d, du):
+    return np.diag(dl[1:], -1) + np.diag(d) + np.diag(du[:-1], 1)
+
+
+REDUCTIONS = [
+    *[
+        _case(
+            f"hessenberg {shape}",
+            _from_hessenberg,
+            lambda rng, dt, shape=shape: (normal(rng, dt, shape),),
+            lambda x: x,
+            "hessenberg",
+            grad=False,
+        )
+        for shape in ((2, 4, 4), (1, 1))
+    ],
+    _case(
+        "tridiagonal (2, 4, 4)",
+        _from_tridiagonal,
+        lambda rng, dt: (hermitian(rng, dt, (2, 4, 4)),),
+        lambda x: x,
+        "tridiagonal",
+        grad=False,
+    ),
+    _case(
+        "tridiagonal (3, 3) of the upper triangle: its eigenvalues",
+        lambda x: LINALG.eigh(_tridiagonal_matrix(*LINALG.tridiagonal(x, lower=False)[1:3]))[1],
+        lambda rng, dt: (np.triu(hermitian(rng, dt, (3, 3))),),
+        lambda x: np.linalg.eigvalsh(x, "U"),
+        "tridiagonal",
+        grad=False,
+    ),
+    *[
+        _case(
+            f"schur {shape}",
+            _from_schur,
+            lambda rng, dt, shape=shape: (normal(rng, dt, shape),),
+            lambda x: x,
+            "schur",
+            grad=False,
+        )
+        for shape in ((2, 4, 4), (1, 1))
+    ],
+    *[
+        _case(
+            f"tridiagonal_solve {n} by {columns}",
+            LINALG.tridiagonal_solve,
+            lambda rng, dt, n=n, columns=columns: (
+                normal(rng, dt, (n,)),
+                3 + normal(rng, dt, (n,)) / 4,
+                normal(rng, dt, (n,)),
+                normal(rng, dt, (n, columns)),
+            ),
+            lambda dl, d, du, b: np.linalg.solve(_dense(dl, d, du), b),
+            "tridiagonal_solve",
+        )
+        for n, columns in ((4, 2), (1, 1))
+    ],
+]
+
+
+def _reflected_reference(a, taus, columns):
+    q = np.eye(len(a), dtype=a.dtype)
+    for j, tau in enumerate(taus):
+        v = np.concatenate([np.zeros(j), [1.0], a[j + 1 :, j]]).astype(a.dtype)
+        q = q - tau * np.outer(q @ v, v.conj())
+    return q[:, :columns]
+
+
+def _ormqr_reference(a, taus, c, left, transpose):
+    q = _reflected_reference(a, taus, len(a))
+    q = q.conj().T if transpose else q
+    return q @ c if left else c @ q
+
+
+PRODUCTS = [
+    _case(
+        "householder_product (4, 3)",
+        LINALG.householder_product,
+        lambda rng, dt: (normal(rng, dt, (4, 3)), 1 + normal(rng, dt, (2,)) / 4),
+        lambda a, taus: _reflected_reference(a, taus, 3),
+        None,
+    ),
+    *[
+        _case(
+            f"ormqr left={left} transpose={transpose}",
+            lambda a, taus, c, left=left, transpose=transpose: LINALG.ormqr(
+                a, taus, c, left=left, transpose=transpose
+            ),
+            lambda rng, dt, left=left: (
+                normal(rng, dt, (4, 2)),
+                1 + normal(rng, dt, (2,)) / 4,
+                normal(rng, dt, (4, 3) if left else (3, 4)),
+            ),
+            lambda a, taus, c, left=left, transpose=transpose: _ormqr_reference(
+                a, taus, c, left, transpose
+            ),
+            None,
+            grad=left or not transpose,
+        )
+        for left in (True, False)
+        for transpose in (True, False)
+    ],
+    _case(
+        "symmetric_product (2, 3, 2)",
+        lambda a, c: LINALG.symmetric_product(a, c, alpha=2.0, beta=0.5, symmetrize_output=True),
+        lambda rng, dt: (normal(rng, dt, (2, 3, 2)), np.tril(normal(rng, dt, (2, 3, 3)))),
+        lambda a, c: (
+            2 * a @ np.swapaxes(a, -1, -2) + (np.tril(c) + np.swapaxes(np.tril(c, -1), -1, -2)) / 2
+        ),
+        None,
+    ),
+]
+
+CASES = [*SYSTEMS, *DETERMINANTS, *LU, *PIVOTS, *FACTORIZATIONS, *REDUCTIONS, *PRODUCTS]

@@ -1,4 +1,4 @@
-"""Op cases of nr.lax.shape and nr.lax.placement."""
+"""Op cases of nr.lax.shape, nr.lax.staging and nr.lax.placement."""
 
 import numpy as np
 
@@ -323,6 +323,16 @@ OTHERS = [
         grad=False,
     ),
     *[_case(f"copy {shape}", "copy", copy, lambda x: x, shape) for shape in SHAPES],
+    *[
+        _case(
+            f"optimization_barrier {shape}",
+            "optimization_barrier",
+            LAX.optimization_barrier,
+            lambda x: x,
+            shape,
+        )
+        for shape in SHAPES
+    ],
     *[
         _case(  # its derivative is 0 by design; test_lax_grad.py has it
             f"stop_gradient {shape}",

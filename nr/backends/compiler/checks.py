@@ -7,37 +7,38 @@ So checks are fused, vectorized and run in threads as everything else is, in loo
 known to be in range, from counters and literals, is not checked.
 
 Two kinds: `check_index` eqns and reads and writes with mode "error"; and, where asked for, NaNs in
-the results of operations that may make one.
+the results of operations that may make one. NaNs are looked for in several values at once, as long
+as these are computed side by side: at the next operation that is no matter of single elements.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nr.backends.compiler.lanes import Lanes, lanes_of
 from nr.backends.compiler.ranges import Ranges
+from nr.backends.compiler.rowwise import axis_of_whole
 from nr.backends.compiler.simplify import simplify
 from nr.core.avals import ShapedArray
 from nr.core.jaxprs import Atom, Jaxpr, JaxprEqn, Literal, Var, subjaxprs
-from nr.core.source_info import Source
+from nr.core.nans import HARMLESS
+from nr.core.source_info import Source, in_lane
 from nr.core.tracing import Primitive
 from nr.core.unchecked import without_checks
 
-# What cannot make a NaN of numbers.
-_HARMLESS = frozenset([
-    "abs", "argsort", "bitcast_convert_type", "broadcast_in_dim", "ceil", "clamp", "concatenate",
-    "conj", "convert_element_type", "copy", "cummax", "cummin", "device_put", "dynamic_slice",
-    "dynamic_update_slice", "floor", "gather", "imag", "max", "min", "neg", "pad", "real",
-    "reduce_max", "reduce_min", "reduce_precision", "reshape", "rev", "round", "scatter",
-    "select_n", "sign", "slice", "sort", "squeeze", "stop_gradient", "top_k", "transpose",
-])  # fmt: skip
 _CALLS = ("scan", "while", "cond", "checkpoint")
 _INDEXING = ("gather", "scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max")
 # A position and a value share 64 bits: the value the lower half, moved so that it is not negative.
 _HALF = 1 << 31
+# So many indices, or fewer, are written out as scalars in small loops.
+_FEW = 16
+# NaNs are looked for in rows of at least so many elements, where there are as many.
+_ROW = 64
 _NOWHERE = np.iinfo(np.int32).max
 
 Error = tuple[Atom, Atom, Atom]
@@ -49,7 +50,8 @@ _AVALS = tuple([a.aval for a in _NONE])
 class Site:
     """A check: of an index along an axis, or of the NaNs in an operation's result.
 
-    shape: of what is checked, the first `lanes` dimensions being those of vmap.
+    shape: of what is checked. lanes: those of its dimensions that are lanes of vmap, the outermost
+    first, each with its axis name.
     """
 
     name: str
@@ -57,30 +59,32 @@ class Site:
     source: Source | None
     axis: int = 0
     size: int = 0
-    lanes: int = 0
+    lanes: Lanes = ()
 
     def exception(self, packed: int, step: int) -> Exception:
         """What to raise for an error."""
         position, value = packed >> 32, (packed & (1 << 32) - 1) - _HALF
         place = tuple([int(i) for i in np.unravel_index(position, self.shape)])
+        if self.name == "argument":
+            return FloatingPointError(
+                f"jit: element {place} of an argument of shape {self.shape} is NaN."
+            )
         where = "" if self.source is None else f", at {self.source}"
         if step >= 0:
             where += f", in step {step} of the loop"
+        if self.lanes:
+            names = [name for _, name in self.lanes]
+            where += f", {in_lane(names, [place[d] for d, _ in self.lanes])}"
         if self.name == "index":
-            if self.lanes:
-                lane = place[: self.lanes]
-                where += f", in lane {lane[0] if len(lane) == 1 else lane} of vmap"
             return IndexError(
                 f"index: index {value} is out of bounds for axis {self.axis} with size "
                 f"{self.size}{where}."
             )
+        inside = {d for d, _ in self.lanes}
+        place = tuple([i for d, i in enumerate(place) if d not in inside])
         element = f"element {place} of its result" if place else "its result"
         backward = self.source is not None and self.source.scope.endswith("backward")
         which = "backward" if backward else "forward"
-        if self.name == "argument":
-            return FloatingPointError(
-                f'jit: check="nan": element {place} of an argument of shape {self.shape} is NaN.'
-            )
         return FloatingPointError(
             f"{self.name}: {element} is the first NaN, in the {which} pass{where}."
         )
@@ -128,6 +132,9 @@ class _Body:
         self.eqns: list[JaxprEqn] = []
         self.env: dict[Var, Atom] = {}
         self.user: Source | None = None
+        # Values whose NaNs are yet to be looked for: their sites are the last ones.
+        self.pending: list[Var] = []
+        self.lanes: dict[Var, Lanes] = lanes_of(jaxpr) if nan else {}
 
     def outvars(self) -> list[Atom]:
         """The outputs, without those for errors."""
@@ -153,6 +160,11 @@ class _Body:
             eqn = eqn.replace(invars=[self.known(a) for a in eqn.invars])
             self.user = eqn.source
             name = eqn.primitive.name
+            if name == "in_lanes":
+                self.env[eqn.outvars[0]] = eqn.invars[0]
+                continue
+            if self.pending and axis_of_whole(eqn) is None:
+                self.find_nans()
             if name == "check_index":
                 self.env[eqn.outvars[0]] = eqn.invars[0]
                 p = eqn.params
@@ -168,37 +180,75 @@ class _Body:
                     eqn = self._in_bounds(eqn)
                 self.eqns.append(eqn)
             self.ranges.add(eqn)
-            if self.nan and name not in _HARMLESS and name not in _CALLS:
+            if self.nan and name not in HARMLESS and name not in _CALLS:
                 for out in eqn.outvars:
                     self.check_nan(name, out, eqn.source)
+        self.find_nans()
 
     # ------------------------------------------------------------------ checks
     def check_index(
-        self, indices: Atom, low: int, high: int, axis: int, size: int, lanes: int
+        self, indices: Atom, low: int, high: int, axis: int, size: int, names: tuple
     ) -> None:
         """Indices must lie in [low, high)."""
         bounds = self.ranges.of(indices)
         if indices.aval.size == 0 or (bounds[0] >= low and bounds[1] < high):
             return
         n = indices.aval.size
-        wide = self.emit("convert_element_type", indices, new_dtype=np.dtype(np.int64))
-        # Of a u64 beyond the range of i64, a negative number is made: that is as far out.
-        flat = self.emit("reshape", wide, new_sizes=(n,)) if indices.aval.shape != (n,) else wide
-        below = self.emit("lt", flat, Literal(np.int64(low)))
-        above = self.emit("ge", flat, Literal(np.int64(high)))
-        bad = self.emit("or", below, above)
-        value = self.emit("clamp", Literal(np.int64(-_HALF)), flat, Literal(np.int64(_HALF - 1)))
-        value = self.emit("add", value, Literal(np.int64(_HALF)))
-        if n > 1:
-            place = self.emit("iota", shape=(n,), dtype=np.dtype(np.int64), dimension=0)
-            place = self.emit("mul", place, Literal(np.int64(1 << 32)))
-            value = self.emit("add", place, value)
-        limit = Literal(np.int64(np.iinfo(np.int64).max))
-        far = self.emit("broadcast_in_dim", limit, shape=(n,), broadcast_dimensions=())
-        packed = self.emit("reduce_min", self.emit("select_n", bad, far, value), axes=(0,))
-        found = self.emit("lt", packed, limit)
+        flat = indices
+        if indices.aval.shape != (n,):
+            flat = self.emit("reshape", indices, new_sizes=(n,))
+        bad = self._outside(flat, low, high)
+        if _FEW < n < _NOWHERE:
+            found, place = self._first(bad)
+            value = self.emit("dynamic_slice", flat, place, slice_sizes=(1,))
+            value = self._moved(self.emit("reshape", value, new_sizes=()))
+            packed = self.emit("add", self._shifted(place), value)
+        else:  # values that may be in registers, which no place can be read of
+            value = self._moved(flat)
+            if n > 1:
+                place = self.emit("iota", shape=(n,), dtype=np.dtype(np.int64), dimension=0)
+                value = self.emit("add", self._shifted(place), value)
+            limit = Literal(np.int64(np.iinfo(np.int64).max))
+            far = self.emit("broadcast_in_dim", limit, shape=(n,), broadcast_dimensions=())
+            packed = self.emit("reduce_min", self.emit("select_n", bad, far, value), axes=(0,))
+            found = self.emit("lt", packed, limit)
+        lanes = tuple(enumerate(names))
         site = Site("index", indices.aval.shape, self.user, axis, size, lanes)
         self._note(found, packed, site)
+
+    def _outside(self, flat: Atom, low: int, high: int) -> Var:
+        """Which of some integers are not in [low, high): one comparison of unsigned ones."""
+        if np.dtype(flat.aval.dtype).itemsize < 4:
+            flat = self.emit("convert_element_type", flat, new_dtype=np.dtype(np.int32))
+        info = np.iinfo(np.dtype(flat.aval.dtype))
+        low, high = max(low, int(info.min)), min(high, int(info.max) + 1)
+        unsigned = np.dtype(f"uint{info.bits}")
+        offset = self.emit("bitcast_convert_type", flat, new_dtype=unsigned)
+        if low:
+            start = Literal(unsigned.type(low % (1 << info.bits)))
+            offset = self.emit("sub", offset, start)
+        return self.emit("ge", offset, Literal(unsigned.type(max(high - low, 0))))
+
+    def _first(self, bad: Var) -> tuple[Var, Var]:
+        """Whether any of some flags is set, and the place of the first that is."""
+        shape = bad.aval.shape
+        place = self.emit("iota", shape=shape, dtype=np.dtype(np.int32), dimension=0)
+        limit = Literal(np.int32(_NOWHERE))
+        far = self.emit("broadcast_in_dim", limit, shape=shape, broadcast_dimensions=())
+        first = self.emit("reduce_min", self.emit("select_n", bad, far, place), axes=(0,))
+        return self.emit("lt", first, limit), first
+
+    def _shifted(self, place: Atom) -> Var:
+        """Places as the upper half of an error's place and value."""
+        wide = self.emit("convert_element_type", place, new_dtype=np.dtype(np.int64))
+        return self.emit("mul", wide, Literal(np.int64(1 << 32)))
+
+    def _moved(self, value: Atom) -> Var:
+        """Values as the lower half. Of a u64 beyond the range of i64, a negative number is made:
+        that is as far out."""
+        wide = self.emit("convert_element_type", value, new_dtype=np.dtype(np.int64))
+        wide = self.emit("clamp", Literal(np.int64(-_HALF)), wide, Literal(np.int64(_HALF - 1)))
+        return self.emit("add", wide, Literal(np.int64(_HALF)))
 
     def _in_bounds(self, eqn: JaxprEqn) -> JaxprEqn:
         """A gather or scatter with mode "error", its indices checked, with a mode of its own."""
@@ -218,29 +268,70 @@ class _Body:
                 "slice", indices, start_indices=(*[0] * (len(shape) - 1), component),
                 limit_indices=(*shape[:-1], component + 1), strides=None,
             )  # fmt: skip
-            self.check_index(one, 0, operand[d] - windows[d] + 1, d, operand[d], 0)
+            self.check_index(one, 0, operand[d] - windows[d] + 1, d, operand[d], ())
         return eqn.replace(params={**eqn.params, "mode": "clip"})
 
     def check_nan(self, name: str, value: Var, source: Source | None) -> None:
         """A value must not have NaNs."""
         shape, n = value.aval.shape, value.aval.size
-        if np.dtype(value.aval.dtype).kind not in "fcV" or not 0 < n < _NOWHERE:
+        if np.dtype(value.aval.dtype).kind not in "fcV" or not 0 < 2 * n < _NOWHERE:
             return
-        bad = self.emit("ne", value, value)
-        flat = self.emit("reshape", bad, new_sizes=(n,)) if shape != (n,) else bad
+        if (len(self.pending) + 2) * max(n, *[v.aval.size for v in self.pending], 0) > _NOWHERE:
+            self.find_nans()
+        self.sites.append(Site(name, shape, source, lanes=self.lanes.get(value, ())))
+        self.pending.append(value)
+
+    def find_nans(self) -> None:
+        """Check the values that wait for it: those of one shape at once, in one loop.
+
+        Where elements are NaN, the number of the first value with a NaN there and the element's
+        place make up one integer, the least of which is wanted.
+        """
+        alike: dict[tuple[int, ...], list[tuple[int, Var]]] = {}
+        for k, value in enumerate(self.pending):
+            alike.setdefault(value.aval.shape, []).append((k, value))
+        count = len(self.pending)
+        which: Atom = Literal(np.int32(count))
+        where: Atom = Literal(np.int32(0))
+        for shape, values in alike.items():
+            code = self._first_nan(shape, values, count)
+            size = Literal(np.int32(math.prod(shape)))
+            number, place = self.emit("div", code, size), self.emit("rem", code, size)
+            earlier = self.emit("lt", number, which)
+            which = self.emit("select_n", earlier, which, number)
+            where = self.emit("select_n", earlier, where, place)
+        if self.pending:
+            found = self.emit("lt", which, Literal(np.int32(count)))
+            number = self.emit("add", which, Literal(np.int32(len(self.sites) - count + 1)))
+            self._keep(found, number, self._shifted(where))
+        self.pending = []
+
+    def _first_nan(self, shape: tuple[int, ...], values: list[tuple[int, Var]], none: int) -> Var:
+        """The least number of a value with a NaN (`none`: no value has), times the size, plus the
+        place there."""
+        n = math.prod(shape)
+
+        def filled(k: int) -> Var:
+            start = Literal(np.int32(k * n))
+            return self.emit("broadcast_in_dim", start, shape=shape, broadcast_dimensions=())
+
+        first = filled(none)
+        for k, value in reversed(values):
+            first = self.emit("select_n", self.emit("ne", value, value), first, filled(k))
         place = self.emit("iota", shape=(n,), dtype=np.dtype(np.int32), dimension=0)
-        limit = Literal(np.int32(_NOWHERE))
-        far = self.emit("broadcast_in_dim", limit, shape=(n,), broadcast_dimensions=())
-        first = self.emit("reduce_min", self.emit("select_n", flat, far, place), axes=(0,))
-        found = self.emit("lt", first, limit)
-        packed = self.emit("convert_element_type", first, new_dtype=np.dtype(np.int64))
-        packed = self.emit("mul", packed, Literal(np.int64(1 << 32)))
-        self._note(found, packed, Site(name, shape, source))
+        code = self.emit("add", first, self.emit("reshape", place, new_sizes=shape))
+        # Row by row at first: so the kernels that go through an array in rows can look at it, too.
+        d = next((d for d in range(len(shape), 0, -1) if math.prod(shape[d:]) >= _ROW), 0)
+        for axes in (range(d, len(shape)), range(d)):
+            code = self.emit("reduce_min", code, axes=tuple(axes)) if axes else code
+        return code
 
     def _note(self, found: Var, packed: Var, site: Site) -> None:
-        """Take an error over, where none came before it."""
+        """Take over the error of a check, where none came before it."""
         self.sites.append(site)
-        number = Literal(np.int32(len(self.sites)))
+        self._keep(found, Literal(np.int32(len(self.sites))), packed)
+
+    def _keep(self, found: Var, number: Atom, packed: Var) -> None:
         old = _NONE if self.error is None else self.error
         if self.error is not None:
             none = self.emit("eq", old[0], _NONE[0])
@@ -307,7 +398,7 @@ class _Body:
         body.add(jaxpr.eqns)
         # The test's checks run where its operands come about: before the loop, and in its body.
         fresh = [Var(a.aval) for a in test_consts]
-        if _has_checks(test):
+        if self.nan or _has_checks(test):
             body.inline(test, [*fresh, *[body.known(a) for a in jaxpr.outvars]])
             self.inline(test, [*test_consts, *carry])
         more = body.emit("add", count, Literal(np.int32(1)))
@@ -334,6 +425,8 @@ class _Body:
         """Run a jaxpr's checks, for operands."""
         renamed = {v: Var(v.aval) for q in jaxpr.eqns for v in q.outvars}
         env: dict[Any, Any] = {**dict(zip(jaxpr.invars, operands, strict=True)), **renamed}
+        if self.nan:
+            self.lanes |= {env[v]: x for v, x in lanes_of(jaxpr).items() if v in renamed}
         for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True):
             env[var] = fresh = Var(var.aval)
             self.constvars.append(fresh)

@@ -88,6 +88,7 @@ class Cluster:
     group: Any = None
     stored: list[Var] = field(default_factory=list)
     weights: bool = False  # whether it has gradients of a convolution's weights
+    product: JaxprEqn | None = None  # its first matrix product in tiles
 
     @property
     def reduces(self) -> bool:
@@ -347,7 +348,8 @@ class Graph:
         # Products in tiles that have nothing in common would share one's registers and cache.
         alike = any(reduced) and "tiled" not in eqn.params
         for cluster in self._candidates(reads, shape, alike):
-            if self._joins(cluster, eqn, out, reads):
+            apart = cluster.product is not None and _apart(cluster.product, eqn)
+            if not apart and self._joins(cluster, eqn, out, reads):
                 return
         loops = [
             Loop(f"i{d}", n, reduced=r) for d, (n, r) in enumerate(zip(shape, reduced, strict=True))
@@ -466,6 +468,8 @@ class Graph:
                 )
                 cluster.reducers.append(reducer)
                 cluster.weights |= eqn.params.get("tiled") == "weights"
+                if cluster.product is None and _is_tiled_product(eqn):
+                    cluster.product = eqn
                 if storage(out.aval.dtype) in ("c64", "c128"):
                     cluster.kept[out] = Complex(reducer.result(0), reducer.result(1))
                 else:
@@ -690,6 +694,22 @@ def _written_out(eqn: JaxprEqn) -> bool:
 def _reduced_size(eqn: JaxprEqn) -> int:
     shape, reduced = REDUCTION[eqn.primitive.name].domain(eqn)
     return math.prod([n for n, r in zip(shape, reduced, strict=True) if r])
+
+
+def _is_tiled_product(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name == "dot_general" and "tiled" in eqn.params
+
+
+def _apart(one: JaxprEqn, other: JaxprEqn) -> bool:
+    """Whether two matrix products in tiles have no operand in common that both read alike."""
+    if not _is_tiled_product(other):
+        return False
+    dims = [eqn.params["dimension_numbers"] for eqn in (one, other)]
+    return not any([
+        one.invars[side] is other.invars[side]
+        and [d[side] for d in dims[0]] == [d[side] for d in dims[1]]
+        for side in (0, 1)
+    ])  # fmt: skip
 
 
 def _worth_storing(out: Var, cost: float, uses: int, times: float) -> bool:

@@ -159,13 +159,13 @@ class Code:
         return self.op(f"shufflevector {kind} {a}, {kind} {b}, <{width} x i32> <{mask}>")
 
     def transpose(self, kind: str, rows: Sequence[str]) -> list[str]:
-        """A square of lanes, transposed: as many vectors as each has lanes."""
-        rows, width, distance = list(rows), len(rows), 1
-        while distance < width:
+        """Each square of lanes, transposed; its side is the number of vectors."""
+        rows, width, distance = list(rows), int(kind[1:].split()[0]), 1
+        while distance < len(rows):
             result = list(rows)
             low = [j - distance + width if j & distance else j for j in range(width)]
             high = [j + width if j & distance else j + distance for j in range(width)]
-            for i in range(width):
+            for i in range(len(rows)):
                 if not i & distance:
                     a, b = rows[i], rows[i + distance]
                     result[i] = self.shuffle(kind, a, b, low)
@@ -235,7 +235,7 @@ def intrinsic_suffix(kind: str) -> str:
     return kind
 
 
-def numbers(kind: str, values: Sequence[int]) -> str:
+def numbers(kind: str, values: Sequence[int | str]) -> str:
     """A constant vector."""
     return "<" + ", ".join([f"{kind} {v}" for v in values]) + ">"
 

@@ -227,6 +227,8 @@ def select(condition: Expr, a: Any, b: Any) -> Expr:
     assert condition.dtype == "b1" and a.dtype == b.dtype, f"select: {a.dtype} and {b.dtype}"
     if condition.op == "const":
         return a if condition.param else b
+    if b.op == "max" and condition.op == "gt" and condition.args == b.args and a is b.args[0]:
+        return b  # the larger anyway, and NaN where that is
     return a if a is b else node("select", (condition, a, b), dtype)
 
 

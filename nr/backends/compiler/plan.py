@@ -25,6 +25,7 @@ from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
 from nr.backends.compiler.lowering import half_products
+from nr.backends.compiler.lowering.fourier.dimensions import with_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
@@ -35,6 +36,7 @@ from nr.backends.compiler.routine import Routine
 from nr.backends.compiler.schedule import schedule
 from nr.backends.compiler.simplify import inline_checkpoints, reshaped, simplify
 from nr.backends.compiler.updates import UPDATES, find_updates
+from nr.backends.compiler.views import with_views
 from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var
 from nr.core.tracing import Primitive
@@ -108,6 +110,29 @@ class Gemm:
     def work(self) -> float:
         one = self.layout
         return 1e-2 * one.m * one.n * one.k * one.matrices
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """A part of an array, by an index: the address of `part` is computed, nothing is copied.
+
+    extent: what is added to an index below zero; last: the largest; step: bytes.
+    """
+
+    part: Buffer
+    whole: Buffer
+    index: Buffer
+    extent: int
+    last: int
+    step: int
+
+    @property
+    def reads(self) -> list[Buffer]:
+        return [self.whole, self.index]
+
+    @property
+    def writes(self) -> list[Buffer]:
+        return [self.part]
 
 
 @dataclass(slots=True, eq=False)
@@ -238,8 +263,10 @@ class Planner:
         jaxpr = with_row_blocks(split_scans(hoist_invariants(jaxpr)))
         jaxpr = with_counted_rows(with_constants_laid_out(jaxpr))
         jaxpr, groups = inline_checkpoints(jaxpr)
-        body = _with_own_outputs(prepare(_with_integer_branches(jaxpr), self.target.matrix_types))
+        body = prepare(_with_integer_branches(jaxpr), self.target.matrix_types)
+        body = _with_own_outputs(with_dimensions(body))
         free = [body.invars[i] for i in (*overwritable, *[i for i, _ in carried])]
+        body = with_views(body, free)
         graph = Graph(body, is_call, groups, find_updates(body, is_call, free))
         outside = []
         for var, value in zip(body.constvars, body.consts, strict=True):
@@ -257,6 +284,8 @@ class Planner:
                 steps += self.call(graph, unit.eqn)
             else:
                 steps += self.launches(graph, unit)
+        # Views need nothing but the block's operands, and would part regions from each other.
+        steps.sort(key=lambda step: type(step) is not View)
         return Block(form_regions(steps), list(outputs), outside)
 
     def constant(self, value: Any, aval: Any) -> Buffer:
@@ -277,6 +306,7 @@ class Planner:
         for kernel in kernels:
             if type(kernel) is Routine:
                 if kernel.units:
+                    self.tables(kernel.reads)
                     kernel.source = source
                     result.append(kernel)
                 continue
@@ -286,12 +316,16 @@ class Planner:
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
             reads = [b for b in emitted.buffers if b not in writes and b is not FRAME]
-            known = [b for b, _ in self.constants]
-            self.constants += [(b, b.values) for b in reads if type(b) is Table and b not in known]
+            self.tables(reads)
             if math.prod([loop.extent for loop in kernel.kept]) == 0:
                 continue
             result.append(Launch(kernel, emitted, reads, writes, _work(kernel), source))
         return result
+
+    def tables(self, reads: Sequence[Buffer]) -> None:
+        """Make constants of the tables among what a step reads."""
+        known = [b for b, _ in self.constants]
+        self.constants += [(b, b.values) for b in reads if type(b) is Table and b not in known]
 
     def operand(self, graph: Graph, atom: Any) -> Any:
         """A call's operand: a buffer, or for literals a NumPy scalar."""
@@ -308,6 +342,9 @@ class Planner:
         name = eqn.primitive.name
         if name == "dot_general":
             return self.product(graph, eqn)
+        if "view" in eqn.params:
+            whole, index = [graph.buffer(v) for v in eqn.invars]
+            return [View(graph.buffer(eqn.outvars[0]), whole, index, *eqn.params["view"])]
         if name == "conv_general_dilated" and "matrix_unit" in eqn.params:
             return self.convolution(graph, eqn)
         if name == "scan":
@@ -452,7 +489,7 @@ def is_call(eqn: JaxprEqn) -> bool:
         return True
     if name == "dot_general":
         return is_product(eqn)
-    if "matrix_unit" in eqn.params:
+    if "matrix_unit" in eqn.params or "view" in eqn.params:
         return True
     rule = ELEMENT.get(name) or REDUCTION.get(name)
     return rule is None or not rule.supports(eqn)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MOST_STEPS = 64
 _MOST_IN_CHAIN = 6
+# Estimated nanoseconds from which on threads share the work.
+_WORTH_SHARING = 20_000
 
 
 @dataclass(slots=True, eq=False)
@@ -90,10 +92,18 @@ def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
     units = met[0][0][0].units
     chain = [(s, ratio * Fraction(other[0][0].units, units)) for other in met for s, ratio in other]
     ratio = _ratio(chain, step) if len(chain) < _MOST_IN_CHAIN else None
-    if ratio is None:
+    if ratio is None or not _can_be_shared([*chain, (step, ratio)]):
         return False
     region.chains = [c for c in region.chains if c not in met] + [[*chain, (step, ratio)]]
     return True
+
+
+def _can_be_shared(chain: list[tuple[Any, Fraction]]) -> bool:
+    """Whether several tasks could do a chain: tiles of its kernels must begin where tasks do."""
+    grains = [Fraction(s.kernel.grain) / r for s, r in chain if hasattr(s, "kernel")]
+    whole = math.lcm(*[g.numerator for g in grains])
+    short = sum([s.work for s, _ in chain]) < _WORTH_SHARING
+    return short or 2 * whole <= chain[0][0].units
 
 
 def _depends(step: Any, earlier: Any) -> bool:
@@ -125,7 +135,7 @@ def _stride(step: Any, buffer: Buffer) -> int | None:
     if hasattr(step, "kernel"):
         return _kernel_stride(step.kernel, buffer)
     if type(step) is Routine:
-        return None
+        return step.strides.get(buffer)
     one = step.layout
     if one.by_columns or buffer is step.b:
         return None

@@ -15,7 +15,8 @@ class Routine:
     ``void @kernel(ptr args, i64 low, i64 high, ptr scratch)`` does units [low, high), which must
     not depend on each other. args are 64-bit words: the addresses of `reads`, then of `writes`,
     then `integers`. `scratch` is the room that one thread needs, in bytes; `work` an estimate of
-    the nanoseconds that all units take on one thread.
+    the nanoseconds that all units take on one thread. `strides` are the elements of buffers that
+    belong to a unit, of those in which each unit has its own, one after another.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Routine:
     work: float
     scratch: int = 0
     source: Any = field(default=None)
+    strides: dict[Buffer, int] = field(default_factory=dict)

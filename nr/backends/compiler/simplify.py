@@ -9,7 +9,14 @@ from nr.core.array import as_host
 from nr.core.jaxprs import Jaxpr, JaxprEqn, Literal, Var, eqn_effectful
 
 # Calls that are inlined. `checkpoint` is not: merging its body with the forward pass would undo it.
-_INLINED = ("jit", "custom_jvp_call", "custom_vjp_call")
+_INLINED = (
+    "jit",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "custom_vmap_call",
+    "linear_solve",
+    "linear_call",
+)
 
 # What gives the same elements another shape: results lie where the operands do.
 _ALIASES = ("reshape", "squeeze", "broadcast_in_dim", "stop_gradient", "device_put")
@@ -26,7 +33,12 @@ def _substitute(atom: Any, env: dict[Var, Any]) -> Any:
 
 def inline_calls(jaxpr: Jaxpr) -> Jaxpr:
     """The jaxpr with the bodies of jitted calls in place of the calls."""
-    return _inline(jaxpr, _INLINED, lambda body: body)[0]
+    return _inline(jaxpr, _INLINED, lambda body: body, expanding=True)[0]
+
+
+def inline_jitted(jaxpr: Jaxpr) -> Jaxpr:
+    """The jaxpr with jitted calls inlined only: what has rules of its own stays as it is."""
+    return _inline(jaxpr, ("jit",), lambda body: body)[0]
 
 
 def inline_checkpoints(jaxpr: Jaxpr) -> tuple[Jaxpr, dict[int, Any]]:
@@ -39,18 +51,30 @@ def inline_checkpoints(jaxpr: Jaxpr) -> tuple[Jaxpr, dict[int, Any]]:
 
 
 def _inline(
-    jaxpr: Jaxpr, names: Sequence[str], prepared: Callable[[Jaxpr], Jaxpr]
+    jaxpr: Jaxpr,
+    names: Sequence[str],
+    prepared: Callable[[Jaxpr], Jaxpr],
+    *,
+    expanding: bool = False,
 ) -> tuple[Jaxpr, dict[int, Any]]:
     """The jaxpr with bodies, prepared, in place of calls, and the innermost call of each eqn."""
     calls: dict[int, Any] = {}
-    if not any([eqn.primitive.name in names for eqn in jaxpr.eqns]):
+
+    def is_call(eqn: JaxprEqn) -> bool:
+        return eqn.primitive.name in names or (expanding and eqn.primitive.expand is not None)
+
+    if not any([is_call(eqn) for eqn in jaxpr.eqns]):
         return jaxpr, calls
     constvars, consts = list(jaxpr.constvars), list(jaxpr.consts)
     eqns: list[JaxprEqn] = []
 
     def splice(call: JaxprEqn, operands: Sequence[Any]) -> list[Any]:
-        p = call.params
-        inner = prepared(p["jaxpr"] if "jaxpr" in p else p["fun"].jaxpr)
+        p, expand = call.params, call.primitive.expand
+        if expand is not None:
+            body = expand([a.aval for a in call.invars], p)
+        else:
+            body = p["jaxpr"] if "jaxpr" in p else p["fun"].jaxpr
+        inner = prepared(body)
         env: dict[Var, Any] = {}
         for var, value in zip(inner.constvars, inner.consts, strict=True):
             env[var] = fresh = Var(var.aval)
@@ -63,7 +87,7 @@ def _inline(
     def add(body: Sequence[JaxprEqn], env: dict[Var, Any], call: JaxprEqn | None) -> None:
         for eqn in body:
             invars = [_substitute(a, env) for a in eqn.invars]
-            if eqn.primitive.name in names:
+            if is_call(eqn):
                 env.update(zip(eqn.outvars, splice(eqn, invars), strict=True))
             else:
                 outvars = [Var(v.aval) for v in eqn.outvars]
@@ -101,6 +125,9 @@ def merge_common(jaxpr: Jaxpr) -> Jaxpr:
     eqns = []
     for eqn in jaxpr.eqns:
         eqn = eqn.replace(invars=[_substitute(a, env) for a in eqn.invars])
+        if eqn.primitive.name == "stop_gradient":  # nothing is differentiated any more
+            env[eqn.outvars[0]] = eqn.invars[0]
+            continue
         # Not across checkpoint: its recomputation must stay separate from the forward pass.
         key = None if eqn_effectful(eqn) or eqn.primitive.name == "checkpoint" else _key(eqn)
         first = seen.get(key) if key is not None else None

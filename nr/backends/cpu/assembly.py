@@ -265,15 +265,15 @@ class Assembler:
         # A chunk is a whole number of units of every step, and of every step's vectors: a kernel
         # whose vector loop is shared out has no code for a rest within the loop.
         whole = math.lcm(*[ratio.denominator for _, ratio in chain])
+        work = sum([step.work for step, _ in chain])
         wanted: Fraction | int = 0
         for (_, _, _, grain), (step, ratio) in zip(kernels, chain, strict=True):
             grains = Fraction(grain) / ratio
-            if type(step) is Gemm:  # large blocks are better: each packs its operands
-                wanted = max(wanted, grains)
-            else:
+            if type(step) is not Gemm:
                 whole = math.lcm(whole, grains.numerator)
+            elif 2 * step.work >= work:  # large blocks are better: each packs its operands
+                wanted = max(wanted, grains)
         if not wanted:
-            work = sum([step.work for step, _ in chain])
             between = sum([b.nbytes for step, _ in chain[:-1] for b in step.writes])
             tasks = max(min(work // _TASK_NS, _MOST_TASKS), between // _TASK_BYTES, 1)
             wanted = Fraction(units, int(tasks))

@@ -66,7 +66,7 @@ def _references() -> int:
 class _Frame:
     """The words of a call, made once and used by one call at a time."""
 
-    __slots__ = ("words", "address", "arena", "team")
+    __slots__ = ("words", "address", "arena", "team", "error", "failed")
 
     def __init__(self, program: CompiledProgram) -> None:
         assembler = program.assembler
@@ -79,6 +79,12 @@ class _Frame:
         self.words[vm.FIRST_SLOT + assembler.frame_slot] = self.address
         for slot, array in program.constants:
             self.words[vm.FIRST_SLOT + slot] = array.ctypes.data
+        # The error of a failed check goes to words of the frame's own, and not to new arrays.
+        self.error = [np.zeros((), dtype) for dtype in program.errors]
+        self.failed = self.error[0] if self.error else None
+        slot = vm.FIRST_SLOT + len(program.inputs) + len(program.outputs)
+        for k, word in enumerate(self.error, 1):
+            self.words[slot + k] = word.ctypes.data
         self.arena: Any = None
         self.team: Any = None
 
@@ -112,7 +118,8 @@ class CompiledProgram:
             (slot, np.ascontiguousarray(as_host(v))) for slot, v in self.assembler.constants
         ]
         self.frames: list[_Frame] = []  # free ones
-        self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in checked.outvars]
+        self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
+        self.errors = [np.dtype(a.aval.dtype) for a in checked.outvars[len(self.outputs) :]]
         self.inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
         self.arena_bytes = self.assembler.arena.size
         self.scratch_bytes = -(-self.assembler.scratch // 4096) * 4096
@@ -130,7 +137,7 @@ class CompiledProgram:
             "prepare": self._prepare, "release": self._release, "empty": np.empty,
             "pooled": memory.empty, "ndarray": np.ndarray, "convert": self._as_array,
             "team": threads.team, "own": self._own, "references": sys.getrefcount,
-            "sites": self.sites,
+            "error_of": self._error_of,
         }  # fmt: skip
         names = [f"a{i}" for i in range(len(self.inputs))]
         lines = [f"def program({', '.join(names)}):"]
@@ -147,8 +154,6 @@ class CompiledProgram:
             small = math.prod(shape) * dtype.itemsize < memory.SMALL
             lines.append(f" o{i} = {'empty' if small else 'pooled'}(s{i}, d{i})")
         results = names[len(self.inputs) :]
-        if self.sites:
-            *results, site, packed, step = results
         lines.append(f" arrays = ({''.join([f'{n}, ' for n in names])})")
         lines.append(" try: frame = take()")
         lines.append(" except IndexError: frame = new()")
@@ -166,11 +171,9 @@ class CompiledProgram:
         lines.append("  raise")
         if large:
             lines.append(" release(frame)")
+        if self.errors:
+            lines.append(" if frame.failed: raise error_of(frame)")
         lines.append(" give(frame)")
-        if self.sites:
-            lines.append(
-                f" if {site}: raise sites[{site} - 1].exception(int({packed}), int({step}))"
-            )
         lines.append(f" return [{', '.join(results)}]")
         exec(compile("\n".join(lines), "<nr>", "exec"), scope)
         return scope["program"]
@@ -203,6 +206,12 @@ class CompiledProgram:
         while status:
             self._call_table(status - 1, frame)
             status = self.run(frame.address, 0, 0)
+
+    def _error_of(self, frame: _Frame) -> Exception:
+        """The exception for a call whose checks have failed; its frame is given back."""
+        site, packed, step = [int(word) for word in frame.error]
+        self.frames.append(frame)
+        return self.sites[site - 1].exception(packed, step)
 
     def _own(self, i: int, value: Any, references: int) -> np.ndarray:
         """A donated input, if nobody else refers to it, or else a copy."""

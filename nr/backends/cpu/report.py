@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nr.backends.base import ArrayPlan, ProgramPlan
 from nr.backends.compiler.loops import Buffer, Expr, Kernel, walk
-from nr.backends.compiler.plan import Block, Branch, Gemm, Launch, Loop, TableCall
+from nr.backends.compiler.plan import Block, Branch, Gemm, Launch, Loop, TableCall, View
 from nr.backends.compiler.regions import Region
 from nr.backends.compiler.routine import Routine
 from nr.backends.cpu import llvm, threads
@@ -74,6 +74,8 @@ def _step_lines(step: Any, indent: str) -> Iterator[str]:
         outs = ", ".join(map(str, step.writes))
         args = ", ".join([str(b) if type(b) is Buffer else "constant" for b in step.operands])
         yield f"{indent}{outs} = {step.eqn.primitive.name}({args})  (in Python)"
+    elif type(step) is View:
+        yield f"{indent}{step.part} = part {step.index} of {step.whole}"
     elif type(step) is Loop:
         head = f"repeat {step.length}" if step.length is not None else "while"
         carried = ", ".join([str(now) for now, _ in step.carries])

@@ -28,7 +28,9 @@ from nr.backends.cpu import llvm, pool
 ) = range(12)  # fmt: skip
 
 # Instructions: [operation, words ...].
-END, REGION, PYTHON, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK = range(12)
+(
+    END, REGION, PYTHON, JUMP, JUMP_UNLESS, SWITCH, COUNT, ADD, SET, SWAP, COPY, BACK, VIEW,
+) = range(13)  # fmt: skip
 
 # Work, in estimated nanoseconds, between two looks for signals.
 BUDGET_NS = 5_000_000
@@ -61,7 +63,7 @@ def vm_ir() -> str:
     data, flags = _object_layout()
     names = [
         "end", "region", "python", "jump", "unless", "switch", "count", "add", "set", "swap",
-        "copy", "back",
+        "copy", "back", "view",
     ]  # fmt: skip
     targets = " ".join([f"i64 {i}, label %{name}" for i, name in enumerate(names)])
 
@@ -219,7 +221,7 @@ fetch:
   %pc = phi i64 [ %start, %take ], [ %pc.region, %region.well ],
     [ %jump.to, %jump ], [ %unless.pc, %unless ], [ %switch.pc, %switch ], [ %count.pc, %count ],
     [ %pc.add, %add ], [ %pc.set, %set ], [ %pc.swap, %swap ], [ %pc.copy, %copy ],
-    [ %back.to, %back ], [ %poll.to, %poll ]
+    [ %back.to, %back ], [ %poll.to, %poll ], [ %pc.view, %view ]
   %op.at = getelementptr i64, ptr %code, i64 %pc
   %op = load i64, ptr %op.at
   switch i64 %op, label %end [ {targets} ]
@@ -422,6 +424,29 @@ copy:
   %copy.source = getelementptr i8, ptr %copy.from.base, i64 %copy.from.offset
   call void @llvm.memmove.p0.p0.i64(ptr %copy.target, ptr %copy.source, i64 %copy.bytes, i1 false)
   %pc.copy = add i64 %pc, 6
+  br label %fetch
+
+; [VIEW, slot, base, offset, slot, offset, extent, last, step]: the address of a part, by the 32-bit
+; integer in the second place: below zero it counts from the extent, then it is clamped
+view:
+{words("view", "number", "base", "offset", "from", "from.offset", "extent", "last", "step")}
+{slot("view.slot", "%view.number")}{slot("view.base.slot", "%view.base")}
+{slot("view.from.slot", "%view.from")}
+  %view.address = load i64, ptr %view.base.slot
+  %view.from.base = load ptr, ptr %view.from.slot
+  %view.int.at = getelementptr i8, ptr %view.from.base, i64 %view.from.offset
+  %view.int = load i32, ptr %view.int.at
+  %view.below = icmp slt i32 %view.int, 0
+  %view.plain = sext i32 %view.int to i64
+  %view.moved = add i64 %view.plain, %view.extent
+  %view.index = select i1 %view.below, i64 %view.moved, i64 %view.plain
+  %view.positive = call i64 @llvm.smax.i64(i64 %view.index, i64 0)
+  %view.chosen = call i64 @llvm.smin.i64(i64 %view.positive, i64 %view.last)
+  %view.bytes = mul i64 %view.chosen, %view.step
+  %view.first = add i64 %view.address, %view.offset
+  %view.sum = add i64 %view.first, %view.bytes
+  store i64 %view.sum, ptr %view.slot
+  %pc.view = add i64 %pc, 9
   br label %fetch
 }}
 """

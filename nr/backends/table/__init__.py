@@ -29,6 +29,7 @@ def kernel_table(xp: ModuleType) -> dict[str, Kernel]:
         elementwise,
         fft,
         indexing,
+        lapack,
         linalg,
         reduce,
         sampling,
@@ -53,6 +54,7 @@ def kernel_table(xp: ModuleType) -> dict[str, Kernel]:
         conv,
         window,
         linalg,
+        lapack,
         fft,
     ):
         for name, kernel in module.rows(xp).items():

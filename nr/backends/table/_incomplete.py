@@ -101,7 +101,7 @@ def _both_tails(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:
     return lower, upper
 
 
-def _log1p_less_u(xp: Any, u: Array) -> Array:
+def log1p_less_u(xp: Any, u: Array) -> Array:
     """log(1 + u) - u without cancellation: with r = u/(2 + u), log(1 + u) = 2 atanh(r)."""
     r = u / (2.0 + u)
     square = r * r
@@ -109,13 +109,13 @@ def _log1p_less_u(xp: Any, u: Array) -> Array:
     return xp.where(xp.absolute(u) < 0.5, near, xp.log1p(u) - u)
 
 
-def _gamma_density(xp: Any, a: Array, x: Array) -> Array:
+def gamma_density(xp: Any, a: Array, x: Array) -> Array:
     """x**a exp(-x) / gamma(1 + a)."""
     direct = xp.exp(a * xp.log(x) - x - lgamma(xp, a + 1.0))
     large = a >= _STIRLING_FROM
     if large.any():
         y = a[large]
-        exponent = y * _log1p_less_u(xp, (x[large] - y) / y)
+        exponent = y * log1p_less_u(xp, (x[large] - y) / y)
         direct[large] = xp.exp(exponent - stirling_error(y)) / xp.sqrt(2.0 * math.pi * y)
     return direct
 
@@ -127,7 +127,7 @@ def _lower_series(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:
         return (total, term, a, x), ~(term > 0.5 * _EPS * total)
 
     total = converge(xp, (xp.ones_like(x), xp.ones_like(x), a, x), step, _LIMIT)
-    lower = total * _gamma_density(xp, a, x)
+    lower = total * gamma_density(xp, a, x)
     return lower, 1.0 - lower
 
 
@@ -158,13 +158,13 @@ def _upper_fraction(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:
 
     b = x + 1.0 - a
     state = (1.0 / b, b, xp.full_like(x, 1.0 / _TINY), 1.0 / b, a)
-    upper = a * _gamma_density(xp, a, x) * converge(xp, state, step, _LIMIT)
+    upper = a * gamma_density(xp, a, x) * converge(xp, state, step, _LIMIT)
     return 1.0 - upper, upper
 
 
 def _temme(xp: Any, a: Array, x: Array) -> tuple[Array, Array]:
     u = (x - a) / a
-    half_square = xp.maximum(-_log1p_less_u(xp, u), 0.0)
+    half_square = xp.maximum(-log1p_less_u(xp, u), 0.0)
     eta = xp.copysign(xp.sqrt(2.0 * half_square), u)
     # Beyond |eta| = 1 the exponential below is zero, whatever its factor.
     bounded = xp.clip(eta, -1.0, 1.0)
@@ -225,7 +225,7 @@ def _beta_density(xp: Any, a: Array, b: Array, x: Array, y: Array) -> Array:
     if large.any():
         a, b, x, y = a[large], b[large], x[large], y[large]
         away = x * b - y * a
-        exponent = a * _log1p_less_u(xp, away / a) + b * _log1p_less_u(xp, -away / b)
+        exponent = a * log1p_less_u(xp, away / a) + b * log1p_less_u(xp, -away / b)
         exponent += stirling_error(a + b) - stirling_error(a) - stirling_error(b)
         total = a + b
         direct[large] = xp.exp(exponent) * xp.sqrt((a / total) * b / (2.0 * math.pi))

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nr.core.source_info import in_lane
+
 from ._structure import Array, Kernel, is_float, narrow, on_host, widen
 
 
@@ -369,14 +371,14 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         return scatter
 
     def check_index(
-        indices: Array, *, dim: int, size: int, low: int, high: int, lanes: int
+        indices: Array, *, dim: int, size: int, low: int, high: int, lanes: tuple
     ) -> Array:
         if host:  # elsewhere it would have to wait for the device
             bad = (indices < low) | (indices >= high)
             if bad.any():
                 place = np.unravel_index(int(np.argmax(bad)), np.shape(bad))
-                lane = place[0] if lanes == 1 else tuple(map(int, place[:lanes]))
-                where = f", in lane {lane} of vmap" if lanes else ""
+                lane = [int(i) for i in place[: len(lanes)]]
+                where = f", {in_lane(lanes, lane)}" if lanes else ""
                 raise IndexError(
                     f"index: index {int(indices[place])} is out of bounds for axis {dim} with "
                     f"size {size}{where}."

@@ -38,15 +38,13 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
     """
     host = on_host(xp)
 
-    def summing(method: str) -> Kernel:
+    def summing(op: Any) -> Kernel:
         def kernel(x: Array, *, axes: tuple[int, ...]) -> Array:
             x = xp.asarray(x)
-            axes = tuple(axes)
             if not axes:
                 return x
             wide = widen(x)
-            with np.errstate(over="ignore", invalid="ignore"):
-                out = getattr(wide, method)(axis=axes, dtype=wide.dtype)
+            out = op(wide, tuple(axes), wide.dtype)
             return xp.asarray(narrow(out, x.dtype))
 
         return kernel
@@ -111,8 +109,8 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         return accumulate(xp.logaddexp)(x, axis)
 
     return {
-        "reduce_sum": summing("sum"),
-        "reduce_prod": summing("prod"),
+        "reduce_sum": summing(np.add.reduce if host else xp.sum),
+        "reduce_prod": summing(np.multiply.reduce if host else xp.prod),
         "reduce_max": extreme("max", lowest),
         "reduce_min": extreme("min", highest),
         "reduce_and": bitwise(xp.bitwise_and, -1),

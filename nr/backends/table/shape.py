@@ -243,7 +243,10 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
         "bitcast_convert_type": bitcast_convert_type,
         "reduce_precision": reduce_precision,
         "copy": copy,
+        "in_lanes": lambda x, **params: x,
+        "name": lambda x, **params: x,
         "stop_gradient": lambda x: x,
+        "optimization_barrier": lambda x: x,
         # in a program, which runs on one device; eagerly the primitive itself places
         "device_put": lambda x, *, device: x,
         "select_n": select_n,

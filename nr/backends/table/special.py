@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _bessel, _erf, _gamma, _incomplete
+from . import _bessel, _erf, _gamma, _gamma_slope, _incomplete
 from ._structure import Array
 
 _BLOCK = 1 << 14  # elements: a dozen float64 temporaries of this size stay in the L2 cache
@@ -37,6 +37,8 @@ def rows(xp: Any) -> dict[str, Callable[..., Array]]:
         "zeta": _gamma.zeta,
         "igamma": _incomplete.igamma,
         "igammac": _incomplete.igammac,
+        "igamma_grad_a": _gamma_slope.igamma_grad_a,
+        "random_gamma_grad": _gamma_slope.random_gamma_grad,
         "regularized_incomplete_beta": _incomplete.regularized_incomplete_beta,
         "bessel_i0e": _bessel.bessel_i0e,
         "bessel_i1e": _bessel.bessel_i1e,

@@ -11,13 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, Zero
 from nr.core.tracing import Primitive, typeof
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import abs as absolute
-from nr.lax.elementwise import add, div, eq, mul, real, sqrt, square, sub
+from nr.lax.elementwise import add, div, eq, mul, neg, real, sqrt, square, sub
+from nr.lax.gather import gather_along
 from nr.lax.linalg.matrices import (
     adjoint,
     along,
@@ -35,8 +38,9 @@ from nr.lax.linalg.matrices import (
 )
 from nr.lax.linalg.solvers import solve_p, triangular_solve
 from nr.lax.reduce import reduce_sum
-from nr.lax.rules import const_like, zero_tangent, zeros_of
+from nr.lax.rules import const_like, nondifferentiable, zero_tangent, zeros_of
 from nr.lax.select import select
+from nr.lax.shape import broadcast_in_dim, concatenate, slice_in_dim
 
 
 def _symmetrized(x: Any) -> Any:
@@ -122,25 +126,50 @@ def _qr_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, full_matrices: b
         return [q, r], [zero_tangent(q), zero_tangent(r)]
     m, n = typeof(a).shape[-2:]
     if full_matrices and m > n:
-        raise NotImplementedError(
-            f"qr: with full_matrices=True, tall matrices have no derivative; got {typeof(a)}. "
-            f"Use full_matrices=False, whose columns span the same space."
-        )
-    k = min(m, n)
+        first = part(q, m, n)
+        first_dot, r_dot = _qr_tangents(first, part(r, n, n), t)
+        rest_dot = _completion_tangent(first, first_dot)
+        zeros = zeros_of(typeof(part(r, slice(n, m), n)))
+        axis = typeof(a).ndim - 2
+        return [q, r], [
+            concatenate([first_dot, rest_dot], axis + 1),
+            concatenate([r_dot, zeros], axis),
+        ]
+    return [q, r], list(_qr_tangents(q, r, t))
+
+
+def _qr_tangents(q: Any, r: Any, t: Any) -> tuple[Any, Any]:
+    """The tangents of Q and R, of which Q has no more columns than R."""
+    m, (k, n) = typeof(q).shape[-2], typeof(r).shape[-2:]
     square_r, square_t = (part(r, k, k), part(t, m, k)) if n > k else (r, t)
     scaled = triangular_solve(square_r, square_t)
     inner = product(adjoint(q), scaled)
     low = keep(inner, "lower")
     skew = sub(low, adjoint(low))
-    if typeof(a).dtype in dtypes.COMPLEX:
+    if typeof(q).dtype in dtypes.COMPLEX:
         diag = keep(inner, "diagonal")
         skew = add(skew, sub(diag, _as_dtype_of(real(diag), diag)))
     q_dot = add(product(q, sub(skew, inner)), scaled)
     if n == k:
-        r_dot = product(sub(inner, skew), r)
-    else:
-        r_dot = product(adjoint(q), sub(t, product(q_dot, r)))
-    return [q, r], [q_dot, r_dot]
+        return q_dot, product(sub(inner, skew), r)
+    return q_dot, product(adjoint(q), sub(t, product(q_dot, r)))
+
+
+def _completion_tangent(q: Any, t: Any) -> Any:
+    """The tangent of the columns by which n Householder reflectors complete Q to a square matrix.
+
+    With G = I - (the first n rows of Q) and B the other rows, the columns are G inv(G)^H B^H over
+    I - B inv(G)^H B^H. They jump where G is singular: NaNs, then.
+    """
+    m, n = typeof(q).shape[-2:]
+    rows, others = part(q, n, n), part(q, slice(n, m), n)
+    g, g_dot = sub(identity_like(rows), rows), neg(part(t, n, n))
+    b_dot = part(t, slice(n, m), n)
+    k = solve_p.bind(adjoint(g), adjoint(others))
+    k_dot = solve_p.bind(adjoint(g), sub(adjoint(b_dot), product(adjoint(g_dot), k)))
+    top = add(product(g_dot, k), product(g, k_dot))
+    bottom = neg(add(product(b_dot, k), product(others, k_dot)))
+    return concatenate([top, bottom], typeof(q).ndim - 2)
 
 
 qr_p = Primitive(
@@ -148,19 +177,42 @@ qr_p = Primitive(
 )
 
 
-def qr(x: Any, *, full_matrices: bool = True) -> tuple[Array, Array]:
+def _qr_pivots_aval(a: ShapedArray) -> ShapedArray:
+    check_matrices("qr", a)
+    return ShapedArray((*a.shape[:-2], a.shape[-1]), np.dtype(np.int32))
+
+
+qr_pivots_p = nondifferentiable(
+    "qr_pivots", abstract_eval=_qr_pivots_aval, batch=matrix_batch("qr_pivots")
+)
+
+
+def qr(x: Any, *, pivoting: bool = False, full_matrices: bool = True) -> tuple[Array, ...]:
     """Q with orthonormal columns and upper triangular R, with ``Q @ R == x``.
 
     Args:
         x: matrices ``[..., m, n]``.
+        pivoting: whether to choose the largest of the columns that are left, step by step, so that
+            the diagonal of R falls: then ``Q @ R == x[:, p]``.
         full_matrices: whether Q is ``[..., m, m]``; if not, ``[..., m, min(m, n)]``.
+
+    Returns:
+        Q and R; and, with pivoting, the order p of columns, ``[..., n]``.
 
     Raises:
         TypeError: for dtypes other than f32, f64, c64 and c128.
         ValueError: if x has rank below 2.
     """
-    q, r = qr_p.bind(matrix_operand("qr", x, "x"), full_matrices=bool(full_matrices))
-    return q, r
+    x = matrix_operand("qr", x, "x")
+    if not pivoting:
+        q, r = qr_p.bind(x, full_matrices=bool(full_matrices))
+        return q, r
+    order = qr_pivots_p.bind(x)
+    shape = typeof(x).shape
+    columns = broadcast_in_dim(order, shape, (*range(len(shape) - 2), len(shape) - 1))
+    x = gather_along(x, columns, len(shape) - 1)
+    q, r = qr_p.bind(x, full_matrices=bool(full_matrices))
+    return q, r, order
 
 
 # ---------------------------------------------------------------- eigh
@@ -193,13 +245,34 @@ eigh_p = Primitive(
 )
 
 
-def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True) -> tuple[Array, Array]:
+def _chosen(op: str, subset: Sequence[int], n: int) -> slice:
+    """The range of indices that a user asked for."""
+    start, stop = subset
+    if not 0 <= start < stop <= n:
+        raise ValueError(
+            f"{op}: subset_by_index must be (start, end) with 0 <= start < end <= {n}; "
+            f"got {tuple(subset)}."
+        )
+    return slice(start, stop)
+
+
+def eigh(
+    x: Any,
+    *,
+    lower: bool = True,
+    symmetrize_input: bool = True,
+    sort_eigenvalues: bool = True,
+    subset_by_index: tuple[int, int] | None = None,
+) -> tuple[Array, Array]:
     """Eigenvectors and eigenvalues of Hermitian matrices.
 
     Args:
         x: Hermitian matrices ``[..., n, n]``.
         lower: which triangle is read, if the input is not symmetrized.
         symmetrize_input: whether to take the mean of x and its adjoint first.
+        sort_eigenvalues: accepted as in JAX: eigenvalues are always ascending.
+        subset_by_index: give only the eigenvalues from one index to another (exclusive), and
+            their vectors.
 
     Returns:
         Orthonormal eigenvectors in columns, ``[..., n, n]``, and real eigenvalues ``[..., n]``,
@@ -207,10 +280,14 @@ def eigh(x: Any, *, lower: bool = True, symmetrize_input: bool = True) -> tuple[
 
     Raises:
         TypeError: for dtypes other than f32, f64, c64 and c128.
-        ValueError: if x is not square.
+        ValueError: if x is not square, or the subset is not within its eigenvalues.
     """
     x = matrix_operand("eigh", x, "x", square=True)
     v, w = eigh_p.bind(_symmetrized(x) if symmetrize_input else x, lower=bool(lower))
+    if subset_by_index is not None:
+        n = x.shape[-1]
+        chosen = _chosen("eigh", subset_by_index, n)
+        v, w = part(v, n, chosen), slice_in_dim(w, chosen.start, chosen.stop, axis=-1)
     return v, w
 
 
@@ -283,23 +360,43 @@ svd_p = Primitive(
 )
 
 
-def svd(x: Any, *, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+def svd(
+    x: Any,
+    *,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    subset_by_index: tuple[int, int] | None = None,
+) -> Any:
     """The singular value decomposition ``x == (U * s) @ Vh``.
 
     Args:
         x: matrices ``[..., m, n]``; k is min(m, n).
         full_matrices: whether U and Vh are square; if not, ``[..., m, k]`` and ``[..., k, n]``.
         compute_uv: whether U and Vh are wanted.
+        subset_by_index: give only the singular values from one index to another (exclusive), and
+            their vectors.
 
     Returns:
         U, s and Vh, or s only; s is real, descending.
 
     Raises:
         TypeError: for dtypes other than f32, f64, c64 and c128.
-        ValueError: if x has rank below 2.
+        ValueError: if x has rank below 2, if the subset is not within its singular values, or if
+            one is given with full_matrices.
     """
     x = matrix_operand("svd", x, "x")
     outs = svd_p.bind(x, full_matrices=bool(full_matrices), compute_uv=bool(compute_uv))
+    if subset_by_index is not None:
+        if full_matrices and compute_uv:
+            raise ValueError(
+                "svd: a subset has no full matrices; got subset_by_index and full_matrices=True. "
+                "Pass full_matrices=False."
+            )
+        m, n = x.shape[-2:]
+        chosen = _chosen("svd", subset_by_index, min(m, n))
+        outs[0] = slice_in_dim(outs[0], chosen.start, chosen.stop, axis=-1)
+        if compute_uv:
+            outs[1:] = part(outs[1], m, chosen), part(outs[2], chosen, n)
     if not compute_uv:
         return outs[0]
     s, u, vh = outs

@@ -331,7 +331,8 @@ class Values:
             return LLVM[dtype] if width == 1 else f"<{width} x {LLVM[dtype]}>"
 
         params = "".join([f".{v}" for _, v in expr.param or ()])
-        name = f'@"{expr.op}.{expr.dtype}x{width}{params}"'
+        dtypes = ".".join([expr.dtype, *[a.dtype for a in expr.args]])
+        name = f'@"{expr.op}.{dtypes}x{width}{params}"'
         if name not in f.functions:
             f.functions[name] = ""
             inner = type(self)(self.kernel)
@@ -363,7 +364,7 @@ class Values:
             below = max([level[id(o)] for o in operands_of(e)], default=0)
             level[id(e)] = below + (e.op in FUNCTIONS)
             if e.op in FUNCTIONS and self._where(e)[0] == len(self.f.scopes) - 1:
-                key = (e.op, e.dtype, e.param, level[id(e)])
+                key = (e.op, e.dtype, e.param, level[id(e)], *[a.dtype for a in e.args])
                 found.setdefault(key, []).append(e)
         for calls in found.values():
             size = lanes[calls[0].dtype]

@@ -8,6 +8,7 @@ from nr.backends.compiler.lowering import (  # noqa: F401
     linalg,
     precision,
     reduce,
+    reductions,
     sampling,
     scatter,
     shape,

@@ -154,6 +154,8 @@ _COSTS = {
     "erf_inv": 40,
     "igamma": 400,
     "igammac": 400,
+    "igamma_grad_a": 800,
+    "random_gamma_grad": 800,
     "regularized_incomplete_beta": 400,
 }
 
@@ -187,7 +189,10 @@ def _register_all() -> None:
     pointwise("shift_right_arithmetic", _shifted("arithmetic"), cost=2)
     pointwise("population_count", lambda x: e.unary("popcount", x))
     pointwise("clz", lambda x: e.unary("clz", x))
+    pointwise("name", lambda x, **params: x, cost=0)
     pointwise("stop_gradient", lambda x: x, cost=0)
+    pointwise("optimization_barrier", lambda x: x, cost=0)
+    pointwise("in_lanes", lambda x, **params: x, cost=0)
     pointwise("device_put", lambda x, **params: x, cost=0)
     pointwise("copy", lambda x: x, cost=0)
     _scalars("clamp", lambda low, x, high: e.minimum(e.maximum(x, low), high), cost=4)

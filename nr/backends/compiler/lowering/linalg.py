@@ -31,20 +31,20 @@ from nr.backends.compiler.routine import Routine
 
 Steps = list[Kernel | Routine]
 # What LAPACK's blocked code has room for besides its least workspace, in columns.
-_BLOCK = 64
+BLOCK = 64
 
 
-def _complex(dtype: str) -> bool:
+def is_complex(dtype: str) -> bool:
     return dtype in ("c64", "c128")
 
 
-def _matrices(eqn: Any) -> tuple[int, int, int]:
+def matrices(eqn: Any) -> tuple[int, int, int]:
     """How many matrices there are, and their extents."""
     *lead, m, n = eqn.invars[0].aval.shape
     return math.prod(lead), m, n
 
 
-def _nanoseconds(flops: float) -> float:
+def nanoseconds(flops: float) -> float:
     """About how long LAPACK takes."""
     return 1000 + flops / 8
 
@@ -62,7 +62,7 @@ def _diagonals(stack: int, n: int) -> tuple[Loop, Loop]:
 # ------------------------------------------------------------------------------ cholesky
 @kernels("cholesky")
 def _cholesky(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     if stack * n == 0:
         return []
     if small.fits(operands[0].dtype, stack, n):
@@ -77,7 +77,7 @@ def _cholesky(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_by
     with calls.failed(info):
         calls.fill(n, n, math.nan, out)
     calls.call("laset", "L", n - 1, n - 1, zero, zero, calls.at(out, 1), n)
-    return [calls.routine(_nanoseconds(n**3 / 3))]
+    return [calls.routine(nanoseconds(n**3 / 3))]
 
 
 # ------------------------------------------------------------------------------ systems
@@ -85,7 +85,7 @@ def _cholesky(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_by
 def _triangular_solve(
     eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int
 ) -> Steps:
-    (stack, n, _), p = _matrices(eqn), eqn.params
+    (stack, n, _), p = matrices(eqn), eqn.params
     left = p["left_side"]
     k = eqn.invars[1].aval.shape[-1 if left else -2]
     if results[0].size == 0:
@@ -96,7 +96,7 @@ def _triangular_solve(
     # To Fortran, all matrices are transposed: x on the other side, and the other triangle.
     calls = Calls("triangular_solve", results[0].dtype, stack)
     a, b, out = calls.read(operands[0]), calls.read(operands[1]), calls.write(results[0])
-    conjugate = p["conjugate_a"] and _complex(results[0].dtype)
+    conjugate = p["conjugate_a"] and is_complex(results[0].dtype)
     # A vector is its transpose, so there it is the matrix that changes, if x is on the right of it.
     transpose = p["transpose_a"] != (k == 1 and left)
     form = {(0, 0): "N", (1, 0): "T", (1, 1): "C", (0, 1): "R"}[transpose, conjugate]
@@ -109,12 +109,12 @@ def _triangular_solve(
         rows, columns = (k, n) if left else (n, k)
         side = "R" if left else "L"
         calls.call("trsm", side, triangle, form, unit, rows, columns, one, a, n, out, rows)
-    return [calls.routine(_nanoseconds(n * n * k))]
+    return [calls.routine(nanoseconds(n * n * k))]
 
 
 @kernels("solve")
 def _solve(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     k = eqn.invars[1].aval.shape[-1]
     if results[0].size == 0:
         return []
@@ -132,7 +132,7 @@ def _solve(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes
         calls.transpose(n, k, b, x)
         calls.call("getrs", "N", n, k, factors, n, pivots, x, n, info)
         calls.transpose(k, n, x, out)
-    return [calls.routine(_nanoseconds(2 * n**3 / 3 + 2 * n * n * k))]
+    return [calls.routine(nanoseconds(2 * n**3 / 3 + 2 * n * n * k))]
 
 
 def _factorized(
@@ -150,7 +150,7 @@ def _factorized(
 # ------------------------------------------------------------------------------ LU
 @kernels("lu")
 def _lu(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, m, n = _matrices(eqn)
+    stack, m, n = matrices(eqn)
     if stack * m == 0:
         return []
     if small.fits(operands[0].dtype, stack, m, n):
@@ -161,9 +161,9 @@ def _lu(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: i
     a, out, pivots = calls.read(operands[0]), calls.write(results[0]), calls.write(raw)
     factors, _, _ = _factorized(calls, a, m, n, pivots)
     calls.transpose(n, m, factors, out)
-    first: Steps = [calls.routine(_nanoseconds(2 * m * n * k))] if k else []
+    first: Steps = [calls.routine(nanoseconds(2 * m * n * k))] if k else []
     if k:
-        first.append(_from_zero(raw, results[1], vector_bytes))
+        first.append(less_one(raw, results[1], vector_bytes))
     return [*first, _permutation(raw, stack, k, m, results[2], vector_bytes, first=1)]
 
 
@@ -183,7 +183,7 @@ def _pivot_columns(
     eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int
 ) -> Steps:
     # Of equal numbers LAPACK may choose another one than eager code; the order is as good.
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     if stack * n == 0:
         return [_full(1, results[1], vector_bytes)]
     raw = Buffer("pivot_columns.pivots", "i32", stack * n)
@@ -197,7 +197,7 @@ def _pivot_columns(
     moved = _exchanged(raw, matrix, i, n)
     value = e.select(moved, e.const(-1, "i32"), e.const(1, "i32"))
     return [
-        calls.routine(_nanoseconds(16 * n**3)),
+        calls.routine(nanoseconds(16 * n**3)),
         _permutation(raw, stack, n, n, results[0], vector_bytes, first=1),
         _folded(matrix, i, [(results[1], (value,), small.times)], vector_bytes),
     ]
@@ -210,8 +210,8 @@ def _full(value: int, out: Buffer, vector_bytes: int) -> Kernel:
     return Kernel([loop], [], loop, [Pass(stores=[store])], 1, width)
 
 
-def _from_zero(raw: Buffer, out: Buffer, vector_bytes: int) -> Kernel:
-    """Fortran's indices, less one."""
+def less_one(raw: Buffer, out: Buffer, vector_bytes: int) -> Kernel:
+    """Indices that count from 1 as those that count from 0."""
     loop = Loop("i", out.size)
     number = load(raw, _at(loop))
     assert type(number) is e.Expr
@@ -243,7 +243,7 @@ def _pivoted_diagonal(
     name: str, eqn: Any, operands: list[Buffer]
 ) -> tuple[Routine, Buffer, Buffer]:
     """The diagonals of U, and the pivots."""
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     dtype = operands[0].dtype
     diagonal = Buffer(f"{name}.diagonal", dtype, stack * n)
     raw = Buffer(f"{name}.pivots", "i32", stack * n)
@@ -251,7 +251,7 @@ def _pivoted_diagonal(
     a, out, pivots = calls.read(operands[0]), calls.write(diagonal), calls.write(raw)
     factors, _, _ = _factorized(calls, a, n, n, pivots)
     calls.call("copy", n, factors, n + 1, out, 1)
-    return calls.routine(_nanoseconds(2 * n**3 / 3)), diagonal, raw
+    return calls.routine(nanoseconds(2 * n**3 / 3)), diagonal, raw
 
 
 def _exchanged(pivots: Buffer, matrix: Loop, i: Loop, n: int) -> e.Expr:
@@ -279,7 +279,7 @@ def _folded(
 
 @kernels("det")
 def _det(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     if stack == 0:
         return []
     if small.fits(operands[0].dtype, stack, n):
@@ -294,7 +294,7 @@ def _det(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
 
 @kernels("slogdet")
 def _slogdet(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     if stack == 0:
         return []
     if small.fits(operands[0].dtype, stack, n):
@@ -310,7 +310,7 @@ def _slogdet(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_byt
 # ------------------------------------------------------------------------------ QR
 @kernels("qr")
 def _qr(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, m, n = _matrices(eqn)
+    stack, m, n = matrices(eqn)
     if stack * m == 0:
         return []
     dtype = operands[0].dtype
@@ -320,27 +320,27 @@ def _qr(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: i
             return []
         calls.call("laset", "A", m, m, calls.constant(0), calls.constant(1),
                    calls.write(results[0]), m)  # fmt: skip
-        return [calls.routine(_nanoseconds(m * m))]
+        return [calls.routine(nanoseconds(m * m))]
     k = min(m, n)
     rows = m if eqn.params["full_matrices"] else k
     a, q, r = calls.read(operands[0]), calls.write(results[0]), calls.write(results[1])
-    room = _BLOCK * max(n, rows)
+    room = BLOCK * max(n, rows)
     x, tau, work = calls.scratch(m * max(n, rows)), calls.scratch(k), calls.scratch(room)
     info, zero = calls.scratch(1, "i32"), calls.constant(0)
     calls.transpose(m, n, a, x)
     calls.call("geqrf", m, n, x, m, tau, work, room, info)
     calls.stride_transpose(n, rows, x, m, r, n)
     calls.call("laset", "U", n, rows - 1, zero, zero, calls.at(r, n), n)
-    generate = "ungqr" if _complex(dtype) else "orgqr"
+    generate = "ungqr" if is_complex(dtype) else "orgqr"
     calls.call(generate, m, rows, k, x, m, tau, work, room, info)
     calls.transpose(rows, m, x, q)
-    return [calls.routine(_nanoseconds(4 * m * max(n, rows) * k))]
+    return [calls.routine(nanoseconds(4 * m * max(n, rows) * k))]
 
 
 # ------------------------------------------------------------------------------ eigenvalues
 @kernels("eigh")
 def _eigh(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     if stack * n == 0:
         return []
     dtype = operands[0].dtype
@@ -351,16 +351,16 @@ def _eigh(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes:
     integers = 3 + 5 * n
     calls.transpose(n, n, a, x)
     least = 1 + 6 * n + 2 * n * n
-    if _complex(dtype):
-        room = max(2 * n + n * n, (_BLOCK + 1) * n)
+    if is_complex(dtype):
+        room = max(2 * n + n * n, (BLOCK + 1) * n)
         workspace: list[Any] = [calls.scratch(room), room]
         real_room = 1 + 5 * n + 2 * n * n
         workspace += [calls.scratch(real_room, REAL_PART[dtype]), real_room]
     else:
-        room = max(least, 2 * n + _BLOCK * n)
+        room = max(least, 2 * n + BLOCK * n)
         workspace = [calls.scratch(room), room]
     workspace += [calls.scratch(integers, "i32"), integers]
-    function = "heevd" if _complex(dtype) else "syevd"
+    function = "heevd" if is_complex(dtype) else "syevd"
     # What is in the other triangle does not count.
     zero, other = calls.constant(0), calls.at(x, n if uplo == "L" else 1)
     calls.call("laset", "U" if uplo == "L" else "L", n - 1, n - 1, zero, zero, other, n)
@@ -370,23 +370,23 @@ def _eigh(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes:
         calls.fill(n, n, math.nan, x)
         calls.fill(n, 1, math.nan, w, dtype=REAL_PART[dtype])
     calls.transpose(n, n, x, v)
-    return [calls.routine(_nanoseconds(9 * n**3))]
+    return [calls.routine(nanoseconds(9 * n**3))]
 
 
 @kernels("eig")
 def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, n, _ = _matrices(eqn)
+    stack, n, _ = matrices(eqn)
     if stack * n == 0:
         return []
     dtype, vectors = operands[0].dtype, eqn.params["compute_vectors"]
     calls = Calls("eig", dtype, stack)
     a = calls.read(operands[0])
     x, info = calls.scratch(n * n), calls.scratch(1, "i32")
-    room = (4 + _BLOCK) * n
+    room = (4 + BLOCK) * n
     work, unused = calls.scratch(room), calls.scratch(1)
     job = "V" if vectors else "N"
     calls.transpose(n, n, a, x)
-    if _complex(dtype):
+    if is_complex(dtype):
         w = calls.write(results[0])
         v = calls.scratch(n * n) if vectors else unused
         rest: list[Place | int] = [work, room, calls.scratch(2 * n, REAL_PART[dtype])]
@@ -398,7 +398,7 @@ def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
                 calls.fill(n, n, math.nan, v)
         if vectors:
             calls.transpose(n, n, v, calls.write(results[1]))
-        return [calls.routine(_nanoseconds(25 * n**3))]
+        return [calls.routine(nanoseconds(25 * n**3))]
     parts = [Buffer(f"eig.{part}", dtype, stack * n) for part in ("re", "im")]
     re, im = [calls.write(b) for b in parts]
     packed = Buffer("eig.vectors", dtype, stack * n * n)
@@ -410,7 +410,7 @@ def _eig(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
         calls.fill(n, 1, math.nan, im)
         if vectors:
             calls.fill(n, n, math.nan, v)
-    steps: Steps = [calls.routine(_nanoseconds(25 * n**3))]
+    steps: Steps = [calls.routine(nanoseconds(25 * n**3))]
     i = Loop("i", stack * n)
     value = Complex(*[load(b, _at(i)) for b in parts])  # type: ignore[arg-type]
     width = lanes(dtype, i.extent, vector_bytes)
@@ -449,7 +449,7 @@ def _unpacked(
 # ------------------------------------------------------------------------------ SVD
 @kernels("svd")
 def _svd(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: int) -> Steps:
-    stack, m, n = _matrices(eqn)
+    stack, m, n = matrices(eqn)
     dtype, vectors = operands[0].dtype, eqn.params["compute_uv"]
     k = min(m, n)
     calls = Calls("svd", dtype, stack)
@@ -461,20 +461,20 @@ def _svd(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
                 extent = max(m, n)
                 calls.call("laset", "A", extent, extent, calls.constant(0), calls.constant(1),
                            calls.write(out), extent)  # fmt: skip
-        return [calls.routine(_nanoseconds(max(m, n) ** 2))] if calls.lines else []
+        return [calls.routine(nanoseconds(max(m, n) ** 2))] if calls.lines else []
     a, s = calls.read(operands[0]), calls.write(results[0])
     x, info = calls.scratch(m * n), calls.scratch(1, "i32")
     full = eqn.params["full_matrices"]
     rows, columns = (m, n) if full else (k, k)
     most = max(m, n)
     # What the documentation of xGESDD asks for, and room for blocks.
-    if _complex(dtype):
-        room = 2 * k * k + 3 * k + most + _BLOCK * (m + n)
+    if is_complex(dtype):
+        room = 2 * k * k + 3 * k + most + BLOCK * (m + n)
         real_room = max(5 * k * k + 7 * k, 2 * most * k + 2 * k * k + k) if vectors else 7 * k
         workspace: list[Any] = [calls.scratch(room), room]
         workspace += [calls.scratch(real_room, REAL_PART[dtype])]
     else:
-        room = 4 * k * k + 7 * k + most + _BLOCK * (m + n)
+        room = 4 * k * k + 7 * k + most + BLOCK * (m + n)
         workspace = [calls.scratch(room), room]
     workspace.append(calls.scratch(8 * k, "i32"))
     job = ("A" if full else "S") if vectors else "N"
@@ -490,4 +490,4 @@ def _svd(eqn: Any, operands: list[Buffer], results: list[Buffer], vector_bytes: 
     if vectors:
         calls.transpose(rows, m, u, calls.write(results[1]))
         calls.transpose(n, columns, vh, calls.write(results[2]))
-    return [calls.routine(_nanoseconds(20 * most * k * k))]
+    return [calls.routine(nanoseconds(20 * most * k * k))]

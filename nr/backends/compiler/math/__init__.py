@@ -10,6 +10,7 @@ from nr.backends.compiler.math import (
     error,
     exponential,
     gamma,
+    gamma_slope,
     hyperbolic,
     incomplete,
     inverse_trigonometric,
@@ -55,5 +56,7 @@ FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "polygamma": zeta.polygamma,
     "igamma": incomplete.igamma,
     "igammac": incomplete.igammac,
+    "igamma_grad_a": gamma_slope.igamma_grad_a,
+    "random_gamma_grad": gamma_slope.random_gamma_grad,
     "regularized_incomplete_beta": incomplete.regularized_incomplete_beta,
 }

@@ -9,6 +9,7 @@ computed in f64.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from nr.backends.compiler.expr import (
     Expr,
@@ -47,7 +48,7 @@ _TEMME_0 = (
 _TEMME_1 = (-1.0 / 540.0, -1.0 / 288.0, 1.0 / 378.0, -77.0 / 77760.0)
 
 
-def _log_less(u: Expr, logarithm: Expr) -> Expr:
+def log_less(u: Expr, logarithm: Expr) -> Expr:
     """log(1 + u) - u, of u and log(1 + u): near zero by 2 atanh(r) with r = u / (2 + u)."""
     r = u / (u + 2.0)
     square = r * r
@@ -55,7 +56,8 @@ def _log_less(u: Expr, logarithm: Expr) -> Expr:
     return select(unary("abs", u) < 0.5, near, logarithm - u)
 
 
-def _nonzero(x: Expr) -> Expr:
+def nonzero(x: Expr) -> Expr:
+    """x, or a number close to zero in place of zero: for denominators in Lentz's method."""
     return select(eq(x, 0.0), _TINY, x)
 
 
@@ -76,28 +78,45 @@ def _upper_step(k: Expr, total: Expr, term: Expr, a: Expr, x: Expr):  # noqa: AN
 def _fraction_step(k: Expr, value: Expr, b: Expr, c: Expr, d: Expr, a: Expr):  # noqa: ANN202
     numerator = k * (a - k)
     b = b + 2.0
-    d = 1.0 / _nonzero(fma(numerator, d, b))
-    c = _nonzero(b + numerator / c)
+    d = 1.0 / nonzero(fma(numerator, d, b))
+    c = nonzero(b + numerator / c)
     change = c * d
     return (value * change, b, c, d), unary("abs", change - 1.0) > _EPS
+
+
+class _Density(NamedTuple):
+    value: Expr  # x**a exp(-x) / gamma(1 + a)
+    logarithm: Expr  # of x / a if a is large, else of x
+    less: Expr  # log(x / a) - x / a + 1, of a large a
+    power: Expr  # the logarithm of x**a / gamma(1 + a), for a below 2
+
+
+def _density(a: Expr, x: Expr) -> _Density:
+    large, below_two = a >= _LARGE, a < 2.0
+    logarithm = log(select(large, x / a, x))
+    less = log_less((x - a) / a, logarithm)
+    # Of a small a, gamma(1 + a) is a (a - 1) gamma(a - 1) from 2 on.
+    power = fma(a, logarithm, -lgamma_one_plus(select(below_two, a, a - 2.0)))
+    exponent = select(large, fma(a, less, -stirling_error(a)), power - x)
+    divisor = select(
+        large,
+        unary("sqrt", a * (2.0 * math.pi)),
+        select(below_two, const(1.0, "f64"), a * (a - 1.0)),
+    )
+    return _Density(exp(exponent) / divisor, logarithm, less, power)
+
+
+def gamma_density(a: Expr, x: Expr) -> Expr:
+    """x**a exp(-x) / gamma(1 + a), of positive and finite f64."""
+    return _density(a, x).value
 
 
 def _tails(a: Expr, x: Expr) -> tuple[Expr, Expr]:
     """P(a, x) and Q(a, x) of f64."""
     inside = (a > 0.0) & (x > 0.0) & (a < math.inf) & (x < math.inf)
-    large, temme = a >= _LARGE, inside & (a > _TEMME_FROM)
-    u = (x - a) / a
-    logarithm = log(select(large, x / a, x))
-    less = _log_less(u, logarithm)  # of a large a
-    # x**a exp(-x) / gamma(1 + a): of a small a, gamma(1 + a) is a (a - 1) gamma(a - 1) from 2 on.
-    below_two = a < 2.0
-    power = fma(a, logarithm, -lgamma_one_plus(select(below_two, a, a - 2.0)))
-    exponent = select(large, fma(a, less, -stirling_error(a)), power - x)
-    one = const(1.0, "f64")
-    divisor = select(
-        large, unary("sqrt", a * (2.0 * math.pi)), select(below_two, one, a * (a - 1.0))
-    )
-    density = exp(exponent) / divisor
+    temme, below_two = inside & (a > _TEMME_FROM), a < 2.0
+    u, one = (x - a) / a, const(1.0, "f64")
+    density, logarithm, less, power = _density(a, x)
 
     fraction = inside & ~temme & (x > 1.1) & (x >= a)
     # Where Q is the small tail, or P so close to 1 that 1 - P would lose digits of Q.
@@ -173,7 +192,7 @@ def _side(a: Expr, x: Expr, total: Expr, away: Expr) -> tuple[Expr, Expr]:
     logarithm = log(argument)
     factor, gamma = _small_gamma(a)
     small = fma(a, logarithm, -gamma) - select(total >= _LARGE, scaled, 0.0)
-    exponent = select(large, fma(a, _log_less(u, logarithm), -stirling_error(a)), small)
+    exponent = select(large, fma(a, log_less(u, logarithm), -stirling_error(a)), small)
     return exponent, select(large, unary("sqrt", a * (0.5 / math.pi)), factor)
 
 
@@ -190,8 +209,8 @@ def _beta_density(a: Expr, b: Expr, x: Expr, y: Expr, away: Expr) -> Expr:
 
 
 def _refined(value: Expr, c: Expr, d: Expr, numerator: Expr) -> tuple[Expr, Expr, Expr, Expr]:
-    d = 1.0 / _nonzero(fma(numerator, d, 1.0))
-    c = _nonzero(numerator / c + 1.0)
+    d = 1.0 / nonzero(fma(numerator, d, 1.0))
+    c = nonzero(numerator / c + 1.0)
     change = c * d
     return value * change, c, d, change
 
@@ -233,7 +252,7 @@ def regularized_incomplete_beta(a: Expr, b: Expr, x: Expr) -> Expr:
     # x (a + b) - a from what a + b is before it is rounded.
     total, low = exact_sum(maximum(a, b), minimum(a, b))
     away = fma(x, total, -a) + x * low
-    d = 1.0 / _nonzero(1.0 - (p + q) * near / (p + 1.0))
+    d = 1.0 / nonzero(1.0 - (p + q) * near / (p + 1.0))
     sums = iterate(_beta_step, inside, (d, one, d), (p, q, near), _LIMIT)
     lower = sums * _beta_density(p, q, near, far, select(swapped, -away, away)) / p
     result = select(swapped, 1.0 - lower, lower)

@@ -1,0 +1,1 @@
+"""Fourier transforms in pieces: factors and roots, small transforms, passes over vectors."""

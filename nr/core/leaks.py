@@ -1,0 +1,25 @@
+"""Traced values that outlive their transformation: found when it ends (`nr.checking_leaks`)."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from nr.core.concretization import leak_message
+from nr.core.errors import UnexpectedTracerError
+from nr.core.tracing import Trace, Tracer
+
+_reported: weakref.WeakSet[Trace] = weakref.WeakSet()
+
+
+def refuse_leaks(op: str) -> None:
+    """Raise if a traced value is still referred to whose transformation has ended.
+
+    Every object is looked at, so this takes milliseconds. A transformation is reported once.
+    """
+    gc.collect()
+    leaked = [x for x in gc.get_objects() if isinstance(x, Tracer) and not x._trace.alive]
+    new = [x for x in leaked if x._trace not in _reported]
+    if new:
+        _reported.update([x._trace for x in new])
+        raise UnexpectedTracerError(f"Leaked trace. {leak_message(new[0], op)}")

@@ -1,0 +1,92 @@
+"""Linear algebra with SciPy's names and defaults, over stacks of matrices.
+
+Options for reuse of memory and for checks (`overwrite_a`, `check_finite` and the like) are
+accepted, as in JAX, and have no effect.
+"""
+
+from nr.scipy.linalg.exponential import expm, expm_frechet
+from nr.scipy.linalg.factorizations import (
+    eigh,
+    eigh_tridiagonal,
+    hessenberg,
+    polar,
+    qr,
+    qr_multiply,
+    rsf2csf,
+    schur,
+    svd,
+)
+from nr.scipy.linalg.matrix_functions import funm, solve_sylvester, sqrtm
+from nr.scipy.linalg.special_matrices import (
+    block_diag,
+    circulant,
+    companion,
+    convolution_matrix,
+    dft,
+    fiedler,
+    fiedler_companion,
+    hadamard,
+    hankel,
+    helmert,
+    hilbert,
+    invhilbert,
+    invpascal,
+    leslie,
+    pascal,
+    toeplitz,
+)
+from nr.scipy.linalg.systems import (
+    cho_factor,
+    cho_solve,
+    cholesky,
+    det,
+    inv,
+    lu,
+    lu_factor,
+    lu_solve,
+    solve,
+    solve_triangular,
+)
+
+__all__ = [
+    "block_diag",
+    "cho_factor",
+    "cho_solve",
+    "cholesky",
+    "circulant",
+    "companion",
+    "convolution_matrix",
+    "det",
+    "dft",
+    "eigh",
+    "eigh_tridiagonal",
+    "expm",
+    "expm_frechet",
+    "fiedler",
+    "fiedler_companion",
+    "funm",
+    "hadamard",
+    "hankel",
+    "helmert",
+    "hessenberg",
+    "hilbert",
+    "inv",
+    "invhilbert",
+    "invpascal",
+    "leslie",
+    "lu",
+    "lu_factor",
+    "lu_solve",
+    "pascal",
+    "polar",
+    "qr",
+    "qr_multiply",
+    "rsf2csf",
+    "schur",
+    "solve",
+    "solve_sylvester",
+    "solve_triangular",
+    "sqrtm",
+    "svd",
+    "toeplitz",
+]
