@@ -181,16 +181,6 @@ def test_minimal_filtering_gives_the_same_bits_for_any_number_of_threads() -> No
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_the_pieces_of_a_concatenation_are_stored_by_one_kernel() -> None:
-    def f(a: Any, b: Any) -> Any:
-        return jnp.concatenate([jnp.stack([a * 2, b + 1], 1), jnp.stack([a - b, b * 3], 1)], 2)
-
-    a = whole(np.random.default_rng(0), (8, 16, 32))
-    loops = text(f, a, a + 1)
-    assert loops.count("kernel") == 1 and loops.count("out0[") == 4 and "select" not in loops
-    same(f, a, a + 1)
-
-
 def test_what_comes_after_is_in_the_kernel() -> None:
     f, x, w = images(NHWC)
     loops = text(lambda x, w, b: jnp.maximum(f(x, w) + b, 0), x, w, np.ones(48, np.float32))

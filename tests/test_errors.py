@@ -99,9 +99,9 @@ DTYPE_ERRORS = {
     "invert of floats": (lambda x: ~x, ["float32"], "not|invert", "f32"),
     "float index": (lambda x: x[np.float32(1.0)], ["float32"], "ind", r"got 1\.0"),
     "conv of two dtypes": (
-        lambda x, y: lax.dot_general(x, y, (((0,), (0,)), ((), ()))),
+        lambda x, y: lax.conv(x[None, None], y[None, None], (1,), "VALID"),
         ["float32", "int32"],
-        "dot_general",
+        "conv_general_dilated",
         "i32",
     ),
     "erf of int": (lambda x: lax.erf(x), ["int32"], "erf", "i32"),

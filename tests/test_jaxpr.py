@@ -196,6 +196,7 @@ GOLDEN = {
       jaxpr={ lambda ; a:f32[3] . let
           b:f32[3] = sin a
         in (b,) }
+      policy=nothing_saveable
     ] a
   in (b,) }
 """,

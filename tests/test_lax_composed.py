@@ -63,6 +63,19 @@ def test_extents_of_one_are_stretched():
             lax.add(x, wrong)
 
 
+def test_products_of_two_dtypes():
+    """In the dtype that holds both, and in another one if that is preferred."""
+    x, y = normal(2, 3), np.arange(12, dtype=np.int32).reshape(3, 4)
+    half = y.astype("bfloat16")
+    for a, b in ((x, y), (y.T, x.T), (x, half), (half.T, x.T)):
+        both(lambda m: m.dot, a, b)
+    dims = (((1,), (0,)), ((), ()))
+    both(lambda m: lambda a, b: m.dot_general(a, b, dims, None, np.float32), x, half)
+    both(lambda m: m.batch_matmul, x[None], y[None])
+    grads = nr.grad(lambda a, b: lax.dot(a, b).sum(), (0, 1))(x, jnp.asarray(half))
+    assert [g.dtype for g in grads] == [jnp.float32, jnp.bfloat16]
+
+
 # ---------------------------------------------------------------- ragged products
 def _ragged(dims):
     return lambda m: (

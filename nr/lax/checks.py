@@ -12,15 +12,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, Zero
 from nr.core.tracing import Primitive
-from nr.lax.rules import move_dim, zero_tangent
+from nr.lax.rules import check_dtype, move_dim, zero_tangent
 
 
 def _aval(
     indices: ShapedArray, *, dim: int, size: int, low: int, high: int, lanes: tuple
 ) -> ShapedArray:
+    check_dtype("index", indices, dtypes.INTEGER)
     return indices.strip_weak_type()
 
 

@@ -11,6 +11,7 @@ import numpy as _np
 from nr.core.array import Array as ndarray
 from nr.core.config import config as _config
 from nr.numpy import array_methods as _array_methods
+from nr.numpy import keys as _keys
 from nr.numpy.array_api_info import ArrayNamespaceInfo as _ArrayNamespaceInfo
 from nr.numpy.calculus import convolve, correlate, diff, ediff1d, gradient, interp, trapezoid
 from nr.numpy.contraction import einsum, einsum_path
@@ -112,7 +113,6 @@ from nr.numpy.joining import (
     vsplit,
     vstack,
 )
-from nr.numpy.keys import also_of_keys as _also_of_keys
 from nr.numpy.manipulation import (
     atleast_1d,
     atleast_2d,
@@ -367,27 +367,14 @@ single, double, csingle, cdouble = float32, float64, complex64, complex128
 dtype = _np.dtype
 generic, number, inexact, floating = _np.generic, _np.number, _np.inexact, _np.floating
 integer, signedinteger, unsignedinteger = _np.integer, _np.signedinteger, _np.unsignedinteger
-complexfloating = _np.complexfloating
-character, flexible, object_ = _np.character, _np.flexible, _np.object_
-ComplexWarning = _np.exceptions.ComplexWarning
-
-# What moves elements moves random keys, too.
-broadcast_to, concat, concatenate, expand_dims, flip, hstack, moveaxis, ravel, repeat = map(
-    _also_of_keys,
-    (broadcast_to, concat, concatenate, expand_dims, flip, hstack, moveaxis, ravel, repeat),
-)
-reshape, roll, split, squeeze, stack, swapaxes, take, tile, transpose, vstack = map(
-    _also_of_keys,
-    (reshape, roll, split, squeeze, stack, swapaxes, take, tile, transpose, vstack),
-)
-append, where = _also_of_keys(append, (0, 1)), _also_of_keys(where, (1, 2))
+complexfloating, character, flexible = _np.complexfloating, _np.character, _np.flexible
+object_, ComplexWarning = _np.object_, _np.exceptions.ComplexWarning
 
 pi, e, inf, nan, euler_gamma = math.pi, math.e, math.inf, math.nan, _np.euler_gamma
 newaxis = None
 
 set_printoptions, get_printoptions = _np.set_printoptions, _np.get_printoptions
-printoptions = _np.printoptions
-s_, index_exp, iterable = _np.s_, _np.index_exp, _np.iterable
+printoptions, s_, index_exp, iterable = _np.printoptions, _np.s_, _np.index_exp, _np.iterable
 
 __array_api_version__ = _array_methods.API_VERSION
 
@@ -810,3 +797,4 @@ __all__ = [
 ]
 
 _array_methods.install(globals())
+_keys.install(globals())

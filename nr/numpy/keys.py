@@ -11,12 +11,32 @@ from nr.core.array import Array
 from nr.core.trees import tree_flatten, tree_map, tree_unflatten
 from nr.transforms.vmap import vmap
 
+# The functions of nr.numpy that move elements, and which of their arguments they move.
+_MOVING: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        (
+            *("broadcast_to", "concat", "concatenate", "expand_dims", "flip", "hstack", "moveaxis"),
+            *("ravel", "repeat", "reshape", "roll", "split", "squeeze", "stack", "swapaxes"),
+            *("take", "tile", "transpose", "vstack"),
+        ),
+        (0,),
+    ),
+    "append": (0, 1),
+    "where": (1, 2),
+}
+
+
+def install(names: dict[str, Any]) -> None:
+    """Let the functions among a module's names take keys."""
+    for name, which in _MOVING.items():
+        names[name] = also_of_keys(names[name], which)
+
 
 def _is_key(x: Any) -> bool:
     return isinstance(x, Array) and getattr(x.dtype, "type", None) is dtypes.prng_key
 
 
-def also_of_keys(function: Callable, which: tuple[int, ...] = (0,)) -> Callable:
+def also_of_keys(function: Callable, which: tuple[int, ...]) -> Callable:
     """The function, which takes typed keys as well: all bits of a key go the same way.
 
     Keys are no arrays of numbers, so the function fails on them: it is then applied to each word of

@@ -29,6 +29,7 @@ from nr.backends.compiler.lowering.fourier.dimensions import with_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
+from nr.backends.compiler.pieces import with_concatenations
 from nr.backends.compiler.places import Timeline, shared_place
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.regions import form_regions
@@ -261,7 +262,7 @@ class Planner:
         outputs that take their place.
         """
         jaxpr = with_row_blocks(split_scans(hoist_invariants(jaxpr)))
-        jaxpr = with_counted_rows(with_constants_laid_out(jaxpr))
+        jaxpr = with_concatenations(with_counted_rows(with_constants_laid_out(jaxpr)))
         jaxpr, groups = inline_checkpoints(jaxpr)
         body = prepare(_with_integer_branches(jaxpr), self.target.matrix_types)
         body = _with_own_outputs(with_dimensions(body))

@@ -373,6 +373,8 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
     def check_index(
         indices: Array, *, dim: int, size: int, low: int, high: int, lanes: tuple
     ) -> Array:
+        if indices.dtype.kind not in "iu":
+            raise TypeError("no integers")  # the rule of avals says so
         if host:  # elsewhere it would have to wait for the device
             bad = (indices < low) | (indices >= high)
             if bad.any():

@@ -89,7 +89,7 @@ class ModeResult(NamedTuple):
     """The most frequent elements, and how often they occur."""
 
     mode: Array
-    count: Array  # type: ignore[assignment] - tuple has a method of the name, in SciPy's too
+    count: Array  # type: ignore[assignment]  # the name of a tuple's method, as in SciPy
 
 
 def mode(
