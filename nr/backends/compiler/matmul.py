@@ -51,10 +51,8 @@ _MOST_CACHED = 1 << 19
 _LONGEST_STEP = 2048
 _FEW_STEPS = 64
 _FEWEST_COLUMNS = 8
-# A left operand that is read again for each panel of columns is at most so many bytes; if it lies
-# transposed, less.
-_MOST_LEFT = 3 << 20
-_MOST_TRANSPOSED = 5 << 17
+# A left operand that is read again for each panel of columns is at most so many bytes.
+_MOST_LEFT = 3 << 19
 # Products of half floats that are worth being packed for a matrix unit: multiplications.
 _SMALLEST_FOR_UNIT = 1 << 16
 _HALVES = ("bf16", "f16")
@@ -311,14 +309,12 @@ class _Preparation:
         step = max([right[d] for d in rc], default=0)
         shape = eqn.invars[1].aval.shape
         columns = math.prod([shape[d] for d in rf if right[d] <= step or not rc])
-        limit = _MOST_LEFT
         if lf and left[lf[-1]] == 1 and lc:  # the left one lies transposed: its rows are read, too
             columns += m
             step = max(step, 2 * max([left[d] for d in lc]))
-            limit = _MOST_TRANSPOSED
-        # Tasks copy panels of columns for themselves (panels.py), if these are whole ones.
-        whole = not lb and n % (PANEL // itemsize) == 0 and m * k * itemsize <= limit
-        return whole or is_near(columns, k, itemsize, step)
+        elif not lb and n % (PANEL // itemsize) == 0 and m * k * itemsize <= _MOST_LEFT:
+            return True  # tasks copy panels of columns for themselves (panels.py)
+        return is_near(columns, k, itemsize, step)
 
     def _strides(self, atom: Any) -> list[int]:
         """How far it is between elements of what is stored, if transposes are not."""

@@ -45,8 +45,9 @@ def panel_width(kernel: Kernel, depends: _Depends) -> int:
 
 
 def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
-    """What is read vector by vector from rows that are far apart."""
+    """What is read vector by vector from rows that are far apart, if it is one operand."""
     vector = kernel.vector
+    found: list[Expr] = []
     if vector.reduced or not kernel.reduced:
         return None
     for e in walk([v for r in kernel.passes[0].reducers for v in r.values]):
@@ -61,8 +62,8 @@ def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
             continue
         step = depends.step(index, kernel.reduced[-1])
         if index.terms.get(vector) == 1 and step and abs(step) * itemsize >= _FAR:
-            return e
-    return None
+            found.append(e)
+    return found[0] if len(found) == 1 else None
 
 
 def add_panel(kernel: Kernel, depends: _Depends) -> bool:

@@ -271,7 +271,7 @@ class Assembler:
             grains = Fraction(grain) / ratio
             if type(step) is not Gemm:
                 whole = math.lcm(whole, grains.numerator)
-            elif 2 * step.work >= work:  # large blocks are better: each packs its operands
+            elif 8 * step.work >= work:  # large blocks are better: each packs its operands
                 wanted = max(wanted, grains)
         if not wanted:
             between = sum([b.nbytes for step, _ in chain[:-1] for b in step.writes])
