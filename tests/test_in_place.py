@@ -277,3 +277,59 @@ def test_an_error_in_a_step_leaves_the_next_call_right():
     assert x.is_deleted()
     failing[0] = False
     np.testing.assert_array_equal(g(nr.jit(lambda x: x + 0)(W)), W * 2 + 1)
+
+
+# ---------------------------------------------------------------- windows of what a product adds to
+def _blocks(change):
+    """A loop that adds products to blocks of an array, in place or not as it has to be."""
+
+    def f(c, xs, ys, order):
+        def step(c, x):
+            x, y, i = x
+            j = (i + 1) % 8 if change == "other block" else i
+            old = lax.dynamic_index_in_dim(c, i, keepdims=False)
+            if change == "other rows":
+                old = old[::-1]
+            new = old + jnp.einsum("hij,hjk->hik", x, y)
+            if change == "other columns":
+                new = new + jnp.roll(old, 1, -1)
+            out = c[:, 0].sum() if change == "read before" else None
+            c = lax.dynamic_update_index_in_dim(c, new, j, 0)
+            return c, (c[:, 1].sum() if change == "read after" else out)
+
+        return lax.scan(step, c, (xs, ys, order))
+
+    return f
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["", "other block", "other rows", "other columns", "read before", "read after"],
+)
+def test_blocks_that_products_are_added_to(change):
+    rng = np.random.default_rng(0)
+    whole = [rng.integers(-3, 4, s).astype(np.float32) for s in ((8, 4, 32, 32), (12, 4, 32, 32))]
+    args = [*whole, whole[1][::-1].copy(), rng.integers(0, 8, 12).astype(np.int32)]
+    f = _blocks(change)
+    for threads in (1, 2, 3):
+        with nr.num_threads(threads):
+            got = nr.jit(f)(*args)
+        want = np.array(args[0])
+        for x, y, i in zip(*args[1:], strict=True):
+            old = want[i].copy()
+            if change == "other rows":
+                old = old[::-1]
+            new = old + np.einsum("hij,hjk->hik", x, y)
+            if change == "other columns":
+                new = new + np.roll(old, 1, -1)
+            want[(i + 1) % 8 if change == "other block" else i] = new
+        np.testing.assert_array_equal(np.asarray(got[0]), want)
+
+
+def test_blocks_that_products_are_added_to_are_written_where_they_are():
+    """Without that, each step copies the whole array."""
+    shapes = [(64, 2, 64, 64), (99, 2, 64, 64), (99, 2, 64, 64)]
+    args = [nr.ShapeDtypeStruct(s, np.float32) for s in shapes]
+    plan = nr.plan(lambda *a: _blocks("")(*a)[0], *args, nr.ShapeDtypeStruct((99,), np.int32))
+    whole = 64 * 2 * 64 * 64 * 4
+    assert plan.temporary_bytes < whole / 2

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from nr.backends.compiler.loops import Buffer, replaces
+from nr.backends.compiler.regions import window_follows
 
 
 class Timeline:
@@ -17,10 +18,17 @@ class Timeline:
         self.first_write: dict[Buffer, int] = {}
         self.reads: list[list[Buffer]] = []
         for i, step in enumerate(steps):
-            self.reads.append(list(dict.fromkeys(step.reads)))
+            # Such copies are left out where both arrays lie at one place, and come first.
+            parts = [s for s in getattr(step, "steps", [step]) if not begins_carry(s)]
+            self.reads.append(list(dict.fromkeys([b for s in parts for b in s.reads])))
             self.last_read.update(dict.fromkeys(self.reads[-1], i))
-            for buffer in step.writes:
+            for buffer in [b for s in parts for b in s.writes]:
                 self.first_write.setdefault(buffer, i)
+
+
+def begins_carry(step: Any) -> bool:
+    """Whether a step copies a loop's carry to what takes its place, of which others write parts."""
+    return getattr(step, "begins_carry", False)
 
 
 def shared_place(
@@ -56,8 +64,10 @@ def step_replaces(
         return None
     if hasattr(step, "chains"):  # a region
         touching = [s for s in step.steps if old in s.reads or old in s.writes]
-        if len(touching) != 1 or new not in touching[0].writes:
+        if len(touching) != 1:
             return None
+        if new not in touching[0].writes:
+            return [] if window_follows(step, touching[0], old, new) else None
         kernel = getattr(touching[0], "kernel", None)
         return [] if kernel is not None and replaces(kernel, old, new) else None
     if hasattr(step, "blocks"):  # a branch

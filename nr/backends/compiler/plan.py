@@ -30,7 +30,7 @@ from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buf
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
 from nr.backends.compiler.pieces import with_concatenations
-from nr.backends.compiler.places import Timeline, shared_place
+from nr.backends.compiler.places import Timeline, begins_carry, shared_place
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
 from nr.backends.compiler.regions import form_regions
 from nr.backends.compiler.routine import Routine
@@ -68,6 +68,7 @@ class Launch:
     work: float
     source: Any = None
     begins_update: bool = False  # copies an array of which another step writes a part
+    begins_carry: bool = False  # such a copy of a loop's carry to what takes its place
 
     @property
     def alone(self) -> bool:
@@ -285,8 +286,12 @@ class Planner:
                 steps += self.call(graph, unit.eqn)
             else:
                 steps += self.launches(graph, unit)
-        # Views need nothing but the block's operands, and would part regions from each other.
-        steps.sort(key=lambda step: type(step) is not View)
+        pairs = [(inputs[i], outputs[k]) for i, k in carried]
+        for step in steps:
+            if getattr(step, "begins_update", False):
+                step.begins_carry = (step.reads[0], step.writes[0]) in pairs
+        # They need nothing but the block's operands, and would part regions from each other.
+        steps.sort(key=lambda step: (type(step) is not View, not begins_carry(step)))
         return Block(form_regions(steps), list(outputs), outside)
 
     def constant(self, value: Any, aval: Any) -> Buffer:

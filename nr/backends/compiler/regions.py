@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from nr.backends.compiler.index import Loop, strides_of
+from nr.backends.compiler.index import Index, Loop, strides_of
 from nr.backends.compiler.loops import Buffer, Kernel, accesses
 from nr.backends.compiler.routine import Routine
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nr.backends.compiler.plan import Gemm, Launch
 
 _MOST_STEPS = 64
-_MOST_IN_CHAIN = 6
+_MOST_IN_CHAIN = 8
 # Estimated nanoseconds from which on threads share the work.
 _WORTH_SHARING = 20_000
 
@@ -73,16 +73,13 @@ def _share_longer_side(step: Launch | Gemm | Routine) -> None:
 def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
     """Put a step into a region if it is independent of all chains, or can follow one of them.
 
-    The copy that an update begins with stays apart from what reads the same, so that it can be
-    left out (see updates.py).
+    The copies that updates begin with stay apart, so that they can be left out (see updates.py).
     """
     if len(region.steps) >= _MOST_STEPS:
         return False
     if any([getattr(s, "alone", False) for s in (step, *region.steps)]):
         return False
-    if getattr(step, "begins_update", False) and any(
-        [step.reads[0] in s.reads for s in region.steps]
-    ):
+    if len({getattr(s, "begins_update", False) for s in (step, *region.steps)}) > 1:
         return False
     met = [chain for chain in region.chains if any([_depends(step, s) for s, _ in chain])]
     if not met:
@@ -150,18 +147,59 @@ def _stride(step: Any, buffer: Buffer) -> int | None:
     return row if row * one.lines == buffer.size else None
 
 
+def window_follows(region: Region, reader: Any, old: Buffer, new: Buffer) -> bool:
+    """Whether a window is written in one array by the tasks that have read it in another, and
+    nothing else of the region writes the one: then both arrays may lie at one place."""
+    writers = [s for s in region.steps if new in s.writes]
+    chain = next(c for c in region.chains if any([s is reader for s, _ in c]))
+    steps = [s for s, _ in chain]
+    if len(writers) != 1 or writers[0] not in steps or new in region.reads:
+        return False
+    (writer,) = writers
+    if not (hasattr(reader, "kernel") and hasattr(writer, "kernel")):
+        return False
+    if steps.index(writer) < steps.index(reader):
+        return False
+    moved: set[Any] = set()
+    strides = []
+    for step, buffer in ((reader, old), (writer, new)):
+        places = [index for of, index in accesses(step.kernel) if of is buffer]
+        moved |= {
+            tuple([(a, c) for a, c in i.terms.items() if type(a) is not Loop]) for i in places
+        }
+        fixed = [
+            Index({a: c for a, c in i.terms.items() if type(a) is Loop}, i.offset) for i in places
+        ]
+        strides.append(_strides(step.kernel, fixed, _window(step.kernel, fixed)))
+    ratios = [ratio for s, ratio in chain if s is reader or s is writer]
+    first, second = strides
+    if len(moved) != 1 or first is None or second is None:
+        return False
+    return first * ratios[0] == second * ratios[1]
+
+
+def _window(kernel: Kernel, places: list[Index]) -> int:
+    """The elements that a kernel touches, if it touches all from the first to the last."""
+    return 1 + max([
+        i.offset + sum([max(c, 0) * (a.extent - 1) for a, c in i.terms.items()]) for i in places
+    ])  # fmt: skip
+
+
 def _kernel_stride(kernel: Kernel, buffer: Buffer) -> int | None:
+    return _strides(kernel, [i for of, i in accesses(kernel) if of is buffer], buffer.size)
+
+
+def _strides(kernel: Kernel, places: list[Index], size: int) -> int | None:
+    """The elements from one unit of a kernel to the next, in places of an array of some size."""
     tasks = kernel.kept[: kernel.tasks]
     if not tasks:
         return None
     units = strides_of([loop.extent for loop in tasks])
     total = math.prod([loop.extent for loop in tasks])
-    if buffer.size % total:
+    if size % total:
         return None
-    stride = buffer.size // total
-    for of, index in accesses(kernel):
-        if of is not buffer:
-            continue
+    stride = size // total
+    for index in places:
         low = high = index.offset
         for atom, c in index.terms.items():
             if type(atom) is not Loop:
