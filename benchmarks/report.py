@@ -296,7 +296,8 @@ def page(
         "first call is that of a process that has imported the library and run one tiny program; "
         "no cache of programs holds anything. MB is the peak of resident memory in steady calls "
         "above that before the first one, inputs not counted, what compilation leaves behind "
-        "counted. The floor is the time of the row's matrix products at the arithmetic rate, or "
+        "counted. The floor is the time of the row's matrix products (and of convolutions by their "
+        "definition: nr does those of 3x3 with fewer multiplications) at the arithmetic rate, or "
         "of its arguments and results at the memory rate for arrays of that size. All outputs "
         "were compared with nr's before: a row that differs by more than its tolerance has "
         "no times.",

@@ -186,7 +186,6 @@ ROWS = [
         onnx=infer_onnx(_vit),
         flops=_vit_flops(VIT_BATCH, training=False),
         tolerance=1e-4,  # fifty float32 products and norms deep
-        why="Products of width 192 are slower than MKL's.",
     ),
     Row(
         "ViT-Tiny step, Adam, 2x224x224x3",

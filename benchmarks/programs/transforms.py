@@ -135,8 +135,6 @@ ROWS = [
         read=_per_example_bytes() / BATCH,
         written=_per_example_bytes(),
         tolerance=1e-5,  # float32 products of length 256
-        why="Nearly all of it writes 9 MB of outer products; what PyTorch does better there has "
-        "not been found out.",
     ),
     Row(
         "Hessian, n 100",

@@ -96,8 +96,6 @@ ROWS = [
         _training_flops(resnet_products(32, 3, *RESNET18, by_hand.CLASSES), by_hand.RESNET_BATCH),
         1e-3,  # as ReLUs, too, turn at rounded zeros
         _images("resnet"),
-        "oneDNN's convolutions, which PyTorch calls, run at 350 to 400 Gflop/s, nr's at 320, and "
-        "gradients of weights at 190 to 280.",
     ),
     _row(
         "layers: LSTM language model, 2x256, T 64, B 32",

@@ -24,6 +24,9 @@ _MOST = 64
 _SHORTEST = 8
 
 
+_Level = tuple[JaxprEqn, tuple[int, ...], int]
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A value that is a part of a concatenation.
@@ -33,7 +36,7 @@ class Piece:
     """
 
     value: Var
-    path: tuple[tuple[JaxprEqn, tuple[int, ...], int], ...]
+    path: tuple[_Level, ...]
 
     def place(self, flat: Index) -> Index:
         """Where an element, counted in the piece, lies in the whole."""
@@ -55,7 +58,7 @@ def pieces_of(eqn: JaxprEqn, inner: Callable[[Var], JaxprEqn | None]) -> Sequenc
     if eqn.primitive.name != "concatenate":
         return ()
     found: list[Piece] = []
-    stack = [(eqn, ())]
+    stack: list[tuple[JaxprEqn, tuple[_Level, ...]]] = [(eqn, ())]
     while stack and len(found) + len(stack) <= _MOST:
         whole, path = stack.pop()
         start, d = 0, whole.params["dimension"]

@@ -349,7 +349,7 @@ class Planner:
         if name == "dot_general":
             return self.product(graph, eqn)
         if "view" in eqn.params:
-            whole, index = [graph.buffer(v) for v in eqn.invars]
+            whole, index = [self.buffer_of(graph, a) for a in eqn.invars]
             return [View(graph.buffer(eqn.outvars[0]), whole, index, *eqn.params["view"])]
         if name == "conv_general_dilated" and "matrix_unit" in eqn.params:
             return self.convolution(graph, eqn)

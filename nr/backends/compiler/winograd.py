@@ -90,7 +90,8 @@ def convolve(at: Preparation, lhs: Any, rhs: Any, params: dict[str, Any], out: V
 
 def _images(at: Preparation, x: Any, w: Any, low: Sequence[int], pixels: Sequence[int]) -> Any:
     """Images of features, last, and windows of inputs and results: images of results."""
-    n, c, k = x.aval.shape[0], *w.aval.shape[2:]
+    n = x.aval.shape[0]
+    c, k = w.aval.shape[2:]
     height, width = counts = [-(-p // 2) for p in pixels]
     itemsize = x.aval.dtype.itemsize
     near = _PLACES * c * k * itemsize <= _NEAR
@@ -99,10 +100,10 @@ def _images(at: Preparation, x: Any, w: Any, low: Sequence[int], pixels: Sequenc
     # Of windows, columns of panels are neighbours, so that tiles of the product read in order.
     wide = PANEL // itemsize
     columns = (k // wide, wide) if k % wide == 0 and c * k * itemsize > _MOST_NEAR else (k,)
-    u = [at.reshape(one, (1, c, *columns)) for one in _both(at, _WINDOWS, _window(at, w))]
+    matrices = [at.reshape(one, (1, c, *columns)) for one in _both(at, _WINDOWS, _window(at, w))]
     if len(columns) == 2:
-        u = [at.transpose(one, (0, 2, 1, 3)) for one in u]
-    u = at.concatenate(u, 0)
+        matrices = [at.transpose(one, (0, 2, 1, 3)) for one in matrices]
+    u = at.concatenate(matrices, 0)
     right = tuple(u.aval.shape[1:])
     shape = (blocks, _PLACES, *right)
     u = at.bind(
