@@ -214,6 +214,7 @@ def _summary(lines: list[Line]) -> list[str]:
         return f" {line.row.why}" if line.row.why else ""
 
     behind = sorted((p for p in rated if p[1] < ROW_TARGET), key=lambda p: p[1])
+    missed = [(line, r) for line, r in rated if line.row.target and r < line.row.target]
     slow = [(line, line.first_ratio()) for line in lines if (line.first_ratio() or 0) > 1]
     slow.sort(key=lambda p: -p[1])
     costly = [(line, line.over_by_hand()) for line in lines if line.row.group == "layers"]
@@ -238,6 +239,13 @@ def _summary(lines: list[Line]) -> list[str]:
         *_listed(
             f"Rows below {ROW_TARGET} of the better peer",
             [f"{line.row.name}: {_factor(r)}.{reason(line)}" for line, r in behind],
+        ),
+        *_listed(
+            "Rows below a target of their own",
+            [
+                f"{line.row.name}: {_factor(r)} (target {line.row.target}).{reason(line)}"
+                for line, r in missed
+            ],
         ),
         *_listed(
             "First calls slower than JAX's, both with cold caches (nr compiles what JAX has in its "

@@ -64,6 +64,8 @@ class Row:
         tolerance: the largest difference between libraries, relative to the largest magnitude
             of the array; 0 for exact results.
         floor_factor: how often the floor the time may be by the project's targets.
+        target: how often the better peer's speed nr should have by the project's targets, where
+            that is another than for all rows.
         why: the reason, where nr is known to miss a target.
     """
 
@@ -92,6 +94,7 @@ class Row:
     metric: Literal["steady", "first"] = "steady"
     tolerance: float = 1e-5
     floor_factor: float | None = None
+    target: float | None = None
     why: str = ""
 
     def variants(self) -> list[tuple[str, str]]:

@@ -54,8 +54,8 @@ def _conv_torch(channels_last: bool) -> Callable:
 
 
 _WHY = (
-    "PyTorch uses the processor's matrix unit (AMX), at many times the rate of float32; nr widens "
-    "to float32, and takes as long as for float32."
+    "Both use the processor's matrix unit (AMX); PyTorch's time for the convolution was 0.83 ms in "
+    "one run and 1.80 ms in another."
 )
 
 ROWS = [

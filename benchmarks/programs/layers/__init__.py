@@ -11,7 +11,7 @@ from typing import Any
 
 from row import Row, leaves
 
-from programs.convolution import RESNET18, cnn_products, resnet_products
+from programs.convolution import RESNET18, TRAINING_TARGET, cnn_products, resnet_products
 from programs.layers import by_hand, calls
 from programs.models import adam_setup
 from programs.steps import train_program, train_torch
@@ -43,7 +43,7 @@ def _row(
     flops: float,
     tolerance: float,
     torch: dict[str, Callable] | None = None,
-    why: str = "",
+    target: float | None = None,
 ) -> Row:
     loss = getattr(by_hand, f"{name}_loss")
     variants = {"eager": _torch(loss), "compile": _torch(loss, compiled=True)}
@@ -62,7 +62,7 @@ def _row(
         flops=flops,
         grad=True,
         tolerance=tolerance,
-        why=why,
+        target=target,
     )
 
 
@@ -89,6 +89,7 @@ ROWS = [
         _training_flops(cnn_products(), 64),
         1e-4,
         _images("cnn"),
+        TRAINING_TARGET,
     ),
     _row(
         "layers: ResNet-18, 32x32x32x3",
@@ -96,6 +97,7 @@ ROWS = [
         _training_flops(resnet_products(32, 3, *RESNET18, by_hand.CLASSES), by_hand.RESNET_BATCH),
         1e-3,  # as ReLUs, too, turn at rounded zeros
         _images("resnet"),
+        TRAINING_TARGET,
     ),
     _row(
         "layers: LSTM language model, 2x256, T 64, B 32",
