@@ -120,6 +120,46 @@ def test_large_convolutions_are_tiles_without_tests(layouts: tuple[str, str, str
     same(f, x, w)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("window, dilation", [((3, 3), 1), ((5, 3), 1), ((1, 7), 1), ((3, 3), 2)])
+@pytest.mark.parametrize("size", [(1, 3), (5, 11), (8, 13), (3, 26), (9, 40)])
+def test_windows_over_the_border(
+    size: tuple[int, int], window: tuple[int, int], dilation: int, dtype: str
+) -> None:
+    """Of depthwise convolutions, whose images are not copied with zeros around them."""
+    rng = np.random.default_rng(0)
+    for features in (16, 33):
+        x, w = whole(rng, (2, *size, features)), whole(rng, (*window, 1, features))
+        for padding in ("SAME", [(0, 2), (dilation, 0)]):
+
+            def f(x: Any, w: Any, padding: Any = padding, features: int = features) -> Any:
+                return lax.conv_general_dilated(
+                    x, w, (1, 1), padding, rhs_dilation=(dilation, dilation),
+                    dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=features,
+                )  # fmt: skip
+
+            try:
+                shape = nr.eval_shape(f, x, w).shape
+            except ValueError:  # the window is larger than the image
+                continue
+            assert 0 in shape or np.asarray(f(x, w)).any()
+            same(f, x.astype(dtype), w.astype(dtype))
+            ct = whole(rng, shape).astype(dtype)
+            same(lambda x, w, ct, f=f: nr.vjp(f, x, w)[1](ct), x.astype(dtype), w.astype(dtype), ct)
+
+
+def test_places_within_the_image_are_not_tested() -> None:
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=32
+        )
+
+    x, w = np.ones((2, 33, 33, 32), np.float32), np.ones((3, 3, 1, 32), np.float32)
+    llvm = nr.jit(f).lower(x, w).as_text("llvm")
+    # Of a tile in a row, the first and the last pixel alone may be beyond the border.
+    assert 0 < llvm.count("@llvm.masked.load") < llvm.count(" fmul ") / 4
+
+
 def minimal(n: int, size: tuple[int, int], features: int, results: int, pad: Any) -> tuple:
     """A convolution by Winograd's tiles, in float32 and float64, its input and its window."""
     rng = np.random.default_rng(n)

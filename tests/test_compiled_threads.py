@@ -260,11 +260,13 @@ def usable():
 """
 
 
-def run_python(code: str, timeout: float = 40) -> str:
-    """The output of a program in a process of its own, which must end well."""
+def run_python(code: str, timeout: float = 120) -> str:
+    """The output of a program in a process of its own, which must end well; one that hangs (busy
+    machines take a while) tells where."""
+    watch = f"import faulthandler\nfaulthandler.dump_traceback_later({timeout}, exit=True)\n"
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=timeout,
+        [sys.executable, "-c", watch + PRELUDE + textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=timeout + 60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     return done.stdout

@@ -150,6 +150,10 @@ def node(op: str, args: tuple, dtype: str, param: Any = None) -> Expr:
         simpler = _simpler(op, args, dtype)
         if simpler is not None:
             return simpler
+    elif op in ("and", "or", "select", "load"):
+        chosen = _chosen(op, args, dtype, param)
+        if chosen is not None:
+            return chosen
     if _interned is None:
         return Expr(op, args, dtype, param)
     key = (op, dtype, param, *[id(a) for a in args])
@@ -179,6 +183,19 @@ def _simpler(op: str, args: tuple, dtype: str) -> Expr | None:
         mantissa, exponent = np.frexp(value)
         if abs(mantissa) == 0.5 and abs(exponent) < 120:
             return node("mul", (a, const(1 / value, dtype)), dtype)
+    return None
+
+
+def _chosen(op: str, args: tuple, dtype: str, param: Any) -> Expr | None:
+    """What is left of an operation one of whose conditions is known."""
+    if op in ("and", "or"):
+        for known, other in (args, args[::-1]) if dtype == "b1" else ():
+            if known.op == "const":
+                return other if bool(known.param) == (op == "and") else known
+    elif args and args[0].op == "const":
+        if op == "select":
+            return args[1] if args[0].param else args[2]
+        return node("load", (), dtype, param) if args[0].param else const(0, dtype)
     return None
 
 

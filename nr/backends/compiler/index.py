@@ -9,7 +9,7 @@ variables simplify divisions away; those that remain are removed by splitting lo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -111,25 +111,25 @@ class Index:
         """The value, if it depends on nothing."""
         return None if self.terms else self.offset
 
-    def range(self) -> tuple[int, int] | None:
-        """The least and greatest value, or None where an atom is unbounded."""
+    def range(self, parts: Mapping[Loop, tuple[int, int]] = {}) -> tuple[int, int] | None:
+        """The least and greatest value, or None where an atom is unbounded; where loops run
+        through a part of their extents only, from one number to another, within these."""
         low = high = self.offset
         for atom, c in self.terms.items():
+            least = 0
             if type(atom) is Loop:
-                top = max(atom.extent - 1, 0)
+                least, top = parts.get(atom) or (0, max(atom.extent - 1, 0))
             elif type(atom) is Mod:
                 top = atom.divisor - 1
             elif type(atom) is Div:
-                inner = atom.index.range()
+                inner = atom.index.range(parts)
                 if inner is None or inner[0] < 0:
                     return None
                 top = inner[1] // atom.divisor
             else:
                 return None
-            if c > 0:
-                high += c * top
-            else:
-                low += c * top
+            low += c * (least if c > 0 else top)
+            high += c * (top if c > 0 else least)
         return low, high
 
     def __floordiv__(self, divisor: int) -> Index:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING
 
 from nr.backends.compiler.expr import NUMPY, Expr
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REGISTERS = {64: 32, 32: 16, 16: 16}
 _MOST_VECTORS = 4
 _MOST_STEPS = 16
+# Windows beside each other are read once, if they are of so many steps.
+_LONGEST_WINDOW = 8
 # Tiles pay for reductions of at least so many steps, whose body is no longer than this.
 _SHORTEST = 4
 _LONGEST_BODY = 12
@@ -53,6 +55,8 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
         kept = [_times(tiles, needed) for needed in loads if not rows <= needed]
         if len(kept) == len(loads):
             kept.remove(max(kept))
+        if any([has_windows(e, kernel.reduced[-1], {vector}, rows) for e in read]):
+            kept.append(copies + kernel.reduced[-1].extent - 1)
         if copies * len(roots) + sum(kept) + 1 >= REGISTERS[vector_bytes]:
             continue
         cost = _whole_cost(kernel, loads, tiles, lanes, len(roots))
@@ -72,6 +76,14 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
             rest = [*[k for k in rest if k in needed], *[k for k in rest if k not in needed]]
     kernel.kept = [*rest, *tiled, *([] if vector.reduced else [vector])]
     return True
+
+
+def has_windows(e: Expr, step: Loop, lanes: Set[Loop], tiled: Set[Loop]) -> bool:
+    """Whether vectors that are read in one step of a reduced loop are what other steps of a tiled
+    one read, as those of windows beside each other are."""
+    terms = e.param[1].terms if e.op == "load" and step.extent <= _LONGEST_WINDOW else {}
+    same = {k for k, c in terms.items() if step in terms and c == terms[step]}
+    return bool(lanes & terms.keys() and tiled & same)
 
 
 def _candidates(

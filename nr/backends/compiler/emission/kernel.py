@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nr.backends.compiler.emission.conditions import Holding, steps_passed_over
 from nr.backends.compiler.emission.function import POLL_WORD, Emitted, Scope, scratch_bytes
 from nr.backends.compiler.emission.tiles import Tiles
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, Store, walk
+from nr.backends.compiler.tiling import has_windows
 
 # Reduced loops are written out up to this many steps in all, and this many expressions.
 _MOST_UNROLLED = 16
@@ -80,7 +82,8 @@ class Emitter(Tiles):
                     flat = f.op(f"udiv i64 {flat}, {extent}")
                 self.loops[loop] = (len(f.scopes) - 1, value)
             if size > 1:
-                self._copies(tasks[last], size, len(f.scopes) - 1)
+                part = 0, tasks[last].extent - size
+                self._copies(tasks[last], size, len(f.scopes) - 1, part)
             self._nest(rest)
             self._close(variable, end, str(size))
 
@@ -209,6 +212,14 @@ class Emitter(Tiles):
         for r in p.recurrences:
             self._begin(r, self.columns)
         columns = self.columns
+        unrolled = self._unrolled(serial, p)
+        passed_over: dict[Loop, list[Expr]] = {}
+        if p.reducers and not (p.stores or p.recurrences):
+            passed_over = steps_passed_over(p.reducers, serial, self.lanes)
+            for loop in unrolled:
+                passed_over.pop(loop, None)
+        holding = Holding([c for conditions in passed_over.values() for c in conditions])
+        summed = [tuple([holding.expr(v) for v in r.values]) for r in p.reducers]
 
         def body() -> None:
             for r in p.recurrences:
@@ -224,8 +235,8 @@ class Emitter(Tiles):
                     test = f.op(f"extractelement {self._type('b1', True)} {test}, i32 0")
                 f.line(f"br i1 {test}, label %{further}, label %{self.leave[-1]}")
                 f.line(f"{further}:")
-            for reducer in p.reducers:
-                self._accumulate(reducer)
+            for reducer, values in zip(p.reducers, summed, strict=True):
+                self._accumulate(reducer, values)
             # What is stored may lie over an operand: everything is read before.
             for store in p.stores:
                 for e in store.exprs():
@@ -249,26 +260,42 @@ class Emitter(Tiles):
             if p.recurrences:
                 self._poll(p)
 
-        unrolled = self._unrolled(serial, p)
-
         def nest(loops: list[Loop]) -> None:
             if loops and loops[0] in unrolled:
                 for k in range(loops[0].extent):
                     f.scopes.append(Scope())
                     self.loops[loops[0]] = (len(f.scopes) - 1, str(k))
+                    if self.copies:
+                        self.written[loops[0]] = k
                     nest(loops[1:])
+                    self.written.clear()
                     inner = f.scopes.pop()
                     f.scope.lines += inner.lines
             elif loops:
                 high = f.integer(loops[0].extent)
-                self._serial(loops[0], "0", high, lambda: nest(loops[1:]))
+                conditions = passed_over.get(loops[0], [])
+                self._serial(loops[0], "0", high, lambda: step(conditions, loops[1:]))
             elif over_reduced:
                 vector = kernel.vector
                 self._vector(vector, "0", f.integer(vector.extent), body)
             else:
                 body()
 
-        if self.copies and serial:
+        def step(conditions: list[Expr], loops: list[Loop]) -> None:
+            if not conditions:
+                nest(loops)
+                return
+            go, over = f.name("go")[1:], f.name("over")[1:]
+            test = "true"
+            for c in conditions:
+                test = f.op(f"and i1 {test}, {self.value(c)}")
+            f.line(f"br i1 {test}, label %{go}, label %{over}")
+            f.line(f"{go}:")
+            nest(loops)
+            f.line(f"br label %{over}")
+            f.line(f"{over}:")
+
+        if self.copies and serial and not unrolled:
             self.ahead = serial[-1]
         nest(serial)
         self.ahead = None
@@ -290,11 +317,17 @@ class Emitter(Tiles):
 
     def _unrolled(self, serial: list[Loop], p: Pass) -> list[Loop]:
         """The innermost short loops, which are written out: then their counters cost nothing."""
-        # The steps of a tile hide the counters; LLVM would read ahead what several of them need.
-        if p.recurrences or p.condition is not None or self.copies:
+        if p.recurrences or p.condition is not None:
             return []
         roots = [v for r in p.reducers for v in r.values]
         roots += [e for store in p.stores for e in store.exprs()]
+        # The steps of a tile hide the counters; LLVM would read ahead what several of them need.
+        if self.copies:
+            tiled = self.ranges.keys() - self.lanes
+            return [
+                k for k in serial[-1:]
+                if any([has_windows(e, k, self.lanes, tiled) for e in walk(roots)])
+            ]  # fmt: skip
         most = min(_MOST_UNROLLED, _MOST_WRITTEN // max(len(walk(roots)), 1))
         found: list[Loop] = []
         for loop in reversed(serial):
@@ -341,13 +374,13 @@ class Emitter(Tiles):
         name = self._vectorized(value) if varying else self._value(value)
         self.f.line(f"store {self._type(value.dtype, varying)} {name}, ptr {slot}")
 
-    def _accumulate(self, reducer: Reducer) -> None:
+    def _accumulate(self, reducer: Reducer, values: Sequence[Expr]) -> None:
         f = self.f
         slots = self.accumulators[id(reducer)]
-        for value in reducer.values:
+        for value in values:
             self.value(value)
         old, new = [], []
-        for slot, value in zip(slots, reducer.values, strict=True):
+        for slot, value in zip(slots, values, strict=True):
             kind = self._type(value.dtype, True)
             old.append(self._register(value.dtype, f.op(f"load {kind}, ptr {slot}"), True))
             new.append(value)

@@ -153,12 +153,15 @@ class Memory(Values):
         f = self.f
         kind = MEMORY[buffer.dtype]
         first: dict[Any, int] = {}
-        steps: list[tuple[int, int]] = []
+        steps: dict[int, int] = {}  # how many there are, of each width
         for atom, c in index.terms.items():
             loop, k = self.origins.get(atom, (atom, 0))
-            first[loop] = c
+            if loop in self.written:
+                k = self.written[loop]
+            else:
+                first[loop] = c
             if k:
-                steps.append((k, c))
+                steps[c] = steps.get(c, 0) + k
         key = ("at", buffer, Index(first, index.offset))
         at = scope.values.get(key)
         if at is None:
@@ -167,7 +170,7 @@ class Memory(Values):
             if self.vector in first:
                 offset = f.op(f"add i64 {offset}, {self.loops[self.vector][1]}", scope)
             at = scope.values[key] = self._address(buffer, offset, scope)
-        for k, c in steps:
+        for c, k in steps.items():
             distance = str(k * c)
             if abs(c) > 1:
                 distance = self._cached(f"mul i64 {f.integer(c)}, {k}", f.scopes[0])

@@ -7,9 +7,10 @@ copies have in common, such as a load that does not depend on the tiled loop, is
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from nr.backends.compiler.emission.conditions import decided
 from nr.backends.compiler.emission.memory import Memory
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Index, Loop, index_of
@@ -24,6 +25,7 @@ class Tiles(Memory):
         super().__init__(kernel)
         # The copies of tiled loops, each with the mask of its lanes if it has one.
         self.copies: dict[Loop, list[tuple[Loop, str | None]]] = {}
+        self.ranges: dict[Loop, tuple[int, int]] = {}  # where the loops of copies run
         self.alive: list[Any] = []  # expressions are known by their identity
 
     # ------------------------------------------------------------------------ see Emitter
@@ -42,32 +44,39 @@ class Tiles(Memory):
         lanes = self.width if loop is self.vector else 1
         step = self.kernel.tiles[loop] * lanes
         rest = loop.extent % step
+        last = loop.extent - rest - step  # where the last whole tile begins
         if loop.extent >= step:
             whole = high
             if rest:
                 span = f.op(f"sub i64 {high}, {low}")
                 whole = f.op(f"sub i64 {high}, {f.op(f'urem i64 {span}, {step}')}")
-            self._tile(loop, low, whole, self.kernel.tiles[loop], None, body)
+            self._tile(loop, low, whole, self.kernel.tiles[loop], None, body, (0, last))
             low = whole
         if rest:
             bound = high if rest % lanes else None
-            self._tile(loop, low, high, -(-rest // lanes), bound, body)
+            part = last + step, last + step
+            self._tile(loop, low, high, -(-rest // lanes), bound, body, part)
 
     def _tile(
-        self, loop: Loop, low: str, high: str, size: int, bound: str | None, body: Callable
-    ) -> None:
-        """A loop with `size` copies of its body; of the last one, lanes up to a bound."""
+        self, loop: Loop, low: str, high: str, size: int, bound: str | None, body: Callable,
+        part: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """A loop with `size` copies of its body; of the last one, lanes up to a bound. `part` is
+        where tiles begin."""
         lanes = self.width if loop is self.vector else 1
         variable, end = self._open(low, high)
         depth = len(self.f.scopes) - 1
         self.loops[loop] = (depth, variable)
-        self._copies(loop, size, depth, bound)
+        self._copies(loop, size, depth, part, bound)
         body()
-        del self.copies[loop]
+        for copy, _ in self.copies.pop(loop):
+            del self.ranges[copy]
         self._close(variable, end, str(size * lanes))
 
-    def _copies(self, loop: Loop, size: int, depth: int, bound: str | None = None) -> None:
-        """Have what is inside a loop done for `size` of its steps."""
+    def _copies(
+        self, loop: Loop, size: int, depth: int, part: tuple[int, int], bound: str | None = None
+    ) -> None:
+        """Have what is inside a loop done for `size` of its steps, from a number within `part`."""
         f = self.f
         lanes = self.width if loop is self.vector else 1
         variable = self.loops[loop][1]
@@ -83,6 +92,8 @@ class Tiles(Memory):
             last = copies[-1][0]
             copies[-1] = (last, self._lanes_below(self.loops[last][1], bound))
         self.copies[loop] = copies
+        for k, (copy, _) in enumerate(copies):
+            self.ranges[copy] = part[0] + k * lanes, part[1] + (k + 1) * lanes - 1
 
     def _lanes_below(self, variable: str, bound: str) -> str:
         """The mask of the lanes that are within the vector loop's range."""
@@ -108,7 +119,7 @@ class Tiles(Memory):
             names: set[str | None] = {mask for _, mask in chosen if mask is not None}
             (name,) = names or {None}
             mask = None if name is None else self._register("b1", name, True)
-            rewrite = _Copy(dict(zip(loops, to, strict=True)), self.lanes, mask)
+            rewrite = _Copy(dict(zip(loops, to, strict=True)), self.lanes, mask, self.ranges)
             self.alive.append(rewrite)
             for p, copy in zip(passes, copied, strict=True):
                 copy.reducers += [rewrite.reducer(r) for r in p.reducers]
@@ -121,17 +132,22 @@ class Tiles(Memory):
 class _Copy(Rewriter):
     """Rebuilds expressions over a copy's loops; lanes without its mask are not accessed."""
 
-    def __init__(self, loops: dict[Loop, Index], lanes: set[Loop], mask: Expr | None) -> None:
+    def __init__(
+        self, loops: dict[Loop, Index], lanes: set[Loop], mask: Expr | None,
+        ranges: Mapping[Loop, tuple[int, int]],
+    ) -> None:  # fmt: skip
         super().__init__(loops)
         self.lanes = lanes
         self.mask = mask
+        self.ranges = ranges
         self.varying: set[int] = set()  # what differs between lanes
 
     def _one(self, e: Expr) -> Expr:
-        rebuilt = super()._one(e)
-        index = rebuilt.param[1] if e.op == "load" else rebuilt.param if e.op == "index" else None
-        differs = self._differs(index) if type(index) is Index else False
-        if differs and e.op == "load" and self.mask is not None:
+        rebuilt = decided(super()._one(e), self.ranges)
+        loaded = rebuilt.op == "load"
+        index = rebuilt.param[1] if loaded else rebuilt.param if rebuilt.op == "index" else None
+        differs = index is not None and self._differs(index)
+        if differs and loaded and self.mask is not None:
             guard = rebuilt.args[0] & self.mask if rebuilt.args else self.mask
             rebuilt = node("load", (guard,), e.dtype, rebuilt.param)
         if differs or any([id(a) in self.varying for a in rebuilt.args]):

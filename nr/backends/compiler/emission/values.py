@@ -37,6 +37,8 @@ class Values:
         self.loops: dict[Loop, tuple[int, str]] = {}  # the scope's number, and the variable
         # Copies of tiled loops: whose they are, and how many steps further.
         self.origins: dict[Any, tuple[Loop, int]] = {}
+        # Steps of loops that are written out and share with copies what they read.
+        self.written: dict[Loop, int] = {}
         self.mask: str | None = None
         self.ahead: Loop | None = None  # the loop of which vectors are fetched before they are read
         self.depends: dict[int, tuple[int, bool]] = {}
