@@ -34,6 +34,7 @@ from nr.lax.reduce import (
 from nr.lax.rules import canonical_axes, canonical_axis, check_dtype, operand
 from nr.lax.select import select
 from nr.lax.shape import broadcast_in_dim, concatenate, full, full_like, reshape, reshape_p
+from nr.numpy.deviations import squared_deviations
 from nr.numpy.promotion import broadcast_to_shape
 
 __all__ = [
@@ -63,7 +64,7 @@ def _axes(op: str, axis: Any, ndim: int) -> tuple[int, ...]:
 
 def _no_out(op: str, out: Any) -> None:
     if out is not None:
-        raise TypeError(
+        raise NotImplementedError(
             f"{op}: out must be None, since arrays are immutable; got {type(out).__name__}. "
             f"Use the result."
         )
@@ -136,8 +137,8 @@ def _accumulate(
     if dtype in _HALF and given not in _HALF:
         work = _F32
     elif dtype.kind == "b":
-        work = config.default_int
-    if given != work:
+        a, work = convert_element_type(a, dtype), config.default_int
+    if a.dtype != work:
         a = convert_element_type_p.bind(a, new_dtype=work)
     shape = a.shape
     axes = _axes(op, axis, len(shape))
@@ -423,16 +424,19 @@ def _variance(
     axes = _axes(op, axis, len(shape))
     mask = None if where is None else _mask(op, where, shape)
     n: Any = _count(shape, axes) if mask is None else sum(mask, axes)
-    if mean is None:
-        kept = a if mask is None else select(mask, a, full_like(a, 0))
-        center = _spread(_divide_by(reduce_sum_p.bind(kept, axes=axes), n), shape, axes)
+    if mean is None and mask is None and work not in dtypes.COMPLEX:
+        total = squared_deviations(a, axes)
     else:
-        center = broadcast_to_shape(convert_element_type(operand(op, mean), work), shape)
-    deviation = sub(a, center)
-    squares = square(lax_abs(deviation)) if work in dtypes.COMPLEX else square(deviation)
-    if mask is not None:
-        squares = select(mask, squares, full_like(squares, 0))
-    total = reduce_sum_p.bind(squares, axes=axes)
+        if mean is None:
+            kept = a if mask is None else select(mask, a, full_like(a, 0))
+            center = _spread(_divide_by(reduce_sum_p.bind(kept, axes=axes), n), shape, axes)
+        else:
+            center = broadcast_to_shape(convert_element_type(operand(op, mean), work), shape)
+        deviation = sub(a, center)
+        squares = square(lax_abs(deviation)) if work in dtypes.COMPLEX else square(deviation)
+        if mask is not None:
+            squares = select(mask, squares, full_like(squares, 0))
+        total = reduce_sum_p.bind(squares, axes=axes)
     result = _divide_by_freedom(total, n, ddof)
     if op == "std":
         result = sqrt(result)
@@ -707,7 +711,9 @@ def _running(
         dtype = dtypes.canonicalize(dtype)
     else:
         dtype = _widened_integer(a.dtype) if promote_integers or a.dtype.kind == "b" else a.dtype
-    work = config.default_int if dtype.kind == "b" else dtype
+    work = dtype
+    if dtype.kind == "b":
+        a, work = convert_element_type(a, dtype), config.default_int
     if a.dtype != work:
         a = convert_element_type(a, work)
     result = primitive.bind(a, axis=axis, reverse=False)

@@ -194,6 +194,8 @@ class Preparation:
             return
         kind = _sum_type(eqn)
         if kind == out.aval.dtype and (not _is_large(eqn) or storage(kind) not in ("f32", "f64")):
+            if _sums_images(eqn.params, rhs.aval, out.aval):
+                eqn = eqn.replace(params={**eqn.params, "tiled": "weights"})
             self.add(eqn)
             return
         lhs, rhs = self.convert(lhs, kind), self.convert(rhs, kind)
@@ -236,8 +238,7 @@ class Preparation:
         if self.product(lhs, rhs, params, out):
             return
         lhs_spec, rhs_spec, out_spec = params["dimension_numbers"]
-        taps = math.prod([rhs.aval.shape[d] for d in rhs_spec[2:]])
-        if taps > math.prod([out.aval.shape[d] for d in out_spec[2:]]):
+        if _sums_images(params, rhs.aval, out.aval):
             self.weights_on_matrix_unit(lhs, rhs, params, out)
             return
         height, width = [out.aval.shape[d] for d in out_spec[2:]]
@@ -323,8 +324,7 @@ class Preparation:
             **params, "padding": tuple([(min(a, 0), min(b, 0)) for a, b in params["padding"]]),
             "lhs_dilation": (1,) * len(spreads), "tiled": True,
         }  # fmt: skip
-        taps = math.prod([rhs.aval.shape[d] for d in dims.rhs_spec[2:]])
-        if taps > math.prod([out.aval.shape[d] for d in dims.out_spec[2:]]):
+        if _sums_images(params, rhs.aval, out.aval):
             params["tiled"] = "weights"
         lhs_spec, rhs_spec, out_spec = dims
         last = lhs.aval.ndim - 1
@@ -463,6 +463,13 @@ class Preparation:
             "slice", [joined], out, start_indices=(0,) * aval.ndim,
             limit_indices=out.aval.shape, strides=(1,) * aval.ndim,
         )  # fmt: skip
+
+
+def _sums_images(params: dict[str, Any], rhs: Any, out: Any) -> bool:
+    """Whether a convolution's window is larger than its result, as of gradients of weights."""
+    _, rhs_spec, out_spec = params["dimension_numbers"]
+    taps = math.prod([rhs.shape[d] for d in rhs_spec[2:]])
+    return taps > math.prod([out.shape[d] for d in out_spec[2:]])
 
 
 def _has_phases(params: dict[str, Any]) -> bool:
