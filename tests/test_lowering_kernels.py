@@ -431,3 +431,19 @@ def test_cumulative_log_sum_exp_of_complex_numbers(n, axis):
 def test_bitcasts_to_the_same_dtype():
     for dtype in ("bool", "complex64", "int8"):
         check(lambda x, t=dtype: lax.bitcast_convert_type(x, t), some((5,), dtype), exact=True)
+
+
+def test_bfloat16_is_rounded_once_and_not_where_it_only_moves():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 32)).astype("f4"))
+
+    def roundings(f, x):
+        return nr.jit(f).lower(x).as_text("llvm").count("fcmp uno")
+
+    def moved(x):
+        return jnp.pad(x.T, 1)
+
+    half = x.astype("bfloat16")
+    assert roundings(lambda x: (x * 2).astype("bfloat16"), x) == 1
+    assert roundings(moved, half) == 0
+    got, want = nr.jit(moved)(half), np.pad(np.asarray(half).T, 1)
+    assert np.array_equal(np.asarray(got).view("u2"), want.view("u2"))

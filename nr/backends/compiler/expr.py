@@ -17,6 +17,8 @@ from typing import Any, final
 import numpy as np
 
 FLOATS = ("f32", "f64")
+# Operations that round to a type of half floats, whose registers are f32.
+ROUNDINGS = {"half": "f16", "bfloat": "bf16"}
 SIGNED = ("i8", "i16", "i32", "i64")
 UNSIGNED = ("u8", "u16", "u32", "u64")
 NUMPY = {

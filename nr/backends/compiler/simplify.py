@@ -128,6 +128,9 @@ def merge_common(jaxpr: Jaxpr) -> Jaxpr:
         if eqn.primitive.name == "stop_gradient":  # nothing is differentiated any more
             env[eqn.outvars[0]] = eqn.invars[0]
             continue
+        if eqn.primitive.name == "select_n" and _one_value(eqn.invars[1:]):
+            env[eqn.outvars[0]] = eqn.invars[1]  # the choice was one of derivatives
+            continue
         # Not across checkpoint: its recomputation must stay separate from the forward pass.
         key = None if eqn_effectful(eqn) or eqn.primitive.name == "checkpoint" else _key(eqn)
         first = seen.get(key) if key is not None else None
@@ -139,6 +142,10 @@ def merge_common(jaxpr: Jaxpr) -> Jaxpr:
         eqns.append(eqn)
     outvars = [_substitute(a, env) for a in jaxpr.outvars]
     return jaxpr.replace(eqns=eqns, outvars=outvars)
+
+
+def _one_value(cases: Sequence[Any]) -> bool:
+    return type(cases[0]) is Var and len(set(cases)) == 1
 
 
 def eliminate_dead_code(jaxpr: Jaxpr) -> Jaxpr:

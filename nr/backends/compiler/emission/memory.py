@@ -6,12 +6,21 @@ from typing import Any
 
 from nr.backends.compiler.emission.function import LLVM, MEMORY, Scope, short
 from nr.backends.compiler.emission.values import Values
-from nr.backends.compiler.expr import Expr
+from nr.backends.compiler.expr import ROUNDINGS, Expr
 from nr.backends.compiler.index import Div, Index, Loop
 from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
 
 # How many steps before it is read a vector of a tile is fetched.
 _AHEAD = 8
+
+
+def _is_exact(e: Expr, dtype: str) -> bool:
+    """Whether a value is one of a type of half floats for certain."""
+    if e.op == "load":
+        return bool(e.param[0].dtype == dtype)
+    if e.op == "select":
+        return all([_is_exact(a, dtype) for a in e.args[1:]])
+    return ROUNDINGS.get(e.op) == dtype or (e.op == "const" and not e.param)
 
 
 def _in_pairs(buffer: Buffer, rest: Index) -> bool:
@@ -369,8 +378,10 @@ class Memory(Values):
     def _constant(self, kind: str, value: int, varying: bool) -> str:
         return f"splat ({kind} {value})" if varying else str(value)
 
-    def _narrow(self, dtype: str, name: str, scope: Scope, varying: bool) -> str:
-        """From the register's type to the storage type, rounded to nearest even."""
+    def _narrow(
+        self, dtype: str, name: str, scope: Scope, varying: bool, *, exact: bool = False
+    ) -> str:
+        """From the register's type to the storage type, rounded to nearest even where needed."""
         f = self.f
 
         def kind(scalar: str) -> str:
@@ -388,6 +399,9 @@ class Memory(Values):
             return self._constant("i32", value, varying)
 
         bits = f.op(f"bitcast {kind('float')} {name} to {i32}", scope)
+        if exact:
+            high = f.op(f"lshr {i32} {bits}, {c(16)}", scope)
+            return f.op(f"trunc {i32} {high} to {kind('i16')}", scope)
         odd = f.op(f"and {i32} {f.op(f'lshr {i32} {bits}, {c(16)}', scope)}, {c(1)}", scope)
         rounded = f.op(f"add {i32} {bits}, {f.op(f'add {i32} {odd}, {c(0x7FFF)}', scope)}", scope)
         quiet = f.op(f"or {i32} {bits}, {c(0x400000)}", scope)
@@ -420,7 +434,8 @@ class Memory(Values):
                 name = self._value(value)
                 if self._where(value)[1]:  # the same in all lanes
                     name = f.op(f"extractelement {self._type(value.dtype, True)} {name}, i32 0")
-                raw = self._narrow(buffer.dtype, name, scope, False)
+                exact = _is_exact(value, buffer.dtype)
+                raw = self._narrow(buffer.dtype, name, scope, False, exact=exact)
                 at = self._address(buffer, offset, scope)
                 at = f.op(f"getelementptr {kind}, ptr {at}, i64 {k}", scope)
                 f.line(f"store {kind} {raw}, ptr {at}, align {align}")
@@ -428,7 +443,12 @@ class Memory(Values):
                 f.line(f"br label %{done}")
                 f.line(f"{done}:")
             return
-        raws = [self._narrow(buffer.dtype, self._vectorized(v), scope, True) for v in values]
+        raws = [
+            self._narrow(
+                buffer.dtype, self._vectorized(v), scope, True, exact=_is_exact(v, buffer.dtype)
+            )
+            for v in values
+        ]
         split = self._split_vector(index)
         if split is not None and split[1] == 1 and len(raws) == 1:
             at = self._place(buffer, index, scope)

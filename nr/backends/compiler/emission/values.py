@@ -18,7 +18,7 @@ from nr.backends.compiler.emission.function import (
     literal,
     suffix,
 )
-from nr.backends.compiler.expr import FLOATS, UNSIGNED, Expr, node, select
+from nr.backends.compiler.expr import FLOATS, ROUNDINGS, UNSIGNED, Expr, node, select
 from nr.backends.compiler.index import Index, Loop
 from nr.backends.compiler.loops import Buffer, Kernel, Pass, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
@@ -63,6 +63,16 @@ class Values:
     # ------------------------------------------------------------------------ see Memory
     def _load(self, expr: Expr, scope: Scope, varying: bool) -> str:
         """An element of a buffer."""
+        raise NotImplementedError
+
+    def _narrow(
+        self, dtype: str, name: str, scope: Scope, varying: bool, *, exact: bool = False
+    ) -> str:
+        """From the register's type to the storage type, rounded to nearest even where needed."""
+        raise NotImplementedError
+
+    def _widen(self, dtype: str, raw: str, scope: Scope, varying: bool) -> str:
+        """From the storage type to the register's."""
         raise NotImplementedError
 
     def _index_value(self, expr: Expr, scope: Scope, varying: bool) -> str:
@@ -249,9 +259,9 @@ class Values:
             return call("ctlz" if op == "clz" else "cttz", "i1 false")
         if op == "bitcast":
             return names[0] if kind == to else f.op(f"bitcast {kind} {names[0]} to {to}", scope)
-        if op == "half":
-            half = f.op(f"fptrunc {kind} {names[0]} to {kind.replace('float', 'half')}", scope)
-            return f.op(f"fpext {kind.replace('float', 'half')} {half} to {kind}", scope)
+        if op in ROUNDINGS:
+            half = self._narrow(ROUNDINGS[op], names[0], scope, varying)
+            return self._widen(ROUNDINGS[op], half, scope, varying)
         assert op == "convert", op
         return self._convert(operand, dtype, names[0], kind, to, scope, varying)
 

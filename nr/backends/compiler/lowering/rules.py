@@ -18,12 +18,11 @@ import numpy as np
 from nr.backends.compiler.expr import (
     FLOATS,
     NUMPY,
+    ROUNDINGS,
     Complex,
     Expr,
-    bitcast,
     const,
     convert,
-    ne,
     node,
     select,
 )
@@ -198,12 +197,8 @@ def choose(condition: Expr | None, a: Value, b: Value) -> Value:
 
 def round_to(value: Expr, dtype: str) -> Expr:
     """An f32 rounded to a 16-bit storage type, still as f32."""
-    if dtype == "f16":
-        return node("half", (value,), "f32")
-    bits = bitcast(value, "u32")
-    odd = (bits >> 16) & 1
-    rounded = (bits + (odd + 0x7FFF)) & 0xFFFF0000
-    return bitcast(select(ne(value, value), bits | 0x400000, rounded), "f32")
+    (op,) = [op for op, kind in ROUNDINGS.items() if kind == dtype]
+    return node(op, (value,), "f32")
 
 
 def constant(value: Any, aval: Any) -> Value:
