@@ -20,7 +20,9 @@ def _is_exact(e: Expr, dtype: str) -> bool:
         return bool(e.param[0].dtype == dtype)
     if e.op == "select":
         return all([_is_exact(a, dtype) for a in e.args[1:]])
-    return ROUNDINGS.get(e.op) == dtype or (e.op == "const" and not e.param)
+    if e.op == "const":  # a bfloat16 is the upper half of a float32
+        return dtype == "bf16" and e.param.tobytes()[:2] == bytes(2)
+    return ROUNDINGS.get(e.op) == dtype
 
 
 def _in_pairs(buffer: Buffer, rest: Index) -> bool:

@@ -28,6 +28,7 @@ from nr.backends.compiler.expr import (
 )
 from nr.backends.compiler.index import Index, index_of
 from nr.backends.compiler.loops import REGISTER, Buffer
+from nr.core.dtypes import DTYPES
 
 Value = Expr | Complex
 
@@ -198,6 +199,10 @@ def choose(condition: Expr | None, a: Value, b: Value) -> Value:
 def round_to(value: Expr, dtype: str) -> Expr:
     """An f32 rounded to a 16-bit storage type, still as f32."""
     (op,) = [op for op, kind in ROUNDINGS.items() if kind == dtype]
+    if value.op == "const":
+        kind = DTYPES["bfloat16" if dtype == "bf16" else "float16"]
+        with np.errstate(over="ignore"):
+            return const(np.asarray(value.param).astype(kind).astype(np.float32), "f32")
     return node(op, (value,), "f32")
 
 
