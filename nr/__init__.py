@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         optim,
         random,
         scipy,
+        sharding,
         stages,
         test_util,
         tree,
@@ -47,10 +48,14 @@ if TYPE_CHECKING:
     from nr.core.contexts import (
         check_tracer_leaks,
         checking_leaks,
+        debug_key_reuse,
         default_matmul_precision,
         default_prng_impl,
         enable_checks,
+        enable_custom_prng,
         enable_x64,
+        explain_cache_misses,
+        legacy_prng_key,
         log_compiles,
         no_tracing,
         numpy_dtype_promotion,
@@ -73,6 +78,7 @@ if TYPE_CHECKING:
     from nr.core.dtypes import float0
     from nr.core.environment import print_environment_info
     from nr.core.nans import debug_nans
+    from nr.core.shardings import NamedSharding, P, make_mesh, set_mesh
     from nr.core.tracing import typeof
     from nr.lax.placement import block_until_ready, device_get, device_put, effects_barrier
     from nr.transforms.callbacks import io_callback, pure_callback
@@ -101,6 +107,8 @@ if TYPE_CHECKING:
         named_scope,
     )
     from nr.transforms.plan import plan
+    from nr.transforms.pmap import pmap
+    from nr.transforms.shard_map import shard_map
     from nr.transforms.vmap import vmap
 
 __version__ = "0.1.0"
@@ -113,10 +121,14 @@ _HOMES = {
     "nr.core.contexts": [
         "check_tracer_leaks",
         "checking_leaks",
+        "debug_key_reuse",
         "default_matmul_precision",
         "default_prng_impl",
         "enable_checks",
+        "enable_custom_prng",
         "enable_x64",
+        "explain_cache_misses",
+        "legacy_prng_key",
         "log_compiles",
         "no_tracing",
         "numpy_dtype_promotion",
@@ -139,6 +151,7 @@ _HOMES = {
         "process_indices",
     ],
     "nr.core.nans": ["debug_nans"],
+    "nr.core.shardings": ["NamedSharding", "P", "make_mesh", "set_mesh"],
     "nr.core.tracing": ["typeof"],
     "nr.lax.placement": ["block_until_ready", "device_get", "device_put", "effects_barrier"],
     "nr.transforms.callbacks": ["io_callback", "pure_callback"],
@@ -167,6 +180,8 @@ _HOMES = {
         "named_call",
         "named_scope",
     ],
+    "nr.transforms.pmap": ["pmap"],
+    "nr.transforms.shard_map": ["shard_map"],
     "nr.transforms.vmap": ["vmap"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -194,6 +209,7 @@ _MODULES = [
     "optim",
     "random",
     "scipy",
+    "sharding",
     "stages",
     "test_util",
     "tree",

@@ -4,7 +4,9 @@ from nr.core.avals import Zero as SymbolicZero
 from nr.transforms.custom_derivatives import (
     CustomVJPPrimal,
     custom_jvp,
+    custom_jvp_call_p,
     custom_vjp,
+    custom_vjp_call_p,
     custom_vjp_primal_tree_values,
     zero_from_primal,
 )
@@ -17,7 +19,9 @@ __all__ = [
     "closure_convert",
     "custom_gradient",
     "custom_jvp",
+    "custom_jvp_call_p",
     "custom_vjp",
+    "custom_vjp_call_p",
     "custom_vjp_primal_tree_values",
     "linear_call",
     "zero_from_primal",

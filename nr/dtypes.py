@@ -21,7 +21,7 @@ from nr.core.dtypes import (
 )
 from nr.core.errors import TypePromotionError
 from nr.core.tracing import PYTHON_SCALARS, typeof
-from nr.numpy.dtype_functions import result_type
+from nr.numpy.dtype_functions import result_dtype
 
 __all__ = [
     "TypePromotionError",
@@ -63,6 +63,22 @@ def canonicalize_dtype(dtype: Any, allow_extended_dtype: bool = False) -> Any:
             f"Pass allow_extended_dtype=True to leave it as it is."
         )
     return canonicalize(dtype)
+
+
+def result_type(*args: Any, return_weak_type_flag: bool = False) -> Any:
+    """The dtype to which arrays, dtypes and Python numbers promote together.
+
+    Args:
+        *args: arrays, dtypes and Python numbers.
+        return_weak_type_flag: also return whether it is weak: all are Python numbers, or like them.
+
+    Example:
+        >>> import nr
+        >>> nr.dtypes.result_type(1, 2.5, return_weak_type_flag=True)
+        (dtype('float32'), True)
+    """
+    result = result_dtype(args)
+    return result if return_weak_type_flag else result[0]
 
 
 def itemsize_bits(dtype: Any) -> int:

@@ -1,24 +1,26 @@
-"""`resize`, under the name of ``jax.image``, and resampling along one axis.
+"""`resize` and `scale_and_translate`, as in ``jax.image``, and resampling along one axis.
 
 Resampling is separable: along each axis, each output is a weighted sum of a few inputs (taps),
-whose places and weights are constants.
+whose places and weights are constants; those of `scale_and_translate` may be traced.
 """
 
 from __future__ import annotations
 
+import enum
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from nr import numpy as jnp
 from nr.core.array import Array
-from nr.lax.rules import operand
+from nr.lax.rules import canonical_axis, operand
 from nr.lax.shape import slice_in_dim
 from nr.numpy.manipulation import broadcast_to, take_static
 from nr.numpy.promotion import promote_inexact
 
-__all__ = ["resize"]
+__all__ = ["ResizeMethod", "resize", "scale_and_translate"]
 
 Taps = tuple[np.ndarray, np.ndarray]
 
@@ -33,8 +35,49 @@ _METHODS = {
 }
 
 
+class ResizeMethod(enum.Enum):
+    """The methods of `resize`, where strings are not wanted."""
+
+    NEAREST = "nearest"
+    LINEAR = "linear"
+    LANCZOS3 = "lanczos3"
+    LANCZOS5 = "lanczos5"
+    CUBIC = "cubic"
+    CUBIC_PYTORCH = "cubic-pytorch"
+    AREA = "area"
+
+    @staticmethod
+    def from_string(s: str) -> ResizeMethod:
+        """The method of a name, such as "bilinear"."""
+        return ResizeMethod(_kind("ResizeMethod", s))
+
+
+def _kind(op: str, method: str | ResizeMethod) -> str:
+    if isinstance(method, ResizeMethod):
+        return method.value
+    if method not in _METHODS:
+        raise ValueError(
+            f'{op}: one of {", ".join(_METHODS)} was required; got {method!r} for "method".'
+        )
+    return _METHODS[method]
+
+
+def _extents(op: str, shape: Sequence[int], x: Array) -> tuple[int, ...]:
+    shape = tuple([int(n) for n in shape])
+    if len(shape) != x.ndim or min(shape, default=0) < 0:
+        raise ValueError(
+            f'{op}: {x.ndim} extents were required; got {shape} for "shape" and {x.aval} for '
+            f'"image". Axes of batch and channels keep theirs.'
+        )
+    return shape
+
+
 def resize(
-    image: Any, shape: Sequence[int], method: str, antialias: bool = True, precision: Any = None
+    image: Any,
+    shape: Sequence[int],
+    method: str | ResizeMethod,
+    antialias: bool = True,
+    precision: Any = None,
 ) -> Array:
     """An array of any rank resampled to a shape of the same rank.
 
@@ -46,7 +89,8 @@ def resize(
         method: "nearest"; "linear" (or "bilinear", "trilinear", "triangle"); "cubic" (or
             "bicubic", "tricubic"), with -0.5 for Keys's a; "cubic-pytorch" (or "bicubic-pytorch"),
             which is "cubic" with antialias, else has -0.75 for a and repeats the outermost
-            elements; "lanczos3", "lanczos5"; "area", means of all that an output stands for.
+            elements; "lanczos3", "lanczos5"; "area", means of all that an output stands for; or a
+            `ResizeMethod`.
         antialias: whether along axes that shrink the method's kernel is as wide as an output.
         precision: accepted for JAX's sake.
 
@@ -61,22 +105,12 @@ def resize(
     """
     op = "resize"
     x = operand(op, image)
-    shape = tuple([int(n) for n in shape])
-    if len(shape) != x.ndim or min(shape, default=0) < 0:
-        raise ValueError(
-            f'{op}: {x.ndim} extents were required; got {shape} for "shape" and {x.aval} for '
-            f'"image". Axes of batch and channels keep theirs.'
-        )
-    if method not in _METHODS:
-        raise ValueError(
-            f'{op}: one of {", ".join(_METHODS)} was required; got {method!r} for "method".'
-        )
+    shape, kind = _extents(op, shape, x), _kind(op, method)
     if any([m and not n for n, m in zip(x.shape, shape, strict=True)]):
         raise ValueError(
             f"{op}: elements along axes that get some were required; got {x.aval} for "
             f'"image" and {shape} for "shape".'
         )
-    kind = _METHODS[method]
     if kind == "nearest":
         for axis, m in enumerate(shape):
             n = x.shape[axis]
@@ -103,6 +137,81 @@ def resize(
                 taps = kernel_taps(n, m, n / m, kind, antialias)
             x = weighted(x, *taps, axis)
     return x.astype(dtype)
+
+
+def scale_and_translate(
+    image: Any,
+    shape: Sequence[int],
+    spatial_dims: Sequence[int],
+    scale: Any,
+    translation: Any,
+    method: str | ResizeMethod,
+    antialias: bool = True,
+    precision: Any = None,
+) -> Array:
+    """An array resampled after its axes are stretched and moved.
+
+    What is at x along an axis, the first element reaching from 0 to 1, comes to
+    ``x * scale + translation``. Outputs whose centers nothing comes to are 0.
+
+    Args:
+        image: an array; integers are made floating.
+        shape: of the result, of the same rank.
+        spatial_dims: k axes; the others keep their extents.
+        scale: ``[k]``, may be traced and has derivatives.
+        translation: ``[k]``, likewise.
+        method: as for `resize`, but not "nearest".
+        antialias: whether along axes that shrink the method's kernel is as wide as an output.
+        precision: accepted for JAX's sake.
+
+    Raises:
+        ValueError: for a shape of another rank, or another method.
+
+    Example:
+        >>> import nr
+        >>> x = nr.numpy.array([1.0, 2.0, 3.0])
+        >>> nr.image.scale_and_translate(x, (4,), (0,), [1.0], [1.0], "linear")
+        Array([0., 1., 2., 3.], dtype=float32)
+    """
+    op = "scale_and_translate"
+    x = operand(op, image)
+    shape, kind = _extents(op, shape, x), _kind(op, method)
+    if kind == "nearest":
+        raise ValueError(f'{op}: a method with weights was required; got "nearest". Use "linear".')
+    if kind == "cubic-pytorch" and antialias:
+        kind = "cubic"
+    (x,) = promote_inexact(op, x)
+    scale, translation = promote_inexact(op, jnp.asarray(scale), jnp.asarray(translation))
+    dtype = x.dtype
+    if dtype.itemsize == 2:  # sums of few bits are rounded once
+        x = x.astype(np.float32)
+    for i, dim in enumerate(spatial_dims):
+        axis = canonical_axis(op, dim, x.ndim)
+        weights = _warped(x.shape[axis], shape[axis], scale[i], translation[i], kind, antialias)
+        x = jnp.moveaxis(jnp.tensordot(x, weights.astype(x.dtype), (axis, 0)), -1, axis)
+    return x.astype(dtype)
+
+
+def _warped(n: int, m: int, scale: Array, translation: Array, kind: str, antialias: bool) -> Array:
+    """What each of n elements counts for each of m outputs: ``[n, m]``."""
+    start = (jnp.arange(m, dtype=scale.dtype) - translation) / scale
+    center = start + 0.5 / scale - 0.5
+    beyond = 2 if kind == "cubic-pytorch" else 0  # elements that repeat the outermost ones
+    places = jnp.arange(-beyond, n + beyond, dtype=scale.dtype)[:, None]
+    if kind == "area":
+        end = start + 1 / scale
+        weights = jnp.minimum(end, places + 1) - jnp.maximum(start, places)
+        weights = jnp.maximum(weights, 0)
+    else:
+        width = jnp.maximum(1 / scale, 1) if antialias else 1
+        weights = _KERNELS[kind][0]((places - center) / width, jnp)
+    if beyond:
+        ends = weights[:beyond].sum(0), weights[n + beyond :].sum(0)
+        weights = weights[beyond : n + beyond].at[0].add(ends[0]).at[-1].add(ends[1])
+    total = weights.sum(0)
+    enough = jnp.abs(total) > 1000 * float(np.finfo(np.float32).eps)
+    weights = jnp.where(enough, weights / jnp.where(enough, total, 1), 0)
+    return weights if beyond else jnp.where((center >= -0.5) & (center <= n - 0.5), weights, 0)
 
 
 # ---------------------------------------------------------------- arrays along an axis
@@ -194,28 +303,29 @@ def _normalized(places: np.ndarray, weights: np.ndarray, n: int) -> Taps:
 
 
 # ---------------------------------------------------------------- kernels
-def _triangle(distance: np.ndarray) -> np.ndarray:
-    return np.maximum(1 - np.abs(distance), 0)
+def _triangle(distance: Any, xp: Any = np) -> Any:
+    return xp.maximum(1 - xp.abs(distance), 0)
 
 
-def cubic(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
-    """The piecewise cubic kernel of Keys, 1981."""
-    t = np.abs(distance)
+def cubic(distance: Any, a: float = -0.5, xp: Any = np) -> Any:
+    """The piecewise cubic kernel of Keys, 1981; xp is NumPy or nr.numpy."""
+    t = xp.abs(distance)
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = a * (((t - 5) * t + 8) * t - 4)
-    return np.where(t <= 1, near, np.where(t < 2, far, 0))
+    return xp.where(t <= 1, near, xp.where(t < 2, far, 0))
 
 
-def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
+def _lanczos(radius: int) -> Callable[..., Any]:
     """A sinc under the central lobe of a wider one (Duchon, 1979)."""
-    return lambda distance: np.where(
-        np.abs(distance) < radius, np.sinc(distance) * np.sinc(distance / radius), 0
+    return lambda distance, xp=np: xp.where(
+        xp.abs(distance) < radius, xp.sinc(distance) * xp.sinc(distance / radius), 0
     )
 
 
 _KERNELS = {
     "linear": (_triangle, 1),
-    "cubic": (cubic, 2),
+    "cubic": (lambda distance, xp=np: cubic(distance, -0.5, xp), 2),
+    "cubic-pytorch": (lambda distance, xp=np: cubic(distance, -0.75, xp), 2),
     "lanczos3": (_lanczos(3), 3),
     "lanczos5": (_lanczos(5), 5),
 }

@@ -1,5 +1,9 @@
 """Functions of pytrees under the names of ``jax.tree_util``; `nr.tree` has the short names."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from nr.core.trees import (
     DictKey,
     FlattenedIndexKey,
@@ -38,6 +42,25 @@ from nr.core.trees import (
     treedef_tuple,
 )
 
+
+class PyTreeRegistry:
+    """The types that are known as nodes, with JAX's methods: there is one registry."""
+
+    flatten = staticmethod(tree_flatten)
+    register_node = staticmethod(register_pytree_node)
+
+    def flatten_one_level(self, x: Any) -> tuple[tuple[Any, ...], Any] | None:
+        """The children of a node and what else it is made of; None for a leaf.
+
+        Example:
+            >>> import nr
+            >>> nr.tree_util.default_registry.flatten_one_level([1, (2, 3)])
+            ((1, (2, 3)), None)
+        """
+        return flatten_one_level(x) if is_tree_node(type(x)) else None
+
+
+default_registry = PyTreeRegistry()
 KeyEntry = DictKey | FlattenedIndexKey | GetAttrKey | SequenceKey
 
 __all__ = [
@@ -48,9 +71,11 @@ __all__ = [
     "KeyPath",
     "Partial",
     "PyTreeDef",
+    "PyTreeRegistry",
     "SequenceKey",
     "all_leaves",
     "build_tree",
+    "default_registry",
     "flatten_one_level",
     "flatten_one_level_with_keys",
     "is_tree_node",

@@ -203,6 +203,7 @@ def test_one_hot(jax):
         close(nn.one_hot(x, 3, **kwargs), jax.nn.one_hot(x, 3, **kwargs))
     close(nn.one_hot(np.uint8(200), 300), jax.nn.one_hot(np.uint8(200), 300))
     close(nn.one_hot(1, 2), jax.nn.one_hot(1, 2))
+    close(nn.one_hot([0, 5, -1], 3), jax.nn.one_hot([0, 5, -1], 3))
     labels = np.float32([0, 1.5, 2])  # as JAX, floats too
     close(nn.one_hot(labels, 3), jax.nn.one_hot(labels, 3))
 

@@ -162,8 +162,8 @@ def test_debug_print(capsys):
         assert capsys.readouterr().out == "x = 1.5, twice 3.0\n"
     nr.vmap(f)(np.array([1.0, 2.0]))
     assert capsys.readouterr().out == "x = 1.0, twice 2.0\nx = 2.0, twice 4.0\n"
-    nr.debug.print("{x:.3f} and {{braces}} {t}", x=np.float64(1 / 3), t={"a": 1})
-    assert capsys.readouterr().out.startswith("0.333 and {braces} {'a': ")
+    nr.debug.print("{x:.3f} and {{braces}} {t}", x=np.float64(1 / 3), t={"a": np.int32(1)})
+    assert capsys.readouterr().out == "0.333 and {braces} {'a': Array(1, dtype=int32)}\n"
 
 
 def test_debug_print_in_loops_branches_and_gradients(capsys):
@@ -216,3 +216,45 @@ def test_an_error_in_a_callback_is_the_users_own():
     for wrap in (lambda f: f, nr.jit, nr.vmap):
         with pytest.raises(Mine, match="here"):
             wrap(lambda x: nr.pure_callback(fail, x, x, vmap_method="sequential"))(X)
+
+
+def test_debug_callbacks_take_what_is_no_array(capsys):
+    @nr.jit
+    def f(x):
+        nr.debug.print("{} {name} {dtype}", x, name="loss", dtype=x.dtype)
+        nr.debug.callback(lambda a, mode: print(mode, a), x, mode="train")
+
+    f(jnp.float32(2))
+    assert capsys.readouterr().out == "2.0 loss float32\ntrain 2.0\n"
+
+
+def test_values_without_a_field_are_refused():
+    with pytest.raises(ValueError, match="debug.print: there must be a field for each.*none for 1"):
+        nr.debug.print("{}", 1, 2)
+    with pytest.raises(ValueError, match="none for 'y'"):
+        nr.debug.print("{x}", x=1, y=2)
+
+
+def test_debug_log_goes_to_the_logger(caplog):
+    with caplog.at_level("INFO", logger="nr"):
+        nr.jit(lambda x: nr.debug.log("x = {}", x))(1)
+    assert caplog.messages == ["x = 1"]
+
+
+def test_containers_of_results_may_be_others_than_declared():
+    shapes = [F3, F3]
+    out = nr.jit(lambda x: nr.pure_callback(lambda x: (x, x + 1), shapes, x))(jnp.asarray(X))
+    assert type(out) is list
+    close(out[1], X + 1)
+
+
+def test_legacy_vectorized_callbacks_see_unmapped_arguments_as_they_are():
+    seen = []
+
+    def add(x, y):
+        seen.append((x.shape, y.shape))
+        return np.asarray(x) + np.asarray(y)
+
+    f = lambda x, y: nr.pure_callback(add, x, x, y, vmap_method="legacy_vectorized")  # noqa: E731
+    close(nr.vmap(f, (0, None))(X, X[0]), X + X[0])
+    assert seen == [((3,), ())]

@@ -239,6 +239,16 @@ def test_static_arguments_and_decorator_options():
     g = nr.checkpoint(lambda kind, x: jnp.sin(x) if kind == "sin" else x, static_argnums=0)
     close(g("sin", X), np.sin(X))
 
+    @nr.checkpoint(static_argnames=("power", "double"))
+    def h(x, *, power=1, double=False, scale=1.0):
+        return scale * x**power * (2 if double else 1)
+
+    for kinds, slope in [({"power": 3}, 3 * X**2), ({"double": True}, 2 + 0 * X)]:
+        close(nr.grad(lambda x, kinds=kinds: jnp.sum(h(x, scale=2.0, **kinds)))(X), 2 * slope)
+    by_place = nr.checkpoint(lambda x, kind: jnp.sin(x) if kind else x, static_argnames="kind")
+    close(by_place(X, True), np.sin(X))
+    close(by_place(X, kind=False), X)
+
 
 def test_errors():
     with pytest.raises(TypeError, match="checkpoint: arguments must be arrays.*'sin'"):

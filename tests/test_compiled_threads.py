@@ -229,6 +229,8 @@ import numpy as np
 import nr, nr.numpy as jnp
 from nr import lax
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells' background jobs ignore it
+
 def interrupted(f, *args):
     '''Seconds from an interrupt 0.2 s after the call's beginning to its KeyboardInterrupt.'''
     sent = []

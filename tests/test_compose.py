@@ -438,3 +438,36 @@ def test_hessians_agree_in_all_four_ways() -> None:
     for way in ways[1:]:
         # Two orders of summation of the same dozen f64 operations.
         np.testing.assert_allclose(np.asarray(way(X)), first, rtol=1e-13, atol=1e-14)
+
+
+class _Scale:
+    """A callable object whose name is not a string, as wrappers of others may have them."""
+
+    def __init__(self):
+        self.__name__ = self.__qualname__ = self.__annotations__ = object()
+
+    def __call__(self, x):
+        return 2.0 * x
+
+
+_KEEP_VALUES = [
+    nr.jit,
+    nr.vmap,
+    nr.checkpoint,
+    nr.named_call,
+    jnp.vectorize,
+    lambda f: lambda x: nr.linearize(f, x)[0],
+    lambda f: lambda x: nr.eval_shape(f, x) and f(x),
+    lambda f: lambda x: nr.core.eval_jaxpr(nr.make_jaxpr(f)(x).jaxpr, [], x)[0],
+]
+_DERIVATIVES = [nr.grad, nr.jacrev, nr.jacfwd, lambda f: lambda x: nr.value_and_grad(f)(x)[1]]
+
+
+@pytest.mark.parametrize("transform", _KEEP_VALUES)
+def test_any_callable_keeps_its_values(transform):
+    assert transform(_Scale())(jnp.ones(3)).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("transform", _DERIVATIVES)
+def test_any_callable_has_derivatives(transform):
+    assert transform(_Scale())(1.0) == 2.0

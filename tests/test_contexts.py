@@ -37,8 +37,11 @@ def test_options_by_jaxs_names():
         (nr.default_matmul_precision, "highest", "exact"),
         (nr.default_prng_impl, "threefry2x32", "rbg"),
         (nr.threefry_partitionable, True, False),
+        (nr.legacy_prng_key, "allow", "error"),
+        (nr.enable_custom_prng, False, True),
+        (nr.debug_key_reuse, False, True),
     ],
-    ids=["matmul", "prng", "threefry"],
+    ids=["matmul", "prng", "threefry", "legacy", "custom", "reuse"],
 )
 def test_what_can_be_in_one_way_only(context, good, bad):
     with context(good):
@@ -216,3 +219,42 @@ def test_options_of_jax_can_be_read():
         assert nr.config.x64_enabled
     with pytest.raises(AttributeError, match="no option 'jax_nonsense'"):
         nr.config.jax_nonsense  # noqa: B018
+
+
+def test_options_for_what_is_otherwise_here_are_kept_without_effect():
+    assert nr.config.jax_compilation_cache_dir is None
+    try:
+        nr.config.update("jax_compilation_cache_dir", "/nowhere")
+        assert nr.config.read("jax_compilation_cache_dir") == "/nowhere"
+    finally:
+        nr.config.update("jax_compilation_cache_dir", None)
+    with pytest.raises(ValueError, match="jax_debug_infs must be False here; got True"):
+        nr.config.update("jax_debug_infs", True)
+
+
+def test_jit_disabled_as_an_option():
+    f = nr.jit(lambda x: x + 1 if x > 0 else x)
+    try:
+        nr.config.update("jax_disable_jit", True)
+        assert nr.config.jax_disable_jit and f(1) == 2
+    finally:
+        nr.config.update("jax_disable_jit", False)
+    with pytest.raises(nr.errors.TracerBoolConversionError):
+        f(1)
+
+
+def test_what_is_set_within_a_block_for_other_options_stays():
+    try:
+        with nr.log_compiles():
+            nr.config.update("jax_numpy_rank_promotion", "warn")
+        assert nr.config.numpy_rank_promotion == "warn" and not nr.config.log_compiles
+    finally:
+        nr.config.update("jax_numpy_rank_promotion", "allow")
+
+
+def test_reasons_of_traces_are_logged(caplog):
+    f = nr.jit(lambda x: x * 2)
+    f(jnp.ones(2))
+    with nr.explain_cache_misses():
+        f(jnp.ones(3))
+    assert "x: f32[2] -> f32[3]" in caplog.text

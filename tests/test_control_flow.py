@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -325,17 +327,38 @@ def test_fori_with_traced_bounds():
         nr.jit(nr.grad(lambda x, n: jnp.sum(f(n, x))))(X, 3)
 
 
-def test_fori_index_keeps_the_type_of_the_bounds():
+def test_types_of_the_index_of_fori_loop():
     kinds = []
-    lax.fori_loop(0, 2, lambda i, h: (kinds.append(i.dtype), h)[1], 0.0)
-    lax.fori_loop(np.int64(0), np.int64(2), lambda i, h: (kinds.append(i.dtype), h)[1], 0.0)
-    assert kinds[0] == np.int32 and kinds[-1] == np.int64
+
+    def body(i: Any, h: Any) -> Any:
+        kinds.append((i.dtype, i.weak_type))
+        return h
+
+    lax.fori_loop(0, 2, body, 0.0)
+    lax.fori_loop(np.int64(0), np.int64(2), body, 0.0)  # known bounds: a Python integer
+    assert set(kinds) == {(np.dtype("int32"), True)}
+    kinds.clear()
+    nr.jit(lambda n: lax.fori_loop(0, n, body, 0.0))(np.int8(2))
+    assert set(kinds) == {(np.dtype("int8"), False)}
+
+
+def test_bounds_of_fori_loop():
+    def count(lower: Any, upper: Any, **options: Any) -> Any:
+        return lax.fori_loop(lower, upper, lambda i, n: n + 1, 0, **options)
+
+    assert count(0.0, 2.5) == 2 and nr.jit(count)(0.0, 2.5) == 3 and count(False, True) == 1
     with pytest.raises(
-        TypeError,
-        match=r"fori_loop: bounds must be rank-0 integers; got f32\[\] for "
-        r'"upper"',
+        TypeError, match=r"fori_loop: bounds must have one dtype; got i16\[\] and i"
     ):
-        lax.fori_loop(0, 2.5, lambda i, h: h, 0.0)
+        count(np.int16(0), np.int32(3))
+    with pytest.raises(TypeError, match="fori_loop: bounds must be rank-0 integers"):
+        count(jnp.zeros(2, int), 3)
+    with pytest.raises(ValueError, match="fori_loop: unroll=2 needs bounds that are known"):
+        nr.jit(lambda n: count(0, n, unroll=2))(3)
+    with pytest.raises(
+        ValueError, match="scan: unroll must be a bool or a number of steps; got -1"
+    ):
+        lax.scan(lambda c, x: (c, x), 0, jnp.arange(3), unroll=-1)
 
 
 # ---------------------------------------------------------------- cond, switch
@@ -408,6 +431,22 @@ def test_vmap_of_cond_selects_lane_by_lane():
     close(nr.vmap(f, (None, 0))(False, batch)[0], batch * 2)
     close(nr.vmap(f, (0, None))(preds, X)[0], np.where(preds[:, None], np.sin(X), X * 2))
     close(nr.jit(nr.vmap(nr.jit(f)))(preds, batch)[0], want)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, nr.jit], ids=["eager", "jit"])
+def test_branches_that_a_lane_does_not_take_give_no_nans(wrap):
+    x, scale = jnp.array([0.0, 8.0]), 2.0
+
+    def loss(x: Any, scale: Any) -> Any:
+        root = lambda x: lax.cond(x < 1, lambda: 0.5, lambda: jnp.sqrt(x * scale))  # noqa: E731
+        return nr.vmap(root)(x).sum()
+
+    close(wrap(nr.grad(loss, (0, 1)))(x, scale), (np.array([0.0, 0.25]), 1.0))
+
+
+def test_constants_of_branches_keep_their_type_in_lanes():
+    out = nr.vmap(lambda p: lax.cond(p, lambda: 1, lambda: 2))(jnp.array([True, False]))
+    assert out.dtype == np.int32 and out.tolist() == [1, 2]
 
 
 def test_gradient_of_a_batched_cond_does_not_see_the_other_branch():
@@ -519,3 +558,33 @@ def test_associative_scan_of_booleans_and_its_gradient():
     got = lax.associative_scan(jnp.logical_or, flags)
     assert np.asarray(got).tolist() == [False, True, True, True, True]
     check_gradients(lambda x: jnp.sum(jnp.sin(lax.associative_scan(jnp.multiply, x))), X)
+
+
+def test_without_jit_loops_and_branches_run_in_python():
+    def steps(x):
+        carry, ys = lax.scan(
+            lambda c, v: ({"s": c["s"] + float(v["a"])}, (c["s"], v["b"])),
+            {"s": x},
+            {"a": jnp.arange(3.0), "b": jnp.arange(6).reshape(3, 2)},
+            reverse=True,
+        )
+        grown = lax.while_loop(lambda c: bool(c[1] < 5), lambda c: (c[0] + 1, c[1] * 2), (0, x))
+        total = lax.fori_loop(1, 4, lambda i, v: v + int(i), 0)
+        chosen = lax.cond(grown[0] > 2, lambda v: float(v), lambda v: -float(v), x)
+        return carry, ys, grown, total, chosen, lax.switch(7, [lambda: 1, lambda: float(x)])
+
+    with nr.disable_jit():
+        (carry, (sums, rows), grown, total, chosen, last) = steps(jnp.float32(1))
+        slopes = nr.grad(lambda x: lax.fori_loop(0, 3, lambda i, v: v * x, 1.0))(2.0)
+        lanes = nr.vmap(lambda x: lax.while_loop(lambda v: v < 5, lambda v: v * 2, x))(
+            jnp.array([1.0, 3.0])
+        )
+        empty = lax.scan(lambda c, x: (c, x * 2), 1.0, jnp.zeros(0))
+    assert float(carry["s"]) == 4 and total == 6 and chosen == 1 and last == 1
+    np.testing.assert_array_equal(sums, [4, 3, 1])
+    np.testing.assert_array_equal(rows, np.arange(6).reshape(3, 2))
+    assert (int(grown[0]), float(grown[1])) == (3, 8.0)
+    assert float(slopes) == 12 and empty[1].shape == (0,)
+    np.testing.assert_array_equal(lanes, [8, 6])
+    with pytest.raises(nr.errors.ConcretizationTypeError):
+        steps(jnp.float32(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import re
 import weakref
@@ -18,6 +19,7 @@ from nr.custom_derivatives import (
     custom_vjp_primal_tree_values,
     zero_from_primal,
 )
+from nr.transforms.batching import BatchTrace
 
 X = np.array([0.31, -0.47, 0.63])
 
@@ -120,6 +122,27 @@ def test_jvp_of_trees_and_integers():
         grads = nr.grad(lambda p, g=g: jnp.sum(g(p, 3)["s"]))(p)
         close(grads["a"], 3 * (X + 1.0))
         close(grads["b"][0], 3 * X)
+
+
+def test_rules_that_use_the_function_on_tangents():
+    @nr.custom_jvp
+    def scaled(x, by):
+        return 2 * x * by
+
+    @scaled.defjvp
+    def _(primals, tangents):
+        return scaled(*primals), scaled(tangents[0], primals[1])
+
+    def f(x):
+        return scaled(x, x)
+
+    for wrap in (lambda f: f, nr.jit):
+        np.testing.assert_allclose(nr.grad(wrap(f))(3.0), 6.0)
+        np.testing.assert_allclose(nr.vmap(wrap(nr.grad(f)))(jnp.arange(3.0)), [0, 2, 4])
+    looped = nr.grad(lambda x: nr.lax.scan(lambda c, _: (f(c), None), x, None, length=2)[0])
+    np.testing.assert_allclose(looped(1.0), 8.0)
+    (back,) = nr.linear_transpose(lambda x: scaled(x, 4.0), 1.0)(1.0)
+    np.testing.assert_allclose(back, 8.0)
 
 
 def test_jvp_nondiff_argnums_come_first():
@@ -226,6 +249,23 @@ def test_residuals_may_be_python_numbers_and_none():
     f.defvjp(lambda x: (x * 3.0, (2, None, {"k": 1.5})), lambda r, ct: (ct * r[0] * r[2]["k"],))
     close(nr.grad(lambda x: jnp.sum(f(x)))(X), np.full(3, 3.0))
     close(nr.jit(nr.vmap(nr.grad(f)))(X), np.full(3, 3.0))
+
+    def bwd(res, ct):
+        flag, axis, x = res
+        assert flag is True and type(axis) is int
+        return (jnp.cumsum(ct, axis=axis) * x,)
+
+    g = nr.custom_vjp(lambda x: jnp.cumsum(x))
+    g.defvjp(lambda x: (jnp.cumsum(x), (True, 0, x)), bwd)
+    want = X * np.arange(1, 4)
+
+    def gradient(f):
+        return nr.grad(lambda x: jnp.sum(f(x)))
+
+    for wrap in (lambda f: f, nr.jit, nr.checkpoint):
+        close(gradient(wrap(g))(X), want)
+        close(gradient(wrap(nr.vmap(g)))(jnp.stack([X, X])), [want, want])
+        close(nr.vmap(gradient(wrap(g)))(jnp.stack([X, X])), [want, want])
 
 
 def test_integer_arguments_and_outputs_of_custom_vjp():
@@ -405,6 +445,8 @@ def test_tangents_that_are_zero_stay_symbolic(wrap):
 
 
 def test_zeros_of_primals():
+    tree = nr.custom_derivatives.zero_from_primal({"a": (X, None), "b": 1.5})
+    assert tree["a"][1] is None and tree["b"].shape == () and tree["a"][0].shape == X.shape
     zero = zero_from_primal(X, symbolic_zeros=True)
     assert (zero.shape, zero.dtype, zero.ndim) == ((3,), np.float64, 1)
     close(zero_from_primal(X), np.zeros(3))
@@ -427,3 +469,113 @@ def test_a_pullback_keeps_residuals_only():
     gc.collect()
     assert gone() is None
     close(pullback(np.ones(3))[0], np.full(3, 2.0))
+
+
+# ---------------------------------------------------------------- closing over lanes of vmap
+def scaled(kind, a):
+    """y -> a y^2, with a rule that closes over `a`, too: the derivative is 5a."""
+    if kind == "jvp":
+        f = nr.custom_jvp(lambda y: a * y * y)
+        f.defjvp(lambda primals, tangents: (f(*primals), 5.0 * a * tangents[0]))
+    else:
+        f = nr.custom_vjp(lambda y: a * y * y)
+        f.defvjp(lambda y: (f(y), None), lambda _, ct: (5.0 * a * ct,))
+    return f
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_functions_and_rules_may_close_over_lanes(kind):
+    two = np.asarray(2.0)
+    f = lambda a, y: scaled(kind, a)(y)  # noqa: E731
+    df = lambda a, y: nr.grad(scaled(kind, a))(y)  # noqa: E731
+    close(nr.vmap(lambda a: f(a, two))(X), 4 * X)
+    close(nr.vmap(lambda a: df(a, two))(X), 5 * X)
+    close(nr.vmap(df)(X, X[::-1].copy()), 5 * X)
+    close(nr.jit(nr.vmap(lambda a: df(a, two)))(X), 5 * X)
+    close(nr.grad(lambda y: nr.vmap(lambda a: f(a, y))(X).sum())(two), 5 * X.sum())
+    inner = lambda b: nr.vmap(lambda a: f(a * b, two))(X)  # noqa: E731
+    close(nr.vmap(inner)(X), 4 * np.outer(X, X))
+    tables = nr.vmap(lambda b: nr.vmap(lambda a: df(b, a))(X))(X)
+    close(tables, np.repeat(5 * X[:, None], 3, 1))
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_what_is_the_same_in_all_lanes_stays_so(kind):
+    same = nr.vmap(lambda a: scaled(kind, 3.0)(2.0), out_axes=None)
+    assert float(same(X)) == 12.0
+    of = lambda y: nr.vmap(lambda a: scaled(kind, 3.0)(y), out_axes=None)(X)  # noqa: E731
+    assert float(nr.grad(of)(2.0)) == 15.0
+
+
+def test_functions_with_rules_may_sum_over_a_named_axis():
+    f = nr.custom_jvp(lambda x: lax.psum(x, "lanes"))
+    f.defjvp(lambda primals, tangents: (f(*primals), tangents[0]))
+    total = nr.vmap(lambda _, x: f(x), (0, None), None, axis_name="lanes")(jnp.arange(4.0), 2.0)
+    assert float(total) == 8.0
+
+
+@pytest.mark.parametrize("kind", ["jvp", "vjp"])
+def test_rules_in_loops_can_not_close_over_traced_values(kind):
+    def loop(a):
+        body = lambda c, _: (scaled(kind, a)(c), None)  # noqa: E731
+        return nr.grad(lambda y: lax.scan(body, y, None, length=2)[0])(2.0)
+
+    with pytest.raises(nr.errors.UnexpectedTracerError, match="must not close over a traced value"):
+        nr.jit(loop)(1.5)
+
+
+# ---------------------------------------------------------------- types of what rules return
+def test_cotangents_of_another_precision_take_that_of_the_argument():
+    f = nr.custom_vjp(lambda x: x.astype("float32"))
+    f.defvjp(lambda x: (f(x), None), lambda _, ct: (ct,))
+    got = nr.grad(lambda x: f(x * 2).sum())(jnp.ones(2, "bfloat16"))
+    assert got.dtype == jnp.bfloat16 and got.tolist() == [2.0, 2.0]
+
+
+def test_tangents_of_rules_take_the_outputs_type_where_theirs_is_no_choice():
+    def with_tangent(tangent):
+        f = nr.custom_jvp(lambda x: x * 2)
+        f.defjvp(lambda primals, _: (f(*primals), tangent))
+        return nr.jvp(f, (jnp.float32(1),), (jnp.float32(1),))[1]
+
+    assert with_tangent(np.float64(3)).dtype == with_tangent(3).dtype == jnp.float32
+    for wrong in (1j, jnp.float16(1), np.ones(2)):
+        with pytest.raises(TypeError, match="a tangent of the type of its output"):
+            with_tangent(wrong)
+
+
+def test_a_rule_must_return_the_functions_structure():
+    f = nr.custom_jvp(lambda x: x)
+    f.defjvp(lambda primals, tangents: ((primals[0],) * 2, (tangents[0],) * 2))
+    body = lambda c, _: (f(c), None)  # noqa: E731
+    with pytest.raises(TypeError, match="an output of the function's structure"):
+        nr.jvp(lambda x: lax.scan(body, x, None, length=1)[0], (1.0,), (1.0,))
+
+
+def test_keywords_of_a_partial_function_stay_its_own():
+    f = nr.custom_jvp(functools.partial(lambda x, y, scale: x + y * scale, scale=0.5))
+    f.defjvp(lambda primals, tangents: (f(*primals), 2.0 * tangents[0] + tangents[1]))
+    assert [float(g) for g in nr.grad(f, argnums=(0, 1))(1.0, 2.0)] == [2.0, 1.0]
+
+
+def test_converted_closures_check_what_they_get():
+    converted, consts = nr.closure_convert(lambda x: x * 2.0, 1.0)
+    with pytest.raises(TypeError, match="closure_convert: the function takes 1 argument"):
+        converted(1.0, consts)
+
+
+def test_none_stands_for_the_zeros_of_all_at_its_place():
+    tree = (1.0, (2.0, None, {"a": 3.0}))
+    for rest in (None, (None, None, None), (None, None, {"a": None})):
+        f = nr.custom_vjp(lambda t: t[0] * 2)
+        f.defvjp(lambda t: (t[0] * 2, None), lambda _, ct, rest=rest: ((7 * ct, rest),))
+        got = nr.grad(f)(tree)
+        assert float(got[0]) == 7.0 and nr.tree.leaves(got[1]) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("make", [marked_jvp, marked_vjp])
+def test_rules_in_programs_hold_no_trace(make):
+    f = make()
+    program = nr.make_jaxpr(nr.vmap(lambda x: f(x) + f(2.0)))(X)
+    gc.collect()
+    assert program.eqns and not [o for o in gc.get_objects() if isinstance(o, BatchTrace)]

@@ -10,6 +10,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr.core import devices as core_devices
+from nr.extend import backend
 from tests.cases import ALL_CASES
 from tests.fake_cupy import FakeCupy, ndarray
 from tests.util import check_on_device
@@ -118,6 +119,17 @@ def test_the_environment_in_words(capsys):
     assert capsys.readouterr().out == text + "\n"
 
 
+def test_backends_name_their_devices(cuda):
+    assert backend.backends() == {name: backend.get_backend(name) for name in ("cuda", "cpu")}
+    client = backend.get_backend("gpu")
+    assert client.platform == "cuda" and client.devices() == [cuda] == client.local_devices()
+    assert client is backend.get_backend(client) and client.process_index() == 0
+    assert backend.get_backend().platform == nr.default_backend() == "cpu"
+    assert backend.get_default_device() is nr.device("cpu")
+    with pytest.raises(RuntimeError, match="Unknown backend 'tpu'"):
+        backend.get_backend("tpu")
+
+
 def test_one_process_has_all_devices():
     assert nr.process_indices() == [nr.process_index()] == [0] and nr.process_count("cpu") == 1
     assert nr.local_devices(0, "cpu") == nr.devices("cpu") and nr.local_device_count() >= 1
@@ -129,3 +141,26 @@ def test_device_get_keeps_traced_values():
     doubled = nr.jit(lambda x: nr.device_get({"x": x})["x"] * 2.0)
     assert float(doubled(3.0)) == 6.0
     assert float(nr.grad(lambda x: nr.device_get(x) * 2.0)(3.0)) == 2.0
+
+
+def test_device_get_leaves_pythons_numbers_alone():
+    assert nr.device_get([jnp.ones(()), 2, 3.0, None])[1:] == [2, 3.0, None]
+    assert type(nr.device_get(2)) is int
+
+
+def test_device_put_can_be_asked_for_memory_of_its_own():
+    x = nr.device_put(np.arange(3))
+    assert nr.device_put(x) is x and nr.device_put(x, may_alias=True) is x
+    other = nr.device_put(x, may_alias=False)
+    assert other is not x and other.unsafe_buffer_pointer() != x.unsafe_buffer_pointer()
+    with pytest.raises(ValueError, match="at most one of donate and may_alias"):
+        nr.device_put(x, donate=True, may_alias=True)
+
+
+def test_the_default_device_as_an_option():
+    assert nr.config.jax_default_device is None
+    try:
+        nr.config.update("jax_default_device", nr.device("cpu"))
+        assert nr.config.jax_default_device is nr.device("cpu")
+    finally:
+        nr.config.update("jax_default_device", None)

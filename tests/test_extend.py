@@ -126,6 +126,40 @@ def test_linear_primitives():
     np.testing.assert_array_equal(out, [[0, 1, 2]] * 2)
 
 
+@pytest.mark.parametrize("table", ["axis", "fancy"])
+def test_batching_rules_that_are_told_the_axis(table):
+    share_p = jex.Primitive("share")  # x over the number of lanes, as a collective: a tenth alone
+    share_p.def_impl(lambda x: x / 10)
+    share_p.def_abstract_eval(lambda x: x)
+    asked = []
+
+    def rule(size, name, args, dims):
+        asked.append((size, name))
+        return args[0] / size, dims[0]
+
+    if table == "axis":
+        batching.axis_primitive_batchers[share_p] = lambda size, name, _, args, dims: rule(
+            size, name, args, dims
+        )
+        shown = batching.axis_primitive_batchers[share_p](4, "i", None, (1.0,), (None,))
+    else:
+        batching.fancy_primitive_batchers[share_p] = lambda axis, args, dims: rule(
+            axis.size, axis.name, args, dims
+        )
+        axis = type("axis", (), {"size": 4, "name": "i"})
+        shown = batching.fancy_primitive_batchers[share_p](axis, (1.0,), (None,))
+    assert shown == (0.25, None) and asked == [(4, "i")]
+    xs = jnp.arange(4.0)
+    np.testing.assert_array_equal(nr.vmap(share_p.bind)(xs), xs / 4)
+    # without a batched operand it is asked where the axis has a name, as a collective must be
+    one = jnp.float32(1)
+    np.testing.assert_array_equal(nr.vmap(lambda x: x + share_p.bind(one))(xs), xs + 0.1)
+    named = nr.vmap(lambda x: x + share_p.bind(one), axis_name="i")
+    np.testing.assert_array_equal(named(xs), xs + 0.25)
+    np.testing.assert_array_equal(nr.jit(named)(xs), xs + 0.25)
+    assert asked[1:] == [(4, None), (4, "i"), (4, "i")]
+
+
 def test_rules_not_given_are_named():
     p = jex.Primitive("nothing")
     with pytest.raises(NotImplementedError, match="nothing.*def_impl"):
@@ -200,12 +234,14 @@ def test_running_eqns_one_by_one():
     env = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     env.update(zip(closed.jaxpr.invars, [x], strict=True))
     for eqn in closed.eqns:
-        subfuns, params = eqn.primitive.get_bind_params(eqn.params)
+        params = eqn.primitive.get_bind_params(eqn.params)
         values = [v.val if isinstance(v, jex.Literal) else env[v] for v in eqn.invars]
-        outs = eqn.primitive.bind(*subfuns, *values, **params)
+        outs = eqn.primitive.bind(*values, **params)
         outs = outs if eqn.primitive.multiple_results else [outs]
         env.update(zip(eqn.outvars, outs, strict=True))
     np.testing.assert_array_equal(env[closed.jaxpr.outvars[0]], f(x))
+    for out in (lax.sin_p.bind(0.5), lax.mul_p.bind(0.5, 3.0), lax.neg_p.bind(2)):
+        assert isinstance(out, nr.Array) and out.dtype.itemsize == 4 and out.weak_type
 
 
 def test_writing_jaxprs():
@@ -278,6 +314,7 @@ def test_avals_of_lanes():
     assert jex.unmapped_aval(5, 1, aval).shape == (4, 5, 3)
     with pytest.raises(ValueError, match="mapped_aval"):
         jex.mapped_aval(5, 0, aval)
+    assert isinstance(aval, nr.core.AbstractValue)
     assert aval.to_tangent_aval().dtype == nr.dtypes.float0
     assert jex.primal_dtype_to_tangent_dtype(jnp.dtype("int32")) == nr.dtypes.float0
     assert jex.valid_jaxtype(1) and jex.valid_jaxtype(np.ones(2)) and not jex.valid_jaxtype("a")
@@ -299,6 +336,44 @@ def test_trace_states():
     )
     assert seen[0] != before and state() == before
     assert seen[1] == ["i"]
+    assert not jex.nonempty_axis_env_DO_NOT_USE()
+
+
+def test_which_transformations_are_around():
+    def around(x):
+        jitted, mapped = (
+            jex.unsafe_am_i_under_a_jit_DO_NOT_USE(),
+            jex.unsafe_am_i_under_a_vmap_DO_NOT_USE(),
+        )
+        with jex.take_current_trace() as trace:
+            assert float(jnp.ones(3).sum()) == 3 and not jex.unsafe_am_i_under_a_jit_DO_NOT_USE()
+        assert trace is jex.find_top_trace(x)
+        with nr.core.eval_context():
+            assert not isinstance(jnp.zeros(2), nr.core.Tracer)
+        with jex.set_current_trace(trace):
+            seen.append((jitted, mapped))
+            return x * 2
+
+    seen = []
+    around(1.0)
+    nr.grad(around)(1.0)
+    nr.vmap(nr.grad(around))(jnp.ones(2))
+    nr.jit(nr.vmap(nr.grad(around)))(jnp.ones(2))
+    assert seen == [(False, False), (False, False), (False, True), (True, True)]
+    assert jex.no_effects == set()
+
+
+def test_values_of_one_differentiation_are_told_by_its_main():
+    def inner(x, outer):
+        main = jex.find_top_trace(x).main
+        of = [isinstance(y, ad.JVPTracer) and y._trace.main is main for y in (x, outer, 1.0)]
+        assert of == [True, False, False]
+        return x * outer
+
+    def f(y):
+        return nr.jvp(lambda x: inner(x, y), (y,), (1.0,))[1]
+
+    assert nr.jvp(f, (3.0,), (1.0,))[1] == 1.0
 
 
 def test_partial_evaluation():

@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "tools": LIBRARY | {"nn", "optim", "data"},
     # single modules that gather names
     "dtypes": NUMPY,
+    "sharding": CORE,
     "errors": CORE,
     "tree": CORE,
     "tree_util": CORE,
@@ -59,7 +60,8 @@ MAY_IMPORT = {
     "debug": TRANSFORMS,
     "dlpack": NUMPY,
     "stages": TRANSFORMS,
-    "experimental": TRANSFORMS,
+    "example_libraries": LIBRARY | {"nn"},
+    "experimental": NUMPY | TRANSFORMS | {"flatten_util"},
     "flatten_util": NUMPY,
     "image": NUMPY,
     "test_util": TRANSFORMS,

@@ -167,7 +167,7 @@ OUT = r"^index: index {} is out of bounds for axis {} with size {}\.$"
         (lambda x, y: x[1, 2], IndexError, r"too many indices.*got indices for 2"),
         (lambda x, y: y[..., ...], IndexError, r"single ellipsis"),
         (lambda x, y: x[np.array([True])], IndexError, r"mask.*b1\[1\] for dimensions \(0,\)"),
-        (lambda x, y: y[np.arange(2), np.arange(3)], IndexError, r"broadcast.*\(2,\), \(3,\)"),
+        (lambda x, y: y[np.arange(2), np.arange(3)], ValueError, r"broadcast.*\(2,\), \(3,\)"),
         (lambda x, y: x[[1, 2]], TypeError, r"a list is no index; got \[1, 2\]"),
         (lambda x, y: x["a"], TypeError, r"expected; got 'a'"),
         (lambda x, y: x[1.5], TypeError, r"integer type or bool; got 1\.5"),
@@ -216,6 +216,36 @@ def test_values_take_the_arrays_dtype():
     out = x.at[1].set(2.7)
     assert out.dtype == np.int8 and out.tolist() == [0, 2, 2, 3]
     assert x.at[np.array([1, 1])].add(1).tolist() == [0, 3, 2, 3]
+
+
+def test_values_may_be_nested_lists():
+    x = jnp.zeros((2, 2))
+    assert x.at[0].set([1, 2.5]).tolist() == [[1, 2.5], [0, 0]]
+    assert x.at[0, :].add((1, 2)).tolist() == x.at[[0, 0], [0, 1]].set([1, 2]).tolist()
+    assert x.at[0].subtract([1, 2]).tolist() == [[-1, -2], [0, 0]]
+    jitted = nr.jit(lambda a: x.at[1].set([a, a + 1]).at[1].multiply([2, a]))
+    assert jitted(3).tolist() == [[0, 0], [6, 12]]
+
+
+def test_lists_in_tuples_are_arrays():
+    x = np.arange(24).reshape(2, 3, 4)
+    for index in ((slice(None), [[1], [2]]), ((0, 1), [1, 2]), (0, []), (slice(None), [True] * 3)):
+        got = jnp.asarray(x)[index]
+        want = x[tuple([np.asarray(i, int) if i == [] else i for i in index])]
+        np.testing.assert_array_equal(got, want)
+    traced = nr.jit(lambda i: jnp.asarray(x)[:, [i, i + 1]])(1)
+    np.testing.assert_array_equal(traced, x[:, [1, 2]])
+
+
+def test_integers_and_fractions_meet_as_fractions():
+    x = jnp.arange(3)
+    assert x.at[jnp.array([0, 0])].add(0.6).tolist() == [1, 1, 2]
+    assert x.at[2].multiply(1.5).tolist() == [0, 1, 3]
+    assert x.at[1].max(1.5).dtype == np.int32
+
+
+def test_integers_minus_fractions_are_rounded_once():
+    assert jnp.arange(3).at[1:].subtract(1.5).tolist() == [0, 0, 0]
 
 
 # ---------------------------------------------------------------- derivatives
@@ -439,3 +469,21 @@ def test_no_indices_into_no_elements(f):
     assert f(lambda x, i: x[:, i, :2])(jnp.zeros((2, 0, 3), "int8"), block).dtype == "int8"
     lines = f(lambda x, i: jnp.take_along_axis(x, i, 0))(jnp.zeros((0, 4), "int8"), block)
     assert lines.shape == (0, 4) and lines.dtype == "int8"
+
+
+def test_apply_counts_repeated_indices():
+    x = np.array([1.0, 2.0, 3.0], np.float32)
+    index = np.array([0, 2, 2])
+    got = jnp.asarray(x).at[index].apply(jnp.square)
+    np.testing.assert_array_equal(got, [1.0, 2.0, 81.0])
+    got = nr.jit(lambda x: x.at[index].apply(jnp.square))(x)
+    np.testing.assert_array_equal(got, [1.0, 2.0, 81.0])
+
+
+def test_updates_of_nothing_have_gradients():
+    none = np.zeros(0, np.int32)
+    f = lambda x, y: (x.at[none].set(y) ** 2).sum()  # noqa: E731
+    dx, dy = nr.grad(f, (0, 1))(jnp.zeros((0, 3)), jnp.zeros((0, 3)))
+    assert dx.shape == dy.shape == (0, 3)
+    with pytest.raises(ValueError, match="arrays used as indices must have shapes that broadcast"):
+        jnp.zeros((3, 4))[np.array([0, 1]), np.array([0, 1, 2])]

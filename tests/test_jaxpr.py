@@ -177,7 +177,8 @@ GOLDEN = {
         in (c,) }
       cond_nconsts=1
     ] a 1:i32[]
-  in (b,) }
+    c:i32[] = convert_element_type[new_dtype=int32 weak_type=True] b
+  in (c,) }
 """,
     "cond": """
 { lambda ; a:b1[] b:f32[3] . let
@@ -251,6 +252,15 @@ def test_printing_with_sources_and_scopes():
     eqn = nr.make_jaxpr(scaled)(V).eqns[0]
     assert eqn.source.scope == "outer"
     assert nr.make_jaxpr(nr.named_call(lax.sin, name="mine"))(V).eqns[0].source.scope == "mine"
+
+
+def test_scopes_as_decorators_nest_in_recursive_calls():
+    @nr.named_scope("level")
+    def levels(x, n):
+        return lax.sin(x) if n == 0 else levels(x, n - 1)
+
+    assert nr.make_jaxpr(lambda x: levels(x, 1))(V).eqns[0].source.scope == "level/level"
+    assert levels(0.0, 1) == 0
 
 
 def test_many_variables_have_distinct_names():

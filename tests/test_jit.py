@@ -44,6 +44,38 @@ def test_a_signature_is_traced_once():
     assert len(calls) == 4
 
 
+def test_jit_written_where_it_is_called_traces_once():
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return x * 2.0
+
+    for _ in range(3):
+        nr.jit(f)(X)
+    assert len(calls) == 1
+    nr.jit(f, donate_argnums=0)(X)  # other options, another program
+    assert len(calls) == 2
+    nr.jit(f).clear_cache()
+    nr.jit(f)(X)
+    assert len(calls) == 3
+    nr.clear_caches()
+    nr.jit(f)(X)
+    assert len(calls) == 4
+
+
+def test_programs_live_as_long_as_their_function():
+    def adding(kept):
+        return (lambda x: x + kept), weakref.ref(kept)
+
+    f, gone = adding(jnp.ones(3))
+    nr.jit(f)(X)
+    assert gone() is not None
+    del f
+    gc.collect()
+    assert gone() is None
+
+
 def test_signatures_are_kept_in_any_number():
     f, calls = counted()
     for _ in range(2):
@@ -441,6 +473,18 @@ def test_eval_shape_does_not_run():
     assert ran == []
 
 
+def test_shapes_of_arrays_that_are_there():
+    x = jnp.ones((2, 3))
+    shape = nr.ShapeDtypeStruct.like(x)
+    assert shape == nr.eval_shape(lambda y: y, x) and shape.sharding == x.sharding
+    assert nr.ShapeDtypeStruct.like(2.0).weak_type
+    assert repr(nr.ShapeDtypeStruct.like(2)).endswith("(shape=(), dtype=int32, weak_type=True)")
+    assert nr.ShapeDtypeStruct((2,), "int32", sharding=x.sharding).update(shape=()).shape == ()
+    assert nr.ShapeDtypeStruct((2,), "int32").sharding is None
+    pair = nr.eval_shape(lambda y: {"a": (y @ x, shape)}, jnp.ones(2))
+    assert pair == {"a": (nr.ShapeDtypeStruct((3,), "float32"), shape)}
+
+
 # ---------------------------------------------------------------- memory, attributes
 def test_programs_do_not_keep_their_arguments_alive():
     f = nr.jit(lambda x: x * 2.0)
@@ -508,6 +552,41 @@ def test_numbers_and_names_that_are_both_given_do_not_complete_each_other():
     assert nr.jit(lambda a, b: a if b else -a, static_argnames=["b"])(1, False) == -1
 
 
+def test_numbers_of_arguments_may_be_numpys():
+    f = nr.jit(lambda x, n: x * n, static_argnums=np.int64(1))
+    assert f.static_argnums == (1,) and f.static_argnames == ("n",)
+
+
+@pytest.mark.parametrize("kind", ["static_argnames", "donate_argnames"])
+def test_names_of_arguments_that_have_none_are_refused(kind):
+    def f(a, /, b, *rest, **options):
+        return a
+
+    nr.jit(f, **{kind: ("b", "any")})
+    for name in ("a", "rest"):
+        with pytest.raises(ValueError, match=f"must be arguments of the function; got '{name}'"):
+            nr.jit(f, **{kind: name})
+    with pytest.raises(TypeError, match="names of arguments must be strings; got 0"):
+        nr.jit(f, **{kind: (0,)})
+
+
+def test_an_argument_is_not_both_static_and_donated():
+    for options in (
+        {"static_argnums": 0, "donate_argnums": 0},
+        {"static_argnames": "x", "donate_argnames": "x"},
+        {"static_argnames": "x", "donate_argnums": 0},
+    ):
+        with pytest.raises(ValueError, match="must not be both static and donated"):
+            nr.jit(lambda x: x, **options)
+
+
+def test_masked_arrays_are_refused():
+    masked = np.ma.array([1, 2, 3], mask=[True, False, True])
+    for f in (nr.jit(lambda x: x), jnp.asarray, jnp.sin, nr.device_put):
+        with pytest.raises(ValueError, match="an array without a mask was expected"):
+            f(masked)
+
+
 # ---------------------------------------------------------------- stages
 def test_the_stages_of_a_program():
     f = nr.jit(lambda x, n: {"y": x * n}, static_argnums=1, donate_argnums=0)
@@ -522,7 +601,7 @@ def test_the_stages_of_a_program():
         assert stage.args_info == ((stages.ArgInfo((3,), np.dtype("float32"), True),), {})
         assert stage.out_info == {"y": nr.ShapeDtypeStruct((3,), "float32")}
         assert stage.donate_argnums == (0,)
-        assert [str(a) for a in (*stage.in_avals, *stage.out_avals)] == ["f32[3]", "f32[3]"]
+        assert [str(a) for a in (*stage.in_avals[0], *stage.out_avals)] == ["f32[3]", "f32[3]"]
     assert lowered.cost_analysis() == compiled.cost_analysis() == {"flops": 3.0}
     assert compiled(jnp.ones(3), 2)["y"].tolist() == [2.0, 2.0, 2.0]
     with pytest.raises(TypeError, match=r"compiled <lambda>: arguments must be .*f32\[3\]; got f3"):

@@ -58,3 +58,15 @@ def test_numbers_cannot_stand_beside_keys():
     ):
         with pytest.raises(TypeError, match="a typed key is no array of numbers"):
             wrong()
+
+
+def test_vectorized_functions_of_keys():
+    keys = nr.random.split(nr.random.key(0), (2, 1, 3))
+    draw = jnp.vectorize(
+        lambda key, scale: scale * nr.random.normal(key, (4,)), signature="(),()->(n)"
+    )
+    got = draw(keys, jnp.ones((5, 1)))
+    want = nr.vmap(lambda key: nr.random.normal(key, (4,)))(keys.reshape(6)).reshape(2, 1, 3, 4)
+    np.testing.assert_array_equal(got, jnp.broadcast_to(want, (2, 5, 3, 4)))
+    folded = jnp.vectorize(lambda key: nr.random.fold_in(key, 1))(keys)
+    assert folded.shape == keys.shape and folded.dtype == keys.dtype

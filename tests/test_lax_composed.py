@@ -193,6 +193,48 @@ def test_windows_of_any_function_have_derivatives():
         lax.reduce_window(x, 1.0, lambda a, b: (a, b), (2, 2))
 
 
+# ---------------------------------------------------------------- JAX's words
+def test_operands_have_jaxs_names():
+    x = jnp.arange(6.0).reshape(2, 3)
+    calls = [
+        (lax.pad, {"operand": x, "padding_value": 0.0, "padding_config": [(1, 0, 0), (0, 0, 0)]}),
+        (lax.slice, {"operand": x, "start_indices": (0, 1), "limit_indices": (2, 3)}),
+        (lax.transpose, {"operand": x, "permutation": (1, 0)}),
+        (lax.squeeze, {"array": x[None], "dimensions": [0]}),
+        (lax.expand_dims, {"array": x, "dimensions": [0]}),
+        (lax.concatenate, {"operands": [x, x], "dimension": 1}),
+        (lax.broadcast_in_dim, {"operand": x[0], "shape": (2, 3), "broadcast_dimensions": (1,)}),
+        (lax.convert_element_type, {"operand": x, "new_dtype": int}),
+        (lax.argmax, {"operand": x, "axis": 1, "index_dtype": "int8"}),
+        (lax.cumsum, {"operand": x, "axis": 1}),
+        (lax.nextafter, {"x1": x, "x2": x + 1}),
+    ]
+    for f, options in calls:
+        np.testing.assert_array_equal(f(**options), f(*options.values()))
+    total = lax.reduce(operands=x, init_values=0.0, computation=lax.add, dimensions=(0,))
+    np.testing.assert_array_equal(total, lax.reduce_sum(operand=x, axes=(0,)))
+    dims = (((1,), (1,)), ((), ()))
+    np.testing.assert_array_equal(lax.dot(x, x, dimension_numbers=dims), x @ x.T)
+
+
+@pytest.mark.parametrize(
+    "left, right, product",
+    [
+        ("bfloat16", "float16", "bfloat16"),
+        ("int8", "uint16", "uint16"),
+        ("int16", "uint16", "int16"),
+        ("int32", "float16", "float16"),
+        ("complex64", "float64", "complex64"),
+        ("bool", "int8", "int8"),
+    ],
+)
+def test_products_have_the_dtype_of_an_operand(left, right, product):
+    x, y = jnp.ones((2, 3), left), jnp.ones((3, 2), right)
+    for a, b in ((x, y), (y.T, x.T)):
+        out = lax.dot(a, b)
+        assert out.dtype == product and (np.asarray(out).real == 3).all()
+
+
 # ---------------------------------------------------------------- approximate extremes
 def test_approximate_extremes():
     x = normal(4, 6)

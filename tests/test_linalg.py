@@ -94,6 +94,26 @@ def test_solve_broadcasts():
     close(LINALG.solve(a, b[0, :, 0]), np.linalg.solve(a, b[0, :, 0]), 1e-12)
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (3, 3), (3, 5), (1, 2), (2, 0)])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_reflectors_of_qr_equal_numpy(dtype, shape):
+    x = sample(dtype, shape)
+    if shape == (4, 3):
+        x[:, 0] = [0, 1, 0, 0]  # no number in place of the pivot, then zeros below it
+        x[1:, 1] = 0
+    vectors, factors = LINALG.qr(x, "raw")
+    wanted, wanted_factors = np.linalg.qr(x, "raw")
+    assert vectors.dtype == factors.dtype == dtype
+    close(vectors, wanted, 10 * TOL[dtype])
+    close(factors, wanted_factors, 10 * TOL[dtype])
+    stacked = nr.jit(lambda x: LINALG.qr(x, mode="raw"))(jnp.stack([x, x]))
+    close(stacked[0][1], wanted, 10 * TOL[dtype])
+    if shape[0] >= shape[1] > 0:
+        q = nr.lax.linalg.householder_product(vectors.mT, factors)
+        close(q, LINALG.qr(x).Q, 10 * TOL[dtype])
+    assert LINALG.qr(x, "full").Q.shape == (shape[0], shape[0])
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 def test_factors_multiply_to_the_operand(dtype):
     x = jnp.array(sample(dtype, (2, 4, 3)))
@@ -335,7 +355,7 @@ ERRORS = {
         NotImplementedError,
         "svd: .*full_matrices=False",
     ),
-    "mode": (lambda: LINALG.qr(jnp.ones((2, 2)), "raw"), ValueError, "qr: mode must be"),
+    "mode": (lambda: LINALG.qr(jnp.ones((2, 2)), "full r"), ValueError, "qr: mode must be"),
     "power": (lambda: LINALG.matrix_power(jnp.ones((2, 2)), 0.5), TypeError, "must be an integer"),
 }
 

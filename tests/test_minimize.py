@@ -98,6 +98,13 @@ def test_under_transformations(method):
     np.testing.assert_allclose(batched.x, [np.asarray(r.x) for r in alone], rtol=1e-6)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_with_integers_of_64_bits(method):
+    with nr.config.using(default_int="int64", default_float="float64"):
+        found = minimize(rosenbrock, jnp.zeros(2), method=method)
+    np.testing.assert_allclose(found.x, [1.0, 1.0], rtol=1e-3)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="minimize: method must be"):
         minimize(rosenbrock, np.zeros(2), method="newton")

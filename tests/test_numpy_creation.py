@@ -61,6 +61,8 @@ def test_requested_dtypes_are_given():
     same(jnp.array([1.7, -1.7], dtype="int32"), [1, -1], "int32")
     same(jnp.array(np.array([np.nan, 1e10]), dtype="int32"), [0, 2**31 - 1], "int32")
     assert np.isinf(np.asarray(jnp.array([1e300, 2**200])))[0]
+    same(nr.numpy.float32("-inf"), -np.inf, "float32")
+    same(jnp.asarray("3", dtype="int8"), 3, "int8")
     with nr.config.using(default_float="float64", default_int="int64"):
         assert jnp.array([1.5]).dtype == np.float64
         assert jnp.arange(3).dtype == np.int64
@@ -105,7 +107,8 @@ def test_ndmin_and_device():
     "call, error, text",
     [
         (lambda: jnp.array("a"), TypeError, "array: numbers were expected; got 'a'"),
-        (lambda: jnp.array([None]), TypeError, "numbers were expected"),
+        (lambda: jnp.array("x", dtype="float32"), ValueError, "could not convert string"),
+        (lambda: jnp.array([None]), ValueError, "numbers were expected; got None"),
         (lambda: jnp.array({1, 2}), TypeError, "list of numbers"),
         (lambda: jnp.array(np.array(["a"])), TypeError, "numeric dtype"),
         (lambda: jnp.array([[1], [1, 2]]), ValueError, "rectangular"),

@@ -124,7 +124,7 @@ def test_mismatch_reads_the_same_in_eager_and_jit():
     assert str(staged.value).startswith(str(eager.value))
     with pytest.raises(TypeError, match="leading dimensions must be broadcastable"):
         products.matmul(*map(wrapped, arrays(0, (2, 3, 4), (5, 4, 3))))
-    with pytest.raises(TypeError, match="Use \\* for the product with a scalar"):
+    with pytest.raises(ValueError, match="Use \\* for the product with a scalar"):
         products.matmul(2.0, a)
     with pytest.raises(TypeError, match="got \\[1"):
         products.matmul([1.0, 2.0], b)

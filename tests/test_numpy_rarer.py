@@ -144,6 +144,32 @@ def test_polynomials_side_by_side():
 def test_corners():
     same(lambda m: m.bitwise_count, np.array([True, False]))
     same(lambda m: m.lexsort, np.array([3.0, 1.0]))
+    same(lambda m: m.poly, np.array([[1.0, 2.0], [-3.0, 4.0]], np.float32))
+    same(lambda m: m.linalg.matrix_rank, np.array([0.0, 1.0], np.float32))
+    same(lambda m: functools.partial(m.linalg.slogdet, method="qr"), np.eye(2, dtype="f4"))
+    matrix = jnp.array([[3.0, 0.0, 0.0], [0.0, 0.0, 2.0]])
+    part = jnp.linalg.svd(matrix, full_matrices=False, subset_by_index=(1, 2))
+    assert part.U.shape == (2, 1) and part.S.tolist() == [2.0] and part.Vh.shape == (1, 3)
+    with pytest.raises(NotImplementedError, match="hermitian takes no subset_by_index"):
+        jnp.linalg.svd(jnp.eye(2), hermitian=True, subset_by_index=(0, 1))
+    with pytest.raises(ValueError, match='method must be "lu" or "qr"; got \'svd\''):
+        jnp.linalg.slogdet(jnp.eye(2), method="svd")
+    holes = np.array([[1.0, np.nan, 3.0], [2.0, 5.0, 7.0]], np.float32)
+    for name in ("nanvar", "nanstd", "nanmean", "nansum"):
+        f = lambda m, name=name: lambda x: getattr(m, name)(x, axis=0).sum()  # noqa: E731
+        got = nr.grad(f(jnp))(holes[:, [0, 2]])
+        np.testing.assert_allclose(nr.grad(f(jnp))(holes)[:, [0, 2]], got, TOL)
+        np.testing.assert_allclose(got, jax.grad(f(jax.numpy))(holes[:, [0, 2]]), TOL, TOL)
+    assert nr.grad(jnp.i0)(0.0) == 0 and nr.grad(nr.grad(jnp.i0))(0.0) == 0.5
+    assert nr.grad(jnp.cbrt)(0.0) == np.inf
+    assert nr.grad(lambda x: jnp.frexp(x)[0])(6.0) == 0.125
+    parts = np.array([[0.3, 1.5], [-0.2, 0.0]], np.float32)  # True, but for 0
+    for name in ("sum", "prod", "cumsum", "cumprod"):
+        same(lambda m, name=name: functools.partial(getattr(m, name), dtype=bool, axis=1), parts)
+    ends = {"mode": "linear_ramp", "end_values": (5, -4)}
+    same(lambda m: functools.partial(m.pad, **ends), np.array([2, 3], np.uint8), (2, 3))
+    mask = np.array([[True, False, False], [False, False, True]])
+    same(lambda m: functools.partial(m.pad, mode="mean"), mask, 1)
     mask = np.array([[True, False, True], [True, True, False]])
     same(lambda m: m.select, mask, np.arange(6, dtype=np.float32).reshape(2, 3))
     with pytest.raises(TypeError, match="fabs: the dtype must be floating"):

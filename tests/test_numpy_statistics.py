@@ -88,6 +88,33 @@ def test_median(axis):
     check(*pair("nanmedian", statistics, axis=axis), x)
 
 
+@pytest.mark.parametrize("name", ["quantile", "nanquantile"])
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 1)])
+def test_weighted_quantiles_are_jax_s(name, axis):
+    x = normal(4, 5).astype(np.float32)
+    w = np.random.default_rng(1).integers(0, 4, (4, 5)).astype(np.float32)
+    with_nan, bad = x.copy(), w.copy()
+    with_nan[1, 2], with_nan[3], bad[0, 0] = NAN, NAN, -1.0
+    q = np.array([0, 0.3, 0.5, 1], np.float32)
+    of_axis = {0: w[:, 0], -1: w[0]}.get(axis, w)
+    for a, weights in ((x, w), (with_nan, w), (x, bad), (x, of_axis)):
+        options = {"axis": axis, "weights": weights, "method": "inverted_cdf", "keepdims": True}
+        ours = getattr(statistics, name)(wrapped(a), wrapped(q), **options)
+        np.testing.assert_array_equal(ours, getattr(jax_numpy, name)(a, q, **options))
+    percents = statistics.percentile(wrapped(x), 30, axis, weights=w, method="inverted_cdf")
+    np.testing.assert_array_equal(
+        percents, statistics.quantile(wrapped(x), 0.3, axis, weights=w, method="inverted_cdf")
+    )
+
+
+def test_weights_of_quantiles_that_do_not_fit():
+    x = wrapped(normal(4, 5))
+    with pytest.raises(NotImplementedError, match="method must be \"inverted_cdf\"; got 'linear'"):
+        statistics.quantile(x, 0.5, weights=x)
+    with pytest.raises(ValueError, match="weights must have the shape of the array, or of its a"):
+        statistics.quantile(x, 0.5, axis=0, weights=x[0], method="inverted_cdf")
+
+
 def test_quantile_edges():
     assert np.isnan(float(statistics.median(wrapped(np.zeros(0)))))
     assert np.isnan(float(statistics.nanmedian(wrapped(np.array([NAN, NAN])))))
@@ -149,6 +176,8 @@ def test_bincount():
     assert statistics.bincount(wrapped(np.zeros(0, np.int32))).shape == (0,)
     fixed = nr.jit(lambda a: statistics.bincount(a, length=3))(wrapped(np.array([2, 9, -4, 2])))
     np.testing.assert_array_equal(fixed, jax_numpy.bincount(np.array([2, 9, -4, 2]), length=3))
+    known = nr.jit(lambda: statistics.bincount(wrapped(x)))  # its numbers are no arguments
+    np.testing.assert_array_equal(known(), np.bincount(x))
     with pytest.raises(ConcretizationTypeError, match="bincount: the length .* length="):
         nr.jit(statistics.bincount)(wrapped(x))
     with pytest.raises(TypeError, match="bincount: a vector of integers"):

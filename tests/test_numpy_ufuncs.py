@@ -74,6 +74,12 @@ def check(got, want, *, exact=False):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
+def test_parts_of_real_scalars_are_arrays():
+    for x in (jnp.asarray(2.0), jnp.int32(2)):
+        assert isinstance(jnp.imag(x), nr.Array) and isinstance(x.imag, nr.Array)
+        assert isinstance(nr.lax.zeros_like_array(x), nr.Array)
+
+
 @pytest.mark.parametrize(("name", "dtype"), spread(UNARY))
 def test_unary_equals_jax(name, dtype):
     if dtype == "bool" and name in NOT_FOR_BOOL:
@@ -236,6 +242,10 @@ CASES = {
     "array_equal shape": lambda m, x: m.array_equal(x, x[:2]),
     "array_equiv": lambda m, x: m.array_equiv(x[None], x),
     "ldexp": lambda m, x: m.ldexp(x, m.arange(5) - 2),
+    "ldexp unsigned": lambda m, x: m.ldexp(x, m.arange(5, dtype="uint32")),
+    "logaddexp complex": lambda m, x: m.logaddexp(x * 1.5j + x, x - 3j),
+    "logaddexp2 complex": lambda m, x: m.logaddexp2(x * 1.5j + x, x - 3j),
+    "array_equal lists": lambda m, x: m.array_equal([1, 2], (1, 2)),
     "nextafter": lambda m, x: m.nextafter(x, 0.0),
     "unwrap": lambda m, x: m.unwrap(x * 2),
     "divmod": lambda m, x: m.divmod(x, 2),
@@ -267,6 +277,36 @@ def test_spacing_modf_and_frexp_equal_numpy_at_the_extremes():
         np.testing.assert_array_equal(got, want)
 
 
+def test_zeroth_powers_of_numbers_are_arrays():
+    for x in (2.0, 3, jnp.float32(2), np.float32(2)):
+        assert isinstance(jnp.power(x, 0), nr.Array) and jnp.power(x, 0) == 1
+
+
+def test_shapes_that_do_not_fit_are_not_equivalent():
+    assert not jnp.array_equiv(jnp.ones((2, 3)), jnp.ones(2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_a_mask_leaves_out_what_is_not_finite(dtype):
+    x, mask = jnp.array([np.inf, np.nan, 3.0], dtype), jnp.array([False, False, True])
+    for f in (lambda x: x * mask, lambda x: mask * x, lambda x: x * np.asarray(mask)):
+        for out in (f(x), nr.jit(f)(x)):
+            assert out.dtype == dtype and out.tolist() == [0, 0, 3]
+    assert (x[0] * mask).tolist() == [0, 0, np.inf] and (mask[:, None] * x).shape == (3, 3)
+    if dtype == "float32":
+        grad = nr.grad(lambda x: (jnp.sqrt(x) * jnp.array([True, False, True])).sum())(x)
+        np.testing.assert_allclose(grad, [0, np.nan, 0.5 / np.sqrt(3)], rtol=1e-6)
+    assert (jnp.arange(3) * mask).tolist() == [0, 0, 2] and (mask * mask).dtype == np.bool_
+
+
+def test_where_of_weak_operands_is_weak():
+    x = jnp.array(2.0)
+    for f in (lambda m, x: jnp.where(m, 0, x), lambda m, x: jnp.where(m, x, 0)):
+        for out in (f(True, x), f(jnp.array(False), x), nr.jit(f)(True, x)):
+            assert out.weak_type and out.dtype == np.float32
+    assert not jnp.where(True, jnp.float32(1), 0).weak_type
+
+
 def test_where_of_one_argument_is_nonzero():
     (found,) = jnp.where(jnp.array([0, 3, 0, 4]))
     assert found.tolist() == [1, 3]
@@ -280,6 +320,13 @@ def test_wrong_arguments():
         jnp.clip(x + 1j, 0)
     with pytest.raises(TypeError, match="floor_divide: the dtype must be real"):
         jnp.floor_divide(x + 1j, 2)
+    with pytest.raises(ValueError, match="hypot: the dtype must be real; got c64"):
+        jnp.hypot(1j, x)
+    with pytest.raises(TypeError, match="heaviside: the dtype must be real; got c64"):
+        jnp.heaviside(x, 1j)
+    for shift in (jnp.left_shift, jnp.right_shift):
+        with pytest.raises(TypeError, match="shift: the dtype must be an integer type; got f32"):
+            shift(x, 1)
     with pytest.raises(TypeError, match="negative powers"):
         jnp.power(jnp.array([2]), -1)
     with pytest.raises(ValueError, match="gcd: arguments must be of an integer type"):

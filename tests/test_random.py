@@ -391,7 +391,9 @@ def test_binomials_under_transformations():
     draw = lambda key: nrandom.binomial(key, np.array([5.0, 500.0]), 0.3)  # noqa: E731
     lanes = nr.jit(nr.vmap(draw))(keys)
     np.testing.assert_array_equal(lanes, np.stack([draw(k) for k in keys]))
-    counts = nr.jit(lambda key: nrandom.multinomial(key, 50, np.array([0.1, 0.2, 0.7]), shape=(9,)))
+    options = {"shape": (9, 3), "dtype": "int32"}
+    counts = nr.jit(lambda key: nrandom.multinomial(key, 50, np.array([0.1, 0.2, 0.7]), **options))
+    assert counts(KEY).shape == (9, 3) and counts(KEY).dtype == np.int32
     assert (host(counts(KEY)).sum(-1) == 50).all()
     assert nrandom.binomial(KEY, 5, 0.3, (0, 2)).shape == (0, 2)
     with pytest.raises(ValueError, match="multinomial: rank 1 or more was expected"):

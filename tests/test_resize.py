@@ -10,6 +10,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import nn
+from nr.test_util import check_grads
 from tests.torch_layers import agree, close, lifted, same_in_lanes, sample, torch
 
 F = torch.nn.functional
@@ -154,6 +155,33 @@ def test_resize_of_other_dtypes() -> None:
     assert nr.image.resize(x, (3,), "bilinear").dtype == "float32"
     assert nr.image.resize(x.astype(jnp.bfloat16), (3,), "cubic").dtype == "bfloat16"
     same_in_lanes(lambda x: nr.image.resize(x, (4, 5), "lanczos3"), sample((3, 6, 3)))
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_scale_and_translate_is_that_of_jax(method: str, antialias: bool) -> None:
+    jax = pytest.importorskip("jax")
+    x = sample((7, 5, 2)).astype(np.float32)
+    for scale, translation in (([0.7, 1.5], [0.5, -1.0]), ([2.0, 0.3], [-3.0, 1.25])):
+        args = ((6, 9, 2), (0, -2), np.array(scale, "f4"), np.array(translation, "f4"))
+        want = jax.image.scale_and_translate(x, *args, method, antialias)
+        # Weights of float32 on both sides.
+        got = nr.image.scale_and_translate(x, *args, method, antialias)
+        np.testing.assert_allclose(got, want, 2e-5, 2e-5)
+
+
+def test_scale_and_translate_of_traced_values() -> None:
+    x = sample((6,)).astype(np.float64)
+    f = lambda s, t: nr.image.scale_and_translate(x, (6,), (0,), s, t, "cubic")  # noqa: E731
+    args = (jnp.array(np.array([1.2])), jnp.array(np.array([0.37])))
+    np.testing.assert_allclose(nr.jit(f)(*args), f(*args), 1e-12, 1e-12)
+    check_grads(f, args, 1, atol=1e-6, rtol=1e-6)
+    method = nr.image.ResizeMethod.from_string("bilinear")
+    assert method is nr.image.ResizeMethod.LINEAR
+    want = nr.image.resize(x, (3,), "linear")
+    np.testing.assert_array_equal(nr.image.resize(x, (3,), method), want)
+    with pytest.raises(ValueError, match='with weights was required; got "nearest"'):
+        nr.image.scale_and_translate(x, (6,), (0,), *args, "nearest")
 
 
 # ---------------------------------------------------------------- rearrangements

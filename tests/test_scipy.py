@@ -8,7 +8,7 @@ import scipy.stats
 import nr
 from nr import scipy as nr_scipy
 from nr.lax.rules import operand
-from nr.scipy import special
+from nr.scipy import special, stats
 
 # Kernels are accurate to a few hundred roundings; differences of log-gammas cancel some more.
 F64 = {"rtol": 2e-11, "atol": 1e-13}
@@ -132,6 +132,24 @@ def test_gradients(name, at):
     slope = (reference(at + h) - reference(at - h)) / (2 * h)
     # central differences: h squared times the third derivative, and 1e-16 / h
     np.testing.assert_allclose(float(nr.grad(fun)(np.float64(at))), slope, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "function, at, slope",
+    [
+        (special.log_ndtr, 0.0, np.sqrt(2 / np.pi)),
+        (special.i0, 0.0, 0.0),
+        (stats.laplace.cdf, 0.0, 0.5),
+        (lambda x: stats.gennorm.cdf(x, 1.0), 0.0, 0.5),
+        (lambda x: special.xlogy(x, 0.3), 0.0, np.log(0.3)),
+        (lambda x: special.xlog1py(x, 0.3), 0.0, np.log(1.3)),
+        (lambda a: stats.gamma.logpdf(0.3, a), 1.0, np.log(0.3) - scipy.special.digamma(1)),
+        (lambda d: stats.chi2.logpdf(0.3, d), 2.0,
+         (np.log(0.15) - scipy.special.digamma(1)) / 2),
+    ],
+)  # fmt: skip
+def test_gradients_where_branches_meet(function, at, slope):
+    np.testing.assert_allclose(float(nr.grad(function)(np.float64(at))), slope, rtol=1e-6)
 
 
 def test_gradients_at_the_edges_are_finite():

@@ -40,6 +40,17 @@ def test_rows_and_buckets(name):
     np.testing.assert_allclose(batched, whole, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_broadcast_to_the_ids(name):
+    function, ids = getattr(ops, name), np.array([[0, 2], [2, 0], [2, 2]])
+    for data in (2.0, DATA[1:2], DATA[:2], DATA[:3, None], np.ones((3, 1, 4), np.float32)):
+        row = np.shape(data)[2:]
+        whole = np.broadcast_to(np.asarray(data, np.float32), (3, 2, *row))
+        np.testing.assert_array_equal(function(data, ids, 3), function(whole, ids, 3))
+    with pytest.raises(ValueError, match=r"broadcast to it; got i32\[3,2\] for f32\[3\]"):
+        function(DATA[:3], ids.astype(np.int32), 3)
+
+
 def test_gradients():
     slope = nr.grad(lambda x: (ops.segment_sum(x, IDS, 2) ** 2).sum())(DATA)
     np.testing.assert_allclose(slope, [2.0, 0.0, 0.0, 9.0, 9.0])

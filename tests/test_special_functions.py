@@ -243,6 +243,35 @@ def test_comb():
     assert float(large) == pytest.approx(scipy.special.comb(1000, 300), rel=1e-11)
 
 
+@pytest.mark.parametrize("n", [0, 1, 4, 9])
+def test_legendre_functions_of_all_orders(n):
+    z = np.array([-1.0, -0.9, -0.3, 0.0, 0.5, 0.99, 1.0])
+    every = scipy.special.assoc_legendre_p_all(n, n, z, diff_n=1)
+    wanted, wanted_slopes = every[:, :, : n + 1].transpose(0, 2, 1, 3)
+    largest = np.abs(wanted).max()
+    values, slopes = special.lpmn(n, n, z)
+    # Both are recurrences of n steps, in which what is small at the ends cancels.
+    np.testing.assert_allclose(values, wanted, rtol=1e-12, atol=1e-15 * largest)
+    np.testing.assert_allclose(slopes, wanted_slopes, rtol=1e-11, atol=1e-12 * largest)
+    np.testing.assert_array_equal(special.lpmn_values(n, n, z, False), values)
+    normalized = special.lpmn_values(n, n, z, True)
+    for m in range(n + 1):
+        harmonic = scipy.special.sph_harm_y(n, m, np.arccos(z), 0.0).real
+        np.testing.assert_allclose(normalized[m, n], harmonic, rtol=1e-12, atol=1e-14)
+    f32 = nr.jit(lambda z: special.lpmn_values(n, n, z, True))(z.astype(np.float32))
+    assert f32.dtype == np.float32
+    np.testing.assert_allclose(f32, normalized, rtol=1e-4, atol=1e-5)  # sqrt(1 - z) loses digits
+
+
+def test_errors_of_legendre_functions():
+    with pytest.raises(NotImplementedError, match="lpmn: m and n must be one number .*2 and 3"):
+        special.lpmn(2, 3, np.ones(2))
+    with pytest.raises(TypeError, match="lpmn_values: z must be f32 or f64; got i64"):
+        special.lpmn_values(2, 2, np.arange(2), True)
+    with pytest.raises(ValueError, match="lpmn: z must be of rank 1; got f64"):
+        special.lpmn(2, 2, np.ones((2, 2)))
+
+
 def test_spherical_harmonics():
     n = np.array([0, 1, 2, 3, 5, 9, 9, 4, 2, 30])
     m = np.array([0, -1, 1, 0, -5, 3, 9, -4, 3, -17])

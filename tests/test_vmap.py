@@ -261,3 +261,9 @@ def test_unbound_axis_names(wrap):
 def test_ppermute_checks_its_pairs():
     with pytest.raises(ValueError, match="ppermute: sources and destinations must be distinct"):
         lanes(lambda x: lax.ppermute(x, "i", [(0, 1), (2, 1)]), X)
+
+
+def test_axes_must_be_numbers():
+    for options in ({"in_axes": False}, {"in_axes": (jnp.ones(1),)}, {"out_axes": (0.0,)}):
+        with pytest.raises(TypeError, match="must be .*int"):
+            nr.vmap(lambda x: x, **options)

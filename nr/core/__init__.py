@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "AbstractValue": "nr.core.avals",
     "Atom": "nr.core.jaxprs",
     "ShapedArray": "nr.core.avals",
     "Trace": "nr.core.tracing",
@@ -39,6 +40,13 @@ def eval_jaxpr(jaxpr: Any, consts: Any, *args: Any) -> list[Any]:
             f"{len(consts)}. Pass jaxpr.consts."
         )
     return jaxprs.eval_jaxpr(jaxpr.replace(consts=consts), *args)
+
+
+def eval_context() -> Any:
+    """For a ``with`` block: what it runs is no part of the transformations around."""
+    from nr.core import tracing
+
+    return tracing.current(tracing.EVAL)
 
 
 def __getattr__(name: str) -> Any:

@@ -256,6 +256,21 @@ class ArrayImpl(Array):
             self.committed.backend.synchronize(self.committed)
         return self
 
+    @property
+    def is_fully_addressable(self) -> bool:
+        """Whether this process has all of the array: it always has."""
+        return True
+
+    is_fully_replicated = is_fully_addressable
+
+    def unsafe_buffer_pointer(self) -> int:
+        """The address of the array's memory, which lasts as long as the array."""
+        if self.data is None:
+            raise RuntimeError(DELETED)
+        if type(self.data) is np.ndarray:
+            return self.data.ctypes.data
+        return self.data.data.ptr
+
     def copy_to_host_async(self) -> None:
         """Nothing to do: copies to the host happen when they are asked for."""
 
@@ -331,8 +346,10 @@ class ArrayImpl(Array):
         return int(self.host()[()])
 
     def _scalar(self, kind: str) -> Any:
-        if self.size != 1:
-            raise TypeError(f"{kind}: an array of one element was expected; got {self.aval}.")
+        if self.shape:
+            raise TypeError(
+                f"{kind}: an array of rank 0 was expected; got {self.aval}. Use .item()."
+            )
         if self.dtype in dtypes.COMPLEX and kind != "complex":
             raise TypeError(f"{kind}: a real number was expected; got {self.aval}. Use .real.")
         return self.host().reshape(())[()]
@@ -354,7 +371,9 @@ class ArrayImpl(Array):
         return lambda index=0: self
 
     def __format__(self, spec: str) -> str:
-        return format(self.host()[()], spec) if not self.shape else format(str(self), spec)
+        if self.shape and spec:
+            raise TypeError(f"format: {spec!r} is for arrays of rank 0; got {self.aval}.")
+        return format(str(self) if self.shape else self.host()[()], spec)
 
     def __repr__(self) -> str:
         if self.data is None:

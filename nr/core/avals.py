@@ -91,6 +91,10 @@ class ShapedArray:
         return f"ShapedArray({self.str_short()}{weak})"
 
 
+AbstractValue = ShapedArray
+"""JAX's base of all kinds of avals; nr has one kind."""
+
+
 class Zero:
     """A tangent or cotangent known to be zero, of which only the aval is kept."""
 

@@ -35,6 +35,11 @@ def concretization_error(kind: str, tracer: Tracer) -> Exception:
     """The error for bool(), int(), float(), np.asarray() ... of a traced value."""
     if not tracer._trace.alive:
         return errors.UnexpectedTracerError(leak_message(tracer, kind))
+    if kind == "bool" and tracer.aval.size != 1:
+        return ValueError(
+            f"bool: the truth value of one element was expected; got {tracer.aval}. "
+            f"Use .any() or .all()."
+        )
     source = source_info.user_source()
     line = f" At {source}." if source else ""
     what = _WHAT.get(kind, f"{kind}() of")

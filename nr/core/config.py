@@ -18,6 +18,7 @@ _OWN = (
     "debug_nans",
     "check",
     "check_tracer_leaks",
+    "disable_jit",
     "log_compiles",
     "no_tracing",
     "numpy_dtype_promotion",
@@ -26,6 +27,8 @@ _OWN = (
 )
 # Options of JAX whose named values (None: all values) describe what nr does anyway.
 _AS_HERE: dict[str, tuple | None] = {
+    "jax_debug_infs": (False,),
+    "jax_debug_key_reuse": (False,),
     "jax_default_matmul_precision": (
         None,
         "default",
@@ -38,19 +41,42 @@ _AS_HERE: dict[str, tuple | None] = {
         "float32",
     ),
     "jax_default_prng_impl": ("threefry2x32",),
+    "jax_enable_custom_prng": (False,),
+    "jax_legacy_prng_key": ("allow",),
+    "jax_num_cpu_devices": (-1, 1),
     "jax_platform_name": ("cpu",),
     "jax_platforms": ("cpu",),
     "jax_threefry_partitionable": (True,),
     "jax_traceback_filtering": None,
 }
+# Options of JAX for what is otherwise here, such as its cache; they keep what they are set to.
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "jax_array_garbage_collection_guard": None,
+    "jax_captured_constants_warn_bytes": 2_000_000_000,
+    "jax_compilation_cache_dir": None,
+    "jax_cpu_collectives_implementation": "gloo",
+    "jax_enable_compilation_cache": True,
+    "jax_include_full_tracebacks_in_locations": True,
+    "jax_persistent_cache_enable_xla_caches": "xla_gpu_per_fusion_autotune_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs": 1.0,
+    "jax_persistent_cache_min_entry_size_bytes": 0,
+    "jax_pprint_use_color": True,
+    "jax_raise_persistent_cache_errors": False,
+    "jax_softmax_custom_jvp": True,
+    "jax_traceback_in_locations_limit": 100,
+    "jax_transfer_guard": None,
+    "jax_use_shardy_partitioner": True,
+}
 _SAME_AS_JAX = {
     f"jax_{name}": name
     for name in _OWN
     if name not in ("default_float", "default_int", "check", "traceback_filtering")
-} | {"jax_enable_checks": "check"}
+} | {"jax_enable_checks": "check", "jax_explain_cache_misses": "log_compiles"}
 _INTS = {name: np.dtype(name) for name in ("int32", "int64")}
 
 
+_jit_disabled: ContextVar[bool] = ContextVar("jit_disabled", default=False)
+jit_disabled = _jit_disabled.get
 _AT_FIRST = (_FLOATS["float32"], _INTS["int32"], False, "standard", "allow")
 
 
@@ -80,6 +106,7 @@ class Config:
     "int32"/"int64"). debug_nans: raise where a NaN is made, as `nr.debug_nans` does.
     numpy_dtype_promotion ("standard", "strict"), numpy_rank_promotion ("allow", "warn", "raise"):
     which implicit promotions `nr.numpy` does; see the functions of nr of these names.
+    disable_jit: run jitted functions as plain Python, as `nr.disable_jit` does for a block.
     check: validate every jaxpr between passes (``NR_CHECK=1``).
     check_tracer_leaks, log_compiles, no_tracing: as `nr.checking_leaks`, `nr.log_compiles` and
     `nr.no_tracing` set them for a block.
@@ -104,6 +131,7 @@ class Config:
         self.trace_key = self._traced.get  # what a traced program depends on beside its arguments
         self.check = os.environ.get("NR_CHECK", "0") not in ("", "0")
         self.check_tracer_leaks = self.log_compiles = self.no_tracing = False
+        self._without_effect = dict(_WITHOUT_EFFECT)
         self.traceback_filtering = os.environ.get("NR_TRACEBACKS", "filtered") != "full"
 
     @property
@@ -113,11 +141,29 @@ class Config:
 
     x64_enabled = jax_enable_x64
 
+    @property
+    def disable_jit(self) -> bool:
+        """Whether jitted functions run as plain Python."""
+        return jit_disabled()
+
+    @disable_jit.setter
+    def disable_jit(self, value: bool) -> None:
+        _jit_disabled.set(bool(value))
+
+    @property
+    def jax_default_device(self) -> Any:
+        """The device that was chosen for new arrays, or None."""
+        from nr.core.devices import chosen_default
+
+        return chosen_default()
+
     def __getattr__(self, name: str) -> Any:
         if name in _SAME_AS_JAX:
             return getattr(self, _SAME_AS_JAX[name])
         if name in _AS_HERE:
             return (_AS_HERE[name] or (None,))[0]
+        if name in _WITHOUT_EFFECT:
+            return self._without_effect[name]
         raise AttributeError(f"config: there is no option {name!r}.")
 
     def read(self, name: str) -> Any:
@@ -129,10 +175,16 @@ class Config:
         if name == "jax_enable_x64":
             self.default_float = "float64" if value else "float32"
             self.default_int = "int64" if value else "int32"
+        elif name == "jax_default_device":
+            from nr.core.devices import choose_default
+
+            choose_default(value)
         elif name in _OWN:
             setattr(self, name, value)
         elif name in _SAME_AS_JAX:
             setattr(self, _SAME_AS_JAX[name], value)
+        elif name in _WITHOUT_EFFECT:
+            self._without_effect[name] = value
         elif name in _AS_HERE:
             allowed = _AS_HERE[name]
             if allowed is not None and value not in allowed:
@@ -141,7 +193,7 @@ class Config:
                     f"got {value!r}."
                 )
         else:
-            raise ValueError(
+            raise AttributeError(
                 f"config.update: the option must be one of {', '.join(_OWN)} or jax_enable_x64; "
                 f"got {name!r}."
             )
@@ -150,13 +202,15 @@ class Config:
     def using(self, **options: Any) -> Iterator[None]:
         """Set options for the duration of a ``with`` block."""
         before = {name: getattr(self, name) for name in _OWN}
+        changed = list(_OWN)
         try:
             for name, value in options.items():
                 self.update(name, value)
+            changed = [name for name in _OWN if getattr(self, name) != before[name]]
             yield
         finally:
-            for name, value in before.items():
-                setattr(self, name, value)
+            for name in changed:  # what else is set within the block stays so
+                setattr(self, name, before[name])
 
 
 def _word(value: Any, *words: str) -> str:

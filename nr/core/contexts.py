@@ -45,6 +45,11 @@ def log_compiles(new_val: bool = True) -> AbstractContextManager[None]:
     return config.using(log_compiles=new_val)
 
 
+def explain_cache_misses(new_val: bool = True) -> AbstractContextManager[None]:
+    """Whether it is logged why a jitted function is traced: as `log_compiles`, which says so."""
+    return config.using(log_compiles=new_val)
+
+
 def no_tracing(new_val: bool = True) -> AbstractContextManager[None]:
     """Whether a jitted function that would have to be traced anew raises RuntimeError.
 
@@ -73,6 +78,21 @@ def default_matmul_precision(new_val: str | None) -> AbstractContextManager[None
 def default_prng_impl(new_val: str) -> AbstractContextManager[None]:
     """The kind of random keys; there is "threefry2x32"."""
     return config.using(jax_default_prng_impl=new_val)
+
+
+def legacy_prng_key(new_val: str) -> AbstractContextManager[None]:
+    """What becomes of keys as plain arrays: "allow", they are as good as typed ones."""
+    return config.using(jax_legacy_prng_key=new_val)
+
+
+def enable_custom_prng(new_val: bool = True) -> AbstractContextManager[None]:
+    """Whether `nr.random.PRNGKey` makes typed keys: False; `nr.random.key` makes them."""
+    return config.using(jax_enable_custom_prng=new_val)
+
+
+def debug_key_reuse(new_val: bool = True) -> AbstractContextManager[None]:
+    """Whether a key that is used twice is an error: False."""
+    return config.using(jax_debug_key_reuse=new_val)
 
 
 def threefry_partitionable(new_val: bool = True) -> AbstractContextManager[None]:

@@ -155,6 +155,11 @@ def default_device(where: Device | str | None) -> Any:
         _default.reset(token)
 
 
+def choose_default(where: Device | str | None) -> None:
+    """Create new arrays on a device from now on."""
+    _default.set(None if where is None else device(where))
+
+
 def current_default() -> Device:
     """The device on which creation functions place their results."""
     return _default.get() or cpu()

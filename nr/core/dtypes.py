@@ -128,6 +128,8 @@ _WEAK_NAME = {"b": "bool", "i": "i*", "u": "i*", "f": "f*", "V": "f*", "c": "c*"
 
 @functools.cache
 def _join(names: frozenset[str]) -> str:
+    if "void" in names:
+        raise TypeError("dtype: float0 arrays hold nothing to compute with; got one as an operand.")
     common = frozenset.intersection(*(_UPPER[name] for name in names))
     # The least upper bound is the common bound below all others: the lattice guarantees one.
     return next(name for name in common if common <= _UPPER[name])
@@ -148,9 +150,10 @@ def promote(operands: list[tuple[np.dtype, bool]]) -> tuple[np.dtype, bool]:
         return DTYPES[name], weak
     if weak:  # scalars among themselves: the widest of the kind
         return max([d for d, _ in operands if _node(d, True) == name], key=_width), True
+    # A number of a lower kind, such as an int32, takes the scalar's default dtype, and it is weak.
     if name == "i*":
-        return config.default_int, False
-    return (config.default_float if name == "f*" else _default_complex()), False
+        return config.default_int, True
+    return (config.default_float if name == "f*" else _default_complex()), True
 
 
 _WEAK_RANK = {"i*": 0, "f*": 1, "c*": 2}

@@ -8,9 +8,18 @@ CUSTOM_VJP_FORWARD_MODE = (
     "custom_vjp only. Define a custom_jvp, or use reverse mode (grad, vjp, jacrev)."
 )
 
+RULE_CLOSES_OVER = (
+    "custom derivatives: the rule of a function that is used in a loop, a branch, a checkpoint or "
+    "another jitted function must not close over a traced value. Pass the value as an argument."
+)
+
 
 class JAXTypeError(TypeError):
     """A traced value was used as only its numbers could be."""
+
+
+class ShapeMismatchError(TypeError, ValueError):
+    """Shapes that do not broadcast; in JAX a TypeError where ranks agree, else a ValueError."""
 
 
 class JAXIndexError(IndexError):

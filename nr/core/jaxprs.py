@@ -18,6 +18,7 @@ from nr.core import source_info
 from nr.core.array import Array, ArrayImpl
 from nr.core.avals import ShapedArray
 from nr.core.config import config
+from nr.core.errors import RULE_CLOSES_OVER, UnexpectedTracerError
 from nr.core.tracing import (
     PYTHON_SCALARS,
     Primitive,
@@ -479,7 +480,8 @@ def trace_to_jaxpr(
 def trace_closed(f: Callable[..., Sequence[Any]], avals: Sequence[ShapedArray]) -> Jaxpr:
     """Trace a flat function that closes over no tracer."""
     jaxpr, operands = trace_to_jaxpr(f, avals)
-    assert not operands, "nr bug: a derived jaxpr closes over a tracer"
+    if operands:  # only the rules of users can do so
+        raise UnexpectedTracerError(RULE_CLOSES_OVER)
     return jaxpr
 
 

@@ -74,7 +74,22 @@ def in_lane(names: Sequence[Any], lane: Sequence[int]) -> str:
 def function_name(f: Any) -> str:
     """A function's name for messages and jaxprs."""
     f = getattr(f, "func", f)
-    return getattr(f, "__name__", None) or type(f).__name__
+    name = getattr(f, "__name__", None)
+    return name if name and isinstance(name, str) else type(f).__name__
+
+
+# What Python lets a function's attributes be.
+_KINDS = {"__name__": str, "__qualname__": str, "__annotations__": dict, "__type_params__": tuple}
+
+
+def wraps(f: Any) -> Callable[[Callable], Callable]:
+    """`functools.wraps` for any callable: what a function's attributes may not be is not taken."""
+    taken = [
+        name
+        for name in functools.WRAPPER_ASSIGNMENTS
+        if isinstance(getattr(f, name, None), _KINDS.get(name, object))
+    ]
+    return functools.wraps(f, assigned=taken)
 
 
 def api_boundary(f: Callable) -> Callable:

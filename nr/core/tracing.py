@@ -208,6 +208,8 @@ class Primitive:
     all: dict[str, Primitive] = {}
     # Kinds of primitives that JAX has and nr has not.
     call_primitive = map_primitive = False
+    # Whether its parameter `fun` may be a Python function, which may close over traced values.
+    runs_functions = False
 
     def __init__(
         self,
@@ -247,9 +249,9 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
-    def get_bind_params(self, params: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """What `bind` takes before the operands of an eqn (nothing), and its params."""
-        return [], params
+    def get_bind_params(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The params with which `bind` runs an eqn of them again: the same."""
+        return params
 
     def bind(self, *args: Any, **params: Any) -> Any:
         trace = current_trace()
@@ -282,6 +284,9 @@ class Primitive:
                 values.append(x)
         if creates:  # of numbers only: the result goes to the default device
             device = devices.chosen_default()
+            if args and all([type(x) in PYTHON_SCALARS for x in args]):
+                args = [_weak_array(x) for x in args]  # NumPy would make 64 bits of them
+                values = [x.data for x in args]
         if device is not None:
             return self._evaluate_on(device, args, params)
         kernel = self._cpu
@@ -336,6 +341,11 @@ class Primitive:
             if type(x) is ArrayImpl and x.data is None:
                 raise RuntimeError(DELETED) from None
         self.abstract_eval(*[typeof(x) for x in args], **params)
+
+
+def _weak_array(x: Any) -> ArrayImpl:
+    kind = type(x)
+    return ArrayImpl(np.asarray(x, dtypes.scalar_dtype(kind)), None, kind is not bool)
 
 
 def _is_weak(x: Any) -> bool:

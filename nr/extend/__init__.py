@@ -1,5 +1,5 @@
 """What programs that extend nr stand on, where JAX keeps it: jaxprs as data, new primitives."""
 
-from nr.extend import core, linear_util
+from nr.extend import backend, core, linear_util
 
-__all__ = ["core", "linear_util"]
+__all__ = ["backend", "core", "linear_util"]

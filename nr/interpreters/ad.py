@@ -76,7 +76,7 @@ def defjvp(primitive: Primitive, *jvprules: Callable | None) -> None:
         >>> _ = cube_p.def_abstract_eval(lambda x: x)
         >>> nr.interpreters.ad.defjvp(cube_p, lambda t, x: 3 * x ** 2 * t)
         >>> nr.grad(cube_p.bind)(2.0)
-        Array(12., dtype=float32)
+        Array(12., dtype=float32, weak_type=True)
     """
     defjvp2(
         primitive,

@@ -11,10 +11,12 @@ from nr.lax.rules import move_dim, to_front
 from nr.transforms.batching import BatchTrace
 
 __all__ = [
+    "axis_primitive_batchers",
     "bdim_at_front",
     "broadcast",
     "defbroadcasting",
     "defvectorized",
+    "fancy_primitive_batchers",
     "not_mapped",
     "primitive_batchers",
 ]
@@ -42,6 +44,33 @@ def _with_axis(primitive: Primitive, rule: Callable) -> Callable:
 primitive_batchers = RuleTable("batch", _without_axis, _with_axis)
 """``(args, dims, **params) -> (out, out_dim)`` by primitive, ``dims`` being the operands' batch
 dimensions; lists of results and dimensions for primitives with several."""
+
+
+def _asked_always(primitive: Primitive, rule: Callable) -> Callable:
+    primitive.uses_axis = lambda params, name: True  # it may refer to any axis
+    return rule
+
+
+def _shown_sizes(primitive: Primitive, rule: Callable) -> Callable:
+    def shown(size: int, name: Any, trace_type: Any, *operands: Any, **params: Any) -> Any:
+        return rule(BatchTrace(current_trace(), size, name), *operands, **params)
+
+    return shown
+
+
+def _with_sizes(primitive: Primitive, rule: Callable) -> Callable:
+    def kept(axis: Any, args: Sequence[Any], dims: Sequence[int | None], **params: Any) -> Any:
+        return rule(axis.size, axis.name, None, args, dims, **params)
+
+    return _asked_always(primitive, kept)
+
+
+fancy_primitive_batchers = RuleTable("batch", kept=_asked_always)
+"""``(axis, args, dims, **params)`` by primitive: rules that are told the `size` and `name` of
+vmap's axis. Where it has a name, they are asked also if no operand is batched."""
+
+axis_primitive_batchers = RuleTable("batch", _shown_sizes, _with_sizes)
+"""The same as ``(size, name, None, args, dims, **params)``."""
 
 
 def broadcast(x: Any, size: int, axis: int) -> Any:

@@ -131,6 +131,7 @@ from nr.lax.indexing import (
     ScatterDimensionNumbers,
 )
 from nr.lax.local_conv import conv_general_dilated_local
+from nr.lax.placement import with_sharding_constraint
 from nr.lax.primitives import named_primitive
 from nr.lax.ragged import RaggedDotDimensionNumbers, ragged_dot, ragged_dot_general
 from nr.lax.reduce import (

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.tracing import Primitive, axis_size, typeof
@@ -162,7 +163,13 @@ def psum(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:
         for name in _names(axis_name):
             x = x * axis_size(name)
         return x
-    return _reduction("psum", psum_p, x, axis_name)
+    return _reduction("psum", psum_p, tree_map(_counted, x), axis_name)
+
+
+def _counted(x: Any) -> Any:
+    """x as what can be summed: a bool counts as 0 or 1."""
+    x = operand("psum", x)
+    return convert_element_type(x, dtypes.scalar_dtype(int)) if x.dtype == dtypes.bool_dt else x
 
 
 def pmean(x: Any, axis_name: AxisName, *, axis_index_groups: Any = None) -> Any:

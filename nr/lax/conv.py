@@ -587,6 +587,7 @@ def conv_transpose(
     transpose_kernel: bool = False,
     precision: Any = None,
     preferred_element_type: Any = None,
+    use_consistent_padding: bool = False,
 ) -> Array:
     """A transposed ("fractionally strided") convolution, which widens its input by the strides.
 
@@ -602,6 +603,8 @@ def conv_transpose(
             the convolution with the same kernel.
         precision: accepted for JAX's sake.
         preferred_element_type: the dtype of the result, where not that of the operands.
+        use_consistent_padding: pairs, too, are the padding of a forward convolution that this one
+            goes back through.
 
     Example:
         >>> import nr
@@ -622,11 +625,11 @@ def conv_transpose(
     rank = lhs.ndim - 2
     strides = steps(op, "strides", strides, rank)
     dilation = steps(op, "rhs_dilation", rhs_dilation, rank)
+    windows = [dilated(rhs.shape[d], r) for d, r in zip(specs.rhs_spec[2:], dilation)]
     if isinstance(padding, str):
-        padding = [
-            widening_pads(dilated(rhs.shape[d], r), s, padding)
-            for d, r, s in zip(specs.rhs_spec[2:], dilation, strides)
-        ]
+        padding = [widening_pads(n, s, padding) for n, s in zip(windows, strides)]
+    elif use_consistent_padding:
+        padding = [(n - 1 - lo, n - 1 - hi) for n, (lo, hi) in zip(windows, padding)]
     if transpose_kernel:
         rhs = rev(rhs, specs.rhs_spec[2:])
         specs = specs._replace(rhs_spec=_swapped(specs.rhs_spec))

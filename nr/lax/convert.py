@@ -11,7 +11,8 @@ from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, Zero
 from nr.core.tracing import PYTHON_SCALARS, Primitive, typeof
-from nr.lax.rules import check_dtype, elementwise, operand, zero_tangent
+from nr.lax.rules import check_dtype, elementwise, zero_tangent
+from nr.lax.rules import operand as as_operand
 
 
 def _convert_aval(x: ShapedArray, *, new_dtype: np.dtype, weak_type: bool = False) -> ShapedArray:
@@ -51,7 +52,7 @@ convert_element_type_p = Primitive(
 )
 
 
-def convert_element_type(x: Any, new_dtype: Any) -> Array:
+def convert_element_type(operand: Any, new_dtype: Any) -> Array:
     """x in another dtype; floats are truncated towards zero to integers (NaN to 0).
 
     Example:
@@ -60,9 +61,9 @@ def convert_element_type(x: Any, new_dtype: Any) -> Array:
         Array([ 1, -1], dtype=int32)
     """
     new_dtype = dtypes.canonicalize(new_dtype)
-    if type(x) in PYTHON_SCALARS and new_dtype.kind != "b":
-        x = _scalar(x, new_dtype)
-    x = operand("convert_element_type", x)
+    if type(operand) in PYTHON_SCALARS and new_dtype.kind != "b":
+        operand = _scalar(operand, new_dtype)
+    x = as_operand("convert_element_type", operand)
     if x.dtype == new_dtype and not x.weak_type:
         return x
     return convert_element_type_p.bind(x, new_dtype=new_dtype)
@@ -108,9 +109,9 @@ bitcast_convert_type_p = Primitive(
 )
 
 
-def bitcast_convert_type(x: Any, new_dtype: Any) -> Array:
+def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     """The same bits read as another dtype; where widths differ the last dimension changes."""
-    x = operand("bitcast_convert_type", x)
+    x = as_operand("bitcast_convert_type", operand)
     return bitcast_convert_type_p.bind(x, new_dtype=dtypes.canonicalize(new_dtype))
 
 
@@ -122,9 +123,9 @@ reduce_precision_p: Primitive = elementwise(
 )
 
 
-def reduce_precision(x: Any, exponent_bits: int, mantissa_bits: int) -> Array:
+def reduce_precision(operand: Any, exponent_bits: int, mantissa_bits: int) -> Array:
     """x rounded to a format of fewer bits, kept in its dtype."""
-    x = operand("reduce_precision", x)
+    x = as_operand("reduce_precision", operand)
     check_dtype("reduce_precision", typeof(x), dtypes.FLOATING)
     return reduce_precision_p.bind(
         x, exponent_bits=int(exponent_bits), mantissa_bits=int(mantissa_bits)

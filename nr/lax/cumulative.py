@@ -134,7 +134,7 @@ cumsum_p: Primitive = linear(
 )
 
 
-def cumsum(x: Any, axis: int = 0, reverse: bool = False) -> Array:
+def cumsum(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
     """Running sums along an axis, from its end where `reverse`.
 
     Example:
@@ -142,7 +142,7 @@ def cumsum(x: Any, axis: int = 0, reverse: bool = False) -> Array:
         >>> nr.lax.cumsum(nr.numpy.array([1, 2, 3]), reverse=True)
         Array([6, 5, 3], dtype=int32)
     """
-    return _cumulative("cumsum", cumsum_p, x, axis, reverse)
+    return _cumulative("cumsum", cumsum_p, operand, axis, reverse)
 
 
 # ---------------------------------------------------------------- product and extremes
@@ -151,19 +151,19 @@ cummax_p = _scanned("cummax", NUMERIC, _tangent_through(max_p))
 cummin_p = _scanned("cummin", NUMERIC, _tangent_through(min_p))
 
 
-def cumprod(x: Any, axis: int = 0, reverse: bool = False) -> Array:
+def cumprod(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
     """Running products along an axis, from its end where `reverse`."""
-    return _cumulative("cumprod", cumprod_p, x, axis, reverse)
+    return _cumulative("cumprod", cumprod_p, operand, axis, reverse)
 
 
-def cummax(x: Any, axis: int = 0, reverse: bool = False) -> Array:
+def cummax(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
     """The largest element so far along an axis, from its end where `reverse`."""
-    return _cumulative("cummax", cummax_p, x, axis, reverse)
+    return _cumulative("cummax", cummax_p, operand, axis, reverse)
 
 
-def cummin(x: Any, axis: int = 0, reverse: bool = False) -> Array:
+def cummin(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
     """The smallest element so far along an axis, from its end where `reverse`."""
-    return _cumulative("cummin", cummin_p, x, axis, reverse)
+    return _cumulative("cummin", cummin_p, operand, axis, reverse)
 
 
 # ---------------------------------------------------------------- log-sum-exp
@@ -197,6 +197,6 @@ def _compose_affine(left: list[Any], right: list[Any]) -> list[Any]:
 cumlogsumexp_p = _scanned("cumlogsumexp", INEXACT, _cumlogsumexp_tangent)
 
 
-def cumlogsumexp(x: Any, axis: int = 0, reverse: bool = False) -> Array:
+def cumlogsumexp(operand: Any, axis: int = 0, reverse: bool = False) -> Array:
     """log(cumsum(exp(x))) without overflow, from the end of the axis where `reverse`."""
-    return _cumulative("cumlogsumexp", cumlogsumexp_p, x, axis, reverse)
+    return _cumulative("cumlogsumexp", cumlogsumexp_p, operand, axis, reverse)

@@ -43,12 +43,21 @@ def product_operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     return cast_weak(op, x, y.dtype), cast_weak(op, y, x.dtype)
 
 
+def _precedence(dtype: np.dtype) -> tuple:
+    """XLA's order of dtypes in products: the result has that of an operand, and no third one."""
+    real = dtypes.to_real(dtype)
+    info = dtypes.finfo(real) if real in dtypes.FLOATING else None
+    of_float = (info.maxexp, info.nmant) if info else (-1, -1)
+    width = 0 if dtype == dtypes.bool_dt else real.itemsize
+    return dtype in dtypes.COMPLEX, *of_float, width, dtype not in dtypes.UNSIGNED
+
+
 def promoted_operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
-    """The same, in the dtype that holds both."""
+    """The same, in one dtype."""
     x, y = product_operands(op, x, y)
     if x.dtype == y.dtype:
         return x, y
-    dtype = dtypes.promote_types(x.dtype, y.dtype)
+    dtype = max(x.dtype, y.dtype, key=_precedence)
     return convert_element_type(x, dtype), convert_element_type(y, dtype)
 
 
@@ -302,14 +311,25 @@ _DOT_DIMS: dict[tuple[int, int], Dims] = {
 }
 
 
-def dot(lhs: Any, rhs: Any, precision: Any = None, preferred_element_type: Any = None) -> Array:
+def dot(
+    lhs: Any,
+    rhs: Any,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    *,
+    dimension_numbers: Any = None,
+) -> Array:
     """The product of two vectors, of a matrix and a vector, or of two matrices.
+
+    With `dimension_numbers` it is `dot_general`.
 
     Example:
         >>> import nr
         >>> nr.lax.dot(nr.numpy.array([1, 2]), nr.numpy.array([3, 4]))
         Array(11, dtype=int32)
     """
+    if dimension_numbers is not None:
+        return dot_general(lhs, rhs, dimension_numbers, precision, preferred_element_type)
     lhs, rhs = promoted_operands("dot", lhs, rhs)
     x_shape, y_shape = lhs.shape, rhs.shape
     dims = _DOT_DIMS.get((len(x_shape), len(y_shape)))

@@ -200,9 +200,9 @@ def min(x: Any, y: Any) -> Array:  # noqa: A001
 nextafter_p = elementwise("nextafter", FLOATING, None, None)
 
 
-def nextafter(x: Any, y: Any) -> Array:
-    """The next representable number after x in the direction of y."""
-    return nextafter_p.bind(*operands("nextafter", x, y, accepts=FLOATING))
+def nextafter(x1: Any, x2: Any) -> Array:
+    """The next representable number after x1 in the direction of x2."""
+    return nextafter_p.bind(*operands("nextafter", x1, x2, accepts=FLOATING))
 
 
 def _clamp_aval(lo: ShapedArray, x: ShapedArray, hi: ShapedArray) -> ShapedArray:
@@ -425,7 +425,7 @@ def logistic(x: Any) -> Array:
 # ---------------------------------------------------------------- powers and roots
 sqrt_p = elementwise("sqrt", INEXACT, lambda t, y, x: div(t, mul(y, const_like(y, 2))))
 rsqrt_p = elementwise("rsqrt", INEXACT, lambda t, y, x: mul(t, mul(div(y, x), const_like(y, -0.5))))
-cbrt_p = elementwise("cbrt", FLOATING, lambda t, y, x: mul(t, div(y, mul(x, const_like(x, 3)))))
+cbrt_p = elementwise("cbrt", FLOATING, lambda t, y, x: div(t, mul(square(y), const_like(y, 3))))
 square_p = elementwise("square", NUMERIC, lambda t, y, x: mul(t, mul(x, const_like(x, 2))))
 
 
@@ -462,7 +462,7 @@ def integer_pow(x: Any, y: int) -> Array:
     if y == 1:
         return x
     if y == 0:
-        return broadcast_scalar(const_like(x, 1), x.shape)
+        return operand("integer_pow", broadcast_scalar(const_like(x, 1), x.shape))
     return integer_pow_p.bind(x, y=int(y))
 
 

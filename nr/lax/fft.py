@@ -11,6 +11,7 @@ from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.tracing import typeof
+from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import conj, mul, real
 from nr.lax.rules import const_like, linear, operand, to_front
 from nr.lax.shape import broadcast_in_dim, pad
@@ -79,7 +80,7 @@ def fft(x: Any, fft_type: FftType | int | str, fft_lengths: Any) -> Array:
     """The discrete Fourier transform over the last dimensions, one for each length.
 
     Args:
-        x: complex, or real for RFFT.
+        x: complex, or real; for RFFT it must be.
         fft_type: a `FftType`, its number or its name. RFFT gives the first n // 2 + 1 frequencies
             along the last dimension, which IRFFT takes; inverses divide by the number of elements.
         fft_lengths: the extents of the transform; IRFFT's result has these.
@@ -101,6 +102,8 @@ def fft(x: Any, fft_type: FftType | int | str, fft_lengths: Any) -> Array:
     kind = next((k for k, v in names.items() if fft_type in (k, v)), None)
     if kind is None:
         raise ValueError(f"fft: fft_type must be FFT, IFFT, RFFT or IRFFT; got {fft_type!r}.")
+    if kind != "RFFT" and x.dtype in dtypes.FLOATING:
+        x = convert_element_type(x, dtypes.to_complex(x.dtype))
     params: dict[str, Any] = {"fft_type": kind, "fft_lengths": tuple([int(n) for n in fft_lengths])}
     # NumPy would convert, pad and cut: check before.
     _fft_aval(typeof(x), **params)

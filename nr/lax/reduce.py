@@ -118,11 +118,11 @@ reduce_sum_p = linear(
 )
 
 
-def reduce_sum(x: Any, axes: Any) -> Array:
-    """The sum over axes, in the dtype of x; 0 where there is nothing to add.
+def reduce_sum(operand: Any, axes: Any) -> Array:
+    """The sum over axes, in the operand's dtype; 0 where there is nothing to add.
 
     Args:
-        x: a numeric array.
+        operand: a numeric array.
         axes: distinct axes; None means all.
 
     Example:
@@ -130,7 +130,7 @@ def reduce_sum(x: Any, axes: Any) -> Array:
         >>> nr.lax.reduce_sum(nr.numpy.array([[1, 2], [3, 4]]), (0,))
         Array([4, 6], dtype=int32)
     """
-    return _reduce("reduce_sum", reduce_sum_p, x, axes, NUMERIC)
+    return _reduce("reduce_sum", reduce_sum_p, operand, axes, NUMERIC)
 
 
 def _reduce(op: str, primitive: Primitive, x: Any, axes: Any, accepts: Accepts) -> Array:
@@ -166,9 +166,9 @@ reduce_prod_p = Primitive(
 )
 
 
-def reduce_prod(x: Any, axes: Any) -> Array:
-    """The product over axes, in the dtype of x; 1 where there is nothing to multiply."""
-    return _reduce("reduce_prod", reduce_prod_p, x, axes, NUMERIC)
+def reduce_prod(operand: Any, axes: Any) -> Array:
+    """The product over axes, in the operand's dtype; 1 where there is nothing to multiply."""
+    return _reduce("reduce_prod", reduce_prod_p, operand, axes, NUMERIC)
 
 
 # ---------------------------------------------------------------- extremes
@@ -198,20 +198,20 @@ reduce_max_p = _extreme("reduce_max")
 reduce_min_p = _extreme("reduce_min")
 
 
-def reduce_max(x: Any, axes: Any) -> Array:
+def reduce_max(operand: Any, axes: Any) -> Array:
     """The largest element over axes, NaN if there is one; -inf (or the least integer) if none.
 
     Where several elements attain it, the derivative is the mean of theirs.
     """
-    return _reduce("reduce_max", reduce_max_p, x, axes, ANY)
+    return _reduce("reduce_max", reduce_max_p, operand, axes, ANY)
 
 
-def reduce_min(x: Any, axes: Any) -> Array:
+def reduce_min(operand: Any, axes: Any) -> Array:
     """The smallest element over axes, NaN if there is one; inf (or the largest integer) if none.
 
     Where several elements attain it, the derivative is the mean of theirs.
     """
-    return _reduce("reduce_min", reduce_min_p, x, axes, ANY)
+    return _reduce("reduce_min", reduce_min_p, operand, axes, ANY)
 
 
 # ---------------------------------------------------------------- bits
@@ -226,19 +226,19 @@ reduce_or_p = _bitwise("reduce_or")
 reduce_xor_p = _bitwise("reduce_xor")
 
 
-def reduce_and(x: Any, axes: Any) -> Array:
+def reduce_and(operand: Any, axes: Any) -> Array:
     """The bitwise "and" over axes; for bool, whether all hold."""
-    return _reduce("reduce_and", reduce_and_p, x, axes, BITS)
+    return _reduce("reduce_and", reduce_and_p, operand, axes, BITS)
 
 
-def reduce_or(x: Any, axes: Any) -> Array:
+def reduce_or(operand: Any, axes: Any) -> Array:
     """The bitwise "or" over axes; for bool, whether any holds."""
-    return _reduce("reduce_or", reduce_or_p, x, axes, BITS)
+    return _reduce("reduce_or", reduce_or_p, operand, axes, BITS)
 
 
-def reduce_xor(x: Any, axes: Any) -> Array:
+def reduce_xor(operand: Any, axes: Any) -> Array:
     """The bitwise "exclusive or" over axes; for bool, whether an odd number hold."""
-    return _reduce("reduce_xor", reduce_xor_p, x, axes, BITS)
+    return _reduce("reduce_xor", reduce_xor_p, operand, axes, BITS)
 
 
 # ---------------------------------------------------------------- positions of extremes
@@ -268,7 +268,7 @@ argmax_p = _arg_extreme("argmax")
 argmin_p = _arg_extreme("argmin")
 
 
-def argmax(x: Any, axis: int, index_dtype: Any) -> Array:
+def argmax(operand: Any, axis: int, index_dtype: Any) -> Array:
     """The first position of the largest element along an axis, or of a NaN if there is one.
 
     Example:
@@ -276,12 +276,12 @@ def argmax(x: Any, axis: int, index_dtype: Any) -> Array:
         >>> nr.lax.argmax(nr.numpy.array([[1., 3., 3.], [5., 4., 0.]]), 1, "int32")
         Array([1, 0], dtype=int32)
     """
-    return _arg("argmax", argmax_p, x, axis, index_dtype)
+    return _arg("argmax", argmax_p, operand, axis, index_dtype)
 
 
-def argmin(x: Any, axis: int, index_dtype: Any) -> Array:
+def argmin(operand: Any, axis: int, index_dtype: Any) -> Array:
     """The first position of the smallest element along an axis, or of a NaN if there is one."""
-    return _arg("argmin", argmin_p, x, axis, index_dtype)
+    return _arg("argmin", argmin_p, operand, axis, index_dtype)
 
 
 def _arg(op: str, primitive: Primitive, x: Any, axis: int, index_dtype: Any) -> Array:
@@ -321,16 +321,16 @@ def _is_identity(init: Any, dtype: np.dtype, identity: Any) -> bool:
     return bool(np.asarray(init).astype(dtype) == np.asarray(identity).astype(dtype))
 
 
-def reduce(operand: Any, init_value: Any, computation: Callable, dimensions: Any) -> Any:
+def reduce(operands: Any, init_values: Any, computation: Callable, dimensions: Any) -> Any:
     """Combine elements over dimensions with an associative function.
 
     `add`, `mul`, `max`, `min`, `bitwise_and`, `bitwise_or` and `bitwise_xor` of this module run
     as their own reductions; other functions are called on about log2(n) pairs of slices.
 
     Args:
-        operand: an array, or a pytree of arrays of one shape.
-        init_value: the rank-0 value to begin with, in the structure of the operand; it should be
-            an identity of the computation.
+        operands: an array, or a pytree of arrays of one shape.
+        init_values: the rank-0 value to begin with, in the structure of the operands; it should
+            be an identity of the computation.
         computation: ``(x, y) -> z`` on values in the structure of the operand, working element
             by element; x holds what comes earlier.
         dimensions: the axes to reduce.
@@ -347,11 +347,11 @@ def reduce(operand: Any, init_value: Any, computation: Callable, dimensions: Any
         >>> nr.lax.reduce(x, 0., nr.lax.add, (1,))
         Array([3., 7.], dtype=float32)
     """
-    xs, structure = trees.tree_flatten(operand)
-    inits, init_structure = trees.tree_flatten(init_value)
+    xs, structure = trees.tree_flatten(operands)
+    inits, init_structure = trees.tree_flatten(init_values)
     if structure != init_structure or not xs:
         raise TypeError(
-            f"reduce: operand and init_value must be one array and one number, or pytrees of one "
+            f"reduce: operands and init_values must be one array and one number, or pytrees of one "
             f"structure; got {structure} and {init_structure}."
         )
     pairs = [_with_init(x, init) for x, init in zip(xs, inits, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def operand(op: str, x: Any) -> Any:
     if kind in PYTHON_SCALARS:
         return ArrayImpl(np.asarray(x, dtypes.scalar_dtype(kind)), None, kind is not bool)
     if isinstance(x, (np.ndarray, np.generic)):
+        refuse_mask(op, x)
         return ArrayImpl(np.array(x, dtypes.canonicalize(x.dtype)))
     if isinstance(x, PYTHON_SCALARS):
         return operand(op, next(base(x) for base in PYTHON_SCALARS if isinstance(x, base)))
@@ -39,6 +40,15 @@ def operand(op: str, x: Any) -> Any:
         f"{op}: an array or a number was expected; got {_short(x)} of type {type(x).__name__}. "
         f"Convert it with nr.numpy.asarray."
     )
+
+
+def refuse_mask(op: str, x: Any) -> None:
+    """Raise ValueError for NumPy's masked arrays, whose mask would be lost."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise ValueError(
+            f"{op}: an array without a mask was expected; got a masked one of {x.dtype}"
+            f"{list(x.shape)}. Use .filled() to give the masked elements values."
+        )
 
 
 def _short(x: Any) -> str:
@@ -134,9 +144,21 @@ def cast_weak(op: str, x: Any, dtype: np.dtype) -> Any:
 
 
 def convert_weak(x: Any, dtype: np.dtype) -> Any:
-    """A weak scalar in another dtype, weak still."""
+    """A scalar in a dtype, as a weak one; other arrays in that dtype."""
     out = Primitive.all["convert_element_type"].bind(x, new_dtype=dtype, weak_type=True)
-    return mark_weak(out, x)
+    return mark_weak(out)
+
+
+def weak_where(flags: Iterable[bool], xs: Sequence[Any]) -> list[Any]:
+    """Values, of which those that are flagged are weak if their rank is 0."""
+    return [
+        convert_weak(x, x.dtype) if weak and _is_strong_scalar(x) else x
+        for weak, x in zip(flags, xs, strict=True)
+    ]
+
+
+def _is_strong_scalar(x: Any) -> bool:
+    return isinstance(x, Array) and not x.shape and not x.weak_type
 
 
 def mark_weak(out: Any, *operands: Any) -> Any:
@@ -147,9 +169,10 @@ def mark_weak(out: Any, *operands: Any) -> Any:
 
 
 def const_like(x: Any, value: Any) -> Any:
-    """A Python number in the dtype of x, for use beside x in a rule."""
-    dtype = typeof(x).dtype
-    return dtype.type(value)
+    """A Python number in the dtype of x, and weak as x is, for use beside x in a rule."""
+    aval = typeof(x)
+    number = aval.dtype.type(value)
+    return ArrayImpl(np.asarray(number), None, True) if aval.weak_type else number
 
 
 def zeros_of(aval: ShapedArray) -> Any:
@@ -163,6 +186,17 @@ def zeros_of(aval: ShapedArray) -> Any:
 def instantiate(t: Any) -> Any:
     """A tangent or cotangent as an array, also where it is a symbolic zero."""
     return zeros_of(t.aval) if type(t) is Zero else t
+
+
+def float0_array(aval: ShapedArray) -> np.ndarray:
+    """The array of float0 that users get: it holds nothing, and is NumPy's."""
+    return np.zeros(aval.shape, dtypes.float0)
+
+
+def as_users_get_it(x: Any) -> Any:
+    """What leaves a transformation, arrays of float0 being NumPy's."""
+    aval = typeof(x)
+    return float0_array(aval) if aval.dtype == dtypes.float0 else x
 
 
 def add_tangents(a: Any, b: Any) -> Any:
@@ -204,6 +238,8 @@ def move_dim(x: Any, source: int, to: int) -> Any:
 
 def broadcast_batch(x: Any, size: int, to: int = 0) -> Any:
     """x repeated along a new dimension."""
+    if type(x) in PYTHON_SCALARS:  # NumPy would make 64 bits of it
+        x = operand("vmap", x)
     shape = typeof(x).shape
     return Primitive.all["broadcast_in_dim"].bind(
         x,
@@ -342,7 +378,7 @@ def elementwise(
         abstract_eval=abstract_eval or elementwise_aval(name, accepts, result),
         batch=elementwise_batch(name),
         transpose=transpose,
-        keeps_weak=result is None,
+        keeps_weak=result in (None, dtypes.to_real),
     )
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> Any:
@@ -443,13 +479,13 @@ def nondifferentiable(
 
 # ---------------------------------------------------------------- axes
 def canonical_axis(op: str, axis: Any, ndim: int) -> int:
-    """A non-negative axis; ValueError where it is out of range."""
+    """A non-negative axis; where it is out of range, NumPy's error: a ValueError and IndexError."""
     try:
         axis = axis.__index__()
     except AttributeError:
         raise TypeError(f"{op}: axis must be an integer; got {axis!r}.") from None
     if not -ndim <= axis < ndim:
-        raise ValueError(
+        raise np.exceptions.AxisError(
             f"{op}: axis {axis} is out of bounds for array of dimension {ndim}; "
             f"it must lie in [{-ndim}, {ndim})."
         )

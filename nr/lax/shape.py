@@ -22,10 +22,12 @@ from nr.lax.rules import (
     move_dim,
     no_derivative,
     one_dtype,
-    operand,
     to_front,
     zero_tangent,
     zeros_of,
+)
+from nr.lax.rules import (
+    operand as as_operand,
 )
 
 
@@ -111,8 +113,8 @@ broadcast_in_dim_p = linear(
 )
 
 
-def broadcast_in_dim(x: Any, shape: Any, broadcast_dimensions: Any) -> Array:
-    """x repeated to a shape; dimension i of x becomes broadcast_dimensions[i] of the result.
+def broadcast_in_dim(operand: Any, shape: Any, broadcast_dimensions: Any) -> Array:
+    """An array repeated to a shape; its dimension i is broadcast_dimensions[i] of the result.
 
     Example:
         >>> import nr
@@ -120,7 +122,7 @@ def broadcast_in_dim(x: Any, shape: Any, broadcast_dimensions: Any) -> Array:
         Array([[1, 1],
                [2, 2]], dtype=int32)
     """
-    x = operand("broadcast_in_dim", x)
+    x = as_operand("broadcast_in_dim", operand)
     shape = canonical_shape("broadcast_in_dim", shape)
     if x.shape == shape and tuple(broadcast_dimensions) == tuple(range(x.ndim)):
         return x
@@ -129,16 +131,16 @@ def broadcast_in_dim(x: Any, shape: Any, broadcast_dimensions: Any) -> Array:
     )
 
 
-def broadcast(x: Any, sizes: Any) -> Array:
+def broadcast(operand: Any, sizes: Any) -> Array:
     """x with new leading dimensions of the given sizes."""
-    x = operand("broadcast", x)
+    x = as_operand("broadcast", operand)
     sizes = canonical_shape("broadcast", sizes)
     return broadcast_in_dim(x, (*sizes, *x.shape), range(len(sizes), len(sizes) + x.ndim))
 
 
 def broadcast_to_rank(x: Any, rank: int) -> Array:
     """x with leading dimensions of extent 1 up to a rank."""
-    x = operand("broadcast_to_rank", x)
+    x = as_operand("broadcast_to_rank", x)
     return reshape(x, (1,) * (rank - x.ndim) + x.shape)
 
 
@@ -167,7 +169,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Array:
     """An array of one value."""
     shape = canonical_shape("full", shape)
-    x = operand("full", fill_value)
+    x = as_operand("full", fill_value)
     if x.ndim:
         raise TypeError(f"full: the fill value must have rank 0; got {x.aval}.")
     dtype = x.dtype if dtype is None else dtypes.canonicalize(dtype)
@@ -207,13 +209,13 @@ reshape_p = linear(
 )
 
 
-def reshape(x: Any, new_sizes: Any, dimensions: Any = None) -> Array:
+def reshape(operand: Any, new_sizes: Any, dimensions: Any = None) -> Array:
     """x with the same elements in row-major order in another shape.
 
     Raises:
         TypeError: if the number of elements would change.
     """
-    x = operand("reshape", x)
+    x = as_operand("reshape", operand)
     if dimensions is not None:
         x = transpose(x, dimensions)
     new_sizes = canonical_shape("reshape", new_sizes)
@@ -242,16 +244,16 @@ squeeze_p = linear(
 )
 
 
-def squeeze(x: Any, dimensions: Any) -> Array:
+def squeeze(array: Any, dimensions: Any) -> Array:
     """x without the given dimensions, which must have extent 1."""
-    x = operand("squeeze", x)
+    x = as_operand("squeeze", array)
     dimensions = canonical_axes("squeeze", dimensions, x.ndim)
     return squeeze_p.bind(x, dimensions=dimensions) if dimensions else x
 
 
-def expand_dims(x: Any, dimensions: Any) -> Array:
+def expand_dims(array: Any, dimensions: Any) -> Array:
     """x with dimensions of extent 1 inserted at the given positions of the result."""
-    x = operand("expand_dims", x)
+    x = as_operand("expand_dims", array)
     dims = dimensions if isinstance(dimensions, (tuple, list, range)) else (dimensions,)
     rank = x.ndim + len(dims)
     dims = canonical_axes("expand_dims", tuple(dims), rank)
@@ -262,9 +264,9 @@ def expand_dims(x: Any, dimensions: Any) -> Array:
     return broadcast_in_dim(x, shape, kept)
 
 
-def collapse(x: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
+def collapse(operand: Any, start_dimension: int, stop_dimension: int | None = None) -> Array:
     """x with dimensions start to stop flattened into one."""
-    x = operand("collapse", x)
+    x = as_operand("collapse", operand)
     lo, hi, _ = slice_builtin(start_dimension, stop_dimension).indices(x.ndim)
     return reshape(x, (*x.shape[:lo], _prod(x.shape[lo:hi]), *x.shape[hi:]))
 
@@ -293,9 +295,9 @@ transpose_p = linear(
 )
 
 
-def transpose(x: Any, permutation: Any) -> Array:
-    """x with its dimensions in another order: result dimension i is permutation[i] of x."""
-    x = operand("transpose", x)
+def transpose(operand: Any, permutation: Any) -> Array:
+    """Dimensions in another order: the result's dimension i is permutation[i] of the operand."""
+    x = as_operand("transpose", operand)
     permutation = tuple([int(d) for d in permutation])
     if permutation == tuple(range(x.ndim)):
         return x
@@ -320,9 +322,9 @@ rev_p = linear(
 )
 
 
-def rev(x: Any, dimensions: Any) -> Array:
+def rev(operand: Any, dimensions: Any) -> Array:
     """x with the order along the given dimensions reversed."""
-    x = operand("rev", x)
+    x = as_operand("rev", operand)
     return rev_p.bind(x, dimensions=canonical_axes("rev", tuple(dimensions), x.ndim))
 
 
@@ -379,13 +381,13 @@ concatenate_p = Primitive(
 )
 
 
-def concatenate(xs: Any, dimension: int) -> Array:
+def concatenate(operands: Any, dimension: int) -> Array:
     """Arrays joined along an existing dimension."""
-    xs = one_dtype("concatenate", *xs)
+    xs = one_dtype("concatenate", *operands)
     if not xs:
         raise ValueError("concatenate: at least one array was expected; got none.")
     if len(xs) == 1:
-        return operand("concatenate", xs[0])
+        return as_operand("concatenate", xs[0])
     dimension = canonical_axis("concatenate", dimension, xs[0].ndim)
     if any([x.dtype != xs[0].dtype for x in xs]):
         _concatenate_aval(*map(typeof, xs), dimension=dimension)  # raises; NumPy would promote
@@ -452,9 +454,9 @@ pad_p = Primitive(
 )
 
 
-def pad(x: Any, padding_value: Any, padding_config: Any) -> Array:
+def pad(operand: Any, padding_value: Any, padding_config: Any) -> Array:
     """x with (low, high, interior) padding in each dimension; negative low and high cut off."""
-    x, padding_value = one_dtype("pad", x, padding_value)
+    x, padding_value = one_dtype("pad", operand, padding_value)
     config = tuple([tuple([int(n) for n in entry]) for entry in padding_config])
     if x.dtype != padding_value.dtype or padding_value.shape:
         _pad_aval(typeof(x), typeof(padding_value), padding_config=config)  # raises
@@ -524,10 +526,10 @@ slice_p = linear("slice", abstract_eval=_slice_aval, transpose=_slice_transpose,
 
 
 def slice(  # noqa: A001
-    x: Any, start_indices: Any, limit_indices: Any, strides: Any = None
+    operand: Any, start_indices: Any, limit_indices: Any, strides: Any = None
 ) -> Array:
-    """The part of x from static starts to limits, in steps."""
-    x = operand("slice", x)
+    """The part from static starts to limits, in steps."""
+    x = as_operand("slice", operand)
     start = tuple([int(i) for i in start_indices])
     limit = tuple([int(i) for i in limit_indices])
     steps = None if strides is None else tuple([int(i) for i in strides])
@@ -544,10 +546,10 @@ def slice(  # noqa: A001
 
 
 def slice_in_dim(
-    x: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
+    operand: Any, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
 ) -> Array:
     """A slice along one dimension; negative positions count from the end."""
-    x = operand("slice_in_dim", x)
+    x = as_operand("slice_in_dim", operand)
     axis = canonical_axis("slice_in_dim", axis, x.ndim)
     n = x.shape[axis]
     lo = 0 if start_index is None else int(start_index)
@@ -559,9 +561,9 @@ def slice_in_dim(
     return slice(x, starts, limits, steps)
 
 
-def index_in_dim(x: Any, index: int, axis: int = 0, keepdims: bool = True) -> Array:
+def index_in_dim(operand: Any, index: int, axis: int = 0, keepdims: bool = True) -> Array:
     """One static position along a dimension."""
-    x = operand("index_in_dim", x)
+    x = as_operand("index_in_dim", operand)
     axis = canonical_axis("index_in_dim", axis, x.ndim)
     n = x.shape[axis]
     if not -n <= index < n:
@@ -573,9 +575,9 @@ def index_in_dim(x: Any, index: int, axis: int = 0, keepdims: bool = True) -> Ar
     return result if keepdims else squeeze(result, (axis,))
 
 
-def split(x: Any, sizes: Any, axis: int = 0) -> list[Array]:
+def split(operand: Any, sizes: Any, axis: int = 0) -> list[Array]:
     """x cut into pieces of the given sizes along an axis."""
-    x = operand("split", x)
+    x = as_operand("split", operand)
     axis = canonical_axis("split", axis, x.ndim)
     if sum(sizes) != x.shape[axis]:
         raise ValueError(
@@ -627,12 +629,12 @@ copy_p: Primitive = linear(
 
 def copy(x: Any) -> Array:
     """The same numbers in memory of their own."""
-    return copy_p.bind(operand("copy", x))
+    return copy_p.bind(as_operand("copy", x))
 
 
 def zeros_like_array(x: Any) -> Array:
     """Zeros with the shape and dtype of x."""
-    return zeros_of(typeof(x).strip_weak_type())
+    return as_operand("zeros_like_array", zeros_of(typeof(x).strip_weak_type()))
 
 
 # ---------------------------------------------------------------- stop_gradient
@@ -640,6 +642,7 @@ stop_gradient_p: Primitive = Primitive(
     "stop_gradient",
     abstract_eval=lambda x: x.strip_weak_type(),
     batch=lambda axis, args, dims: (stop_gradient_p.bind(*args), dims[0]),
+    keeps_weak=True,
 )
 stop_gradient_p.jvp = no_derivative(stop_gradient_p)
 
@@ -650,11 +653,11 @@ def stop_gradient(x: Any) -> Any:
     Example:
         >>> import nr
         >>> nr.grad(lambda x: x * nr.lax.stop_gradient(x))(3.0)
-        Array(3., dtype=float32)
+        Array(3., dtype=float32, weak_type=True)
     """
 
     def one(leaf: Any) -> Any:
-        leaf = operand("stop_gradient", leaf)
+        leaf = as_operand("stop_gradient", leaf)
         return stop_gradient_p.bind(leaf) if leaf.dtype in dtypes.INEXACT else leaf
 
     return tree_map(one, x)

@@ -172,8 +172,10 @@ def igamma(a: Any, x: Any) -> Array:
 
     Example:
         >>> import nr
-        >>> nr.lax.igamma(1.0, 1.0), nr.grad(nr.lax.igamma)(1.0, 1.0)
-        (Array(0.63212055, dtype=float32, weak_type=True), Array(-0.4317297, dtype=float32))
+        >>> nr.lax.igamma(1.0, 1.0)
+        Array(0.63212055, dtype=float32, weak_type=True)
+        >>> nr.grad(nr.lax.igamma)(1.0, 1.0)
+        Array(-0.4317297, dtype=float32, weak_type=True)
     """
     return _bind("igamma", igamma_p, a, x)
 

@@ -9,7 +9,8 @@ from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.tracing import typeof
-from nr.lax.rules import canonical_axis, one_dtype, operand, zeros_of
+from nr.lax.rules import canonical_axis, one_dtype, zeros_of
+from nr.lax.rules import operand as as_operand
 from nr.lax.shape import (
     broadcast_in_dim,
     broadcast_shapes,
@@ -36,7 +37,7 @@ def stack(operands: Sequence[Any], axis: int = 0) -> Array:
     """
     if not len(operands):
         raise ValueError("stack: one array or more was expected; got none.")
-    xs = [operand("stack", x) for x in one_dtype("stack", *operands)]
+    xs = [as_operand("stack", x) for x in one_dtype("stack", *operands)]
     if any(x.shape != xs[0].shape for x in xs):
         got = ", ".join([str(x.aval) for x in xs])
         raise ValueError(f"stack: arrays must have the same shape; got {got}.")
@@ -52,12 +53,12 @@ def unstack(x: Any, axis: int = 0) -> tuple[Array, ...]:
         >>> nr.lax.unstack(nr.numpy.array([[1, 2], [3, 4]]), axis=1)
         (Array([1, 3], dtype=int32), Array([2, 4], dtype=int32))
     """
-    x = operand("unstack", x)
+    x = as_operand("unstack", x)
     axis = canonical_axis("unstack", axis, x.ndim)
     return tuple([index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])])
 
 
-def tile(x: Any, reps: Sequence[int]) -> Array:
+def tile(operand: Any, reps: Sequence[int]) -> Array:
     """An array repeated as a whole, so many times along each of its dimensions.
 
     Raises:
@@ -68,7 +69,7 @@ def tile(x: Any, reps: Sequence[int]) -> Array:
         >>> nr.lax.tile(nr.numpy.array([1, 2]), (2,))
         Array([1, 2, 1, 2], dtype=int32)
     """
-    x = operand("tile", x)
+    x = as_operand("tile", operand)
     reps = canonical_shape("tile", tuple(reps))
     if len(reps) != x.ndim:
         raise ValueError(
@@ -92,7 +93,7 @@ def broadcast_like(arr: Any, like_arr: Any) -> Array:
         Array([[1, 2],
                [1, 2]], dtype=int32)
     """
-    arr, shape = operand("broadcast_like", arr), typeof(like_arr).shape
+    arr, shape = as_operand("broadcast_like", arr), typeof(like_arr).shape
     if broadcast_shapes(arr.shape, shape) != shape:
         raise ValueError(
             f"broadcast_like: the array must broadcast to the shape {shape}; got {arr.aval}."
@@ -110,6 +111,6 @@ def empty(shape: Any, dtype: Any) -> Array:
     """
     if hasattr(shape, "__index__"):
         shape = (shape,)
-    return operand(
+    return as_operand(
         "empty", zeros_of(ShapedArray(canonical_shape("empty", shape), dtypes.canonicalize(dtype)))
     )

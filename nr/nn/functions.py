@@ -253,7 +253,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
         Array([[0., 1., 0.],
                [0., 0., 0.]], dtype=float32)
     """
-    x = operand("one_hot", x)
+    x = jnp.asarray(x)
     rank = x.ndim + 1
     if not -rank <= axis < rank:
         raise ValueError(

@@ -97,8 +97,10 @@ def at(self: Array) -> IndexUpdateHelper:
 
 
 def round_to(self: Array, ndigits: int | None = None) -> Array:
-    """Python's round()."""
-    return number_parts.round(self, 0 if ndigits is None else ndigits)
+    """Python's round(), which gives integers unless it is told how many digits to keep."""
+    if ndigits is None:
+        return astype(number_parts.round(self), int)
+    return number_parts.round(self, ndigits)
 
 
 def itself(self: Array, *memo: Any) -> Array:

@@ -25,6 +25,7 @@ from nr.lax.shape import (
     reshape,
     rev,
 )
+from nr.numpy.creation import asarray
 from nr.numpy.indexing import (
     Advanced,
     Int,
@@ -37,6 +38,7 @@ from nr.numpy.indexing import (
     parse,
     rewriting_take,
 )
+from nr.numpy.promotion import promote
 
 Mode = str | GatherScatterMode | None
 
@@ -146,7 +148,7 @@ class IndexUpdateRef:
         mode: Mode = None,
     ) -> Array:
         """x with values subtracted."""
-        values = neg(_cast(values, self.array))
+        values = neg(promote("at.subtract", self.array, _not_nested(values))[1])
         return self._update("add", values, indices_are_sorted, unique_indices, mode)
 
     def multiply(
@@ -223,23 +225,40 @@ class IndexUpdateRef:
         unique_indices: bool = False,
         mode: Mode = None,
     ) -> Array:
-        """x with a function (element by element) of the indexed elements, once to each place."""
+        """x with a function (element by element) of the indexed elements.
+
+        It is applied as often as an element is indexed, or once where indices are traced.
+        """
         mask = _traced_mask(self.index)
         if mask is not None:
             return self._update_masked(mask, lambda x, _: _cast(func(x), x), 0)
+        times = None if unique_indices else _repetitions(self.array, self.index)
+        if times is not None:
+            x = operand("at.apply", self.array)
+            for n in range(times.max()):
+                x = select(operand("at.apply", times > n), _cast(func(x), x), x)
+            return x
         current = self.get(mode=mode, unique_indices=unique_indices)
         return self._update("set", func(current), indices_are_sorted, unique_indices, mode)
 
     def _update(
         self, op: str, values: Any, indices_are_sorted: bool, unique_indices: bool, mode: Mode
     ) -> Array:
-        x = operand(f"at.{op}", self.array)
+        x, values = operand(f"at.{op}", self.array), _not_nested(values)
+        if op != "set":
+            wide = promote(f"at.{op}", x, values)[0].dtype
+            if wide != x.dtype:  # integers and fractions meet as fractions
+                wider = IndexUpdateRef(convert_element_type(x, wide), self.index)
+                options = (indices_are_sorted, unique_indices, mode)
+                return _cast(wider._update(op, values, *options), x)
         values = _cast(values, x)
         mask = _traced_mask(self.index)
         if mask is not None:
             return self._update_masked(mask, _COMBINE[op], values)
         parsed = parse(x.shape, self.index, mode)
         values = _broadcast_values(op, values, parsed.shape)
+        if not values.size:
+            return x
         known = all(entry.known for entry in parsed.advanced)
         if known and is_checked(mode):
             mode = "promise_in_bounds"
@@ -272,6 +291,20 @@ class IndexUpdateRef:
         return select(chosen, combine(x, values), x)
 
 
+def _repetitions(x: Any, index: Any) -> np.ndarray | None:
+    """How often each element is indexed, if integers that are known index some more than once."""
+    plain = numpy_index(index)
+    items = plain if isinstance(plain, tuple) else (plain,)
+    if not any([type(item) is np.ndarray and item.dtype.kind in "iu" for item in items]):
+        return None
+    times = np.zeros(x.shape, np.int32)
+    try:
+        np.add.at(times, plain, 1)
+    except IndexError:  # the modes say what becomes of these
+        return None
+    return times if times.max(initial=0) > 1 else None
+
+
 def _traced_mask(index: Any) -> Tracer | None:
     if isinstance(index, tuple) and len(index) == 1:
         (index,) = index
@@ -287,6 +320,11 @@ _SCATTER = {
     "min": scatter_min_p,
     "max": scatter_max_p,
 }
+
+
+def _not_nested(values: Any) -> Any:
+    """Values as they are, but nested lists and tuples of numbers as arrays."""
+    return asarray(values) if isinstance(values, (list, tuple)) else values
 
 
 def _cast(values: Any, x: Any) -> Any:
@@ -318,7 +356,7 @@ def _set_now(array: Any, index: Any, values: Any) -> Array | None:
     if plain is None or type(array.data) is not np.ndarray:
         return None
     if type(values) not in PYTHON_SCALARS:
-        values = operand("at.set", values)
+        values = operand("at.set", _not_nested(values))
         if type(values) is not ArrayImpl or values.committed is not None:
             return None
     values = convert_element_type(values, array.dtype).data

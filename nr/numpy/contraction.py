@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.tracing import typeof
@@ -308,7 +310,7 @@ def _diagonal(x: Any, dims: tuple[int, ...]) -> Any:
     return slice_in_dim(x, 0, n ** len(dims), step, axis=len(kept)) if n else x
 
 
-def _prepared(x: Any, prepare: Prepare | None) -> Any:
+def _prepared(x: Any, prepare: Prepare | None, preferred: np.dtype | None) -> Any:
     if prepare is None:
         return x
     squeezed, diagonals, summed = prepare
@@ -316,6 +318,8 @@ def _prepared(x: Any, prepare: Prepare | None) -> Any:
         x = squeeze(x, squeezed)
     for dims in diagonals:
         x = _diagonal(x, dims)
+    if summed and preferred is not None:
+        x = convert_element_type(x, preferred)  # sums are results, too
     return _sum(x, summed) if summed else x
 
 
@@ -323,10 +327,14 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
     return reduce_or(x, axes) if x.dtype == dtypes.bool_dt else reduce_sum(x, axes)
 
 
-def _run(plan: list[Step], xs: list[Any], product: Callable) -> Any:
+def _run(
+    plan: list[Step], xs: list[Any], product: Callable, preferred: np.dtype | None = None
+) -> Any:
     xs = list(xs)
     for places, prepare, dims, swapped, permutation in plan:
-        taken = [_prepared(xs[place], how) for place, how in zip(places, prepare, strict=True)]
+        taken = [
+            _prepared(xs[place], how, preferred) for place, how in zip(places, prepare, strict=True)
+        ]
         for place in sorted(places, reverse=True):
             del xs[place]
         if dims is None:
@@ -398,6 +406,7 @@ def einsum(
         plan,
         xs,
         functools.partial(_dot_general, precision=precision, preferred_element_type=preferred),
+        preferred,
     )
     if preferred is not None and typeof(result).dtype != preferred:
         return convert_element_type(result, preferred)

@@ -19,7 +19,7 @@ from nr.core.devices import chosen_default
 from nr.core.tracing import EVAL, PYTHON_SCALARS, Tracer, current_trace, typeof
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import add, mul
-from nr.lax.rules import operand
+from nr.lax.rules import operand, refuse_mask
 from nr.lax.shape import broadcast_in_dim, canonical_shape, concatenate, iota, reshape
 from nr.lax.shape import copy as lax_copy
 from nr.lax.shape import full as lax_full
@@ -317,13 +317,18 @@ def _from_other(op: str, x: Any, dtype: np.dtype | None, copy: bool) -> Any:
     if hasattr(x, "__jax_array__"):
         return _convert(op, x.__jax_array__(), dtype, copy)
     if isinstance(x, (np.ndarray, np.generic)):
+        refuse_mask(op, x)
         return _convert(op, np.asarray(x), dtype, copy)
     if isinstance(x, PYTHON_SCALARS):
         base = next(base for base in PYTHON_SCALARS if isinstance(x, base))
         return _convert(op, base(x), dtype, copy)
     if isinstance(x, (list, tuple, range)):
         return _from_nested(op, list(x), dtype)
-    if isinstance(x, (str, bytes)) or x is None:
+    if isinstance(x, str) and dtype is not None:  # as in float32("inf")
+        return _convert(op, np.asarray(x, dtype), dtype, copy)
+    if x is None:
+        raise ValueError(f"{op}: numbers were expected; got None.")
+    if isinstance(x, (str, bytes)):
         raise TypeError(
             f"{op}: numbers were expected; got {_short(x)} of type {type(x).__name__}. "
             f"Parse it into numbers first."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ def result_type(*args: Any) -> np.dtype:
         >>> jnp.result_type(jnp.ones(2, jnp.bfloat16), 1.0)
         dtype(bfloat16)
     """
+    return result_dtype(args)[0]
+
+
+def result_dtype(args: Sequence[Any]) -> tuple[np.dtype, bool]:
+    """`result_type`, and whether it is weak."""
     if not args:
         raise ValueError("result_type: an array or dtype was expected; got none.")
     pairs = []
@@ -63,7 +69,7 @@ def result_type(*args: Any) -> np.dtype:
             pairs.append((dtypes.scalar_dtype(x), x is not bool))
         else:
             pairs.append((dtypes.canonicalize(x), False))
-    return dtypes.promote(pairs)[0]
+    return dtypes.promote(pairs)
 
 
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:

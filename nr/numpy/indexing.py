@@ -35,6 +35,7 @@ from nr.lax.shape import (
     squeeze,
 )
 from nr.lax.shape import slice as lax_slice
+from nr.numpy.creation import asarray
 
 
 # ---------------------------------------------------------------- entries
@@ -131,9 +132,9 @@ def parse(shape: tuple[int, ...], index: Any, mode: Any = None) -> Parsed:
 
 
 def _listed(item: Any) -> Any:
-    """An item of an index tuple; in there, unlike by itself, a list of numbers is an array."""
-    if isinstance(item, list) and all(isinstance(i, (int, bool, np.integer)) for i in item):
-        return np.asarray(item, None if item else np.int32)
+    """An item of an index tuple; in there, unlike by itself, a list or a tuple is an array."""
+    if isinstance(item, (list, tuple)):
+        return asarray(item) if len(item) else np.zeros(0, np.int32)
     return item
 
 
@@ -142,7 +143,7 @@ def _normal_item(item: Any) -> Any:
     kind = type(item)
     if item is None or item is Ellipsis or kind in (int, bool, slice):
         return item
-    if isinstance(item, (list, range)) or kind is tuple:
+    if isinstance(item, (list, range)):
         raise TypeError(
             f"index: a list is no index; got {_short(item)}. Use nr.numpy.array of it, or a tuple "
             f"for several dimensions."
@@ -294,7 +295,7 @@ def _block_shape(advanced: Sequence[Advanced]) -> tuple[int, ...]:
         return broadcast_shapes(*[entry.shape for entry in advanced])
     except ValueError:
         got = ", ".join(str(entry.shape) for entry in advanced)
-        raise IndexError(
+        raise ValueError(
             f"index: arrays used as indices must have shapes that broadcast together; got {got}."
         ) from None
 

@@ -76,7 +76,8 @@ def _sequence(op: str, arrays: Any) -> list[Any]:
         )
     if not arrays:
         raise ValueError(f"{op}: at least one array was expected; got none.")
-    return [array(x) if isinstance(x, (tuple, list)) else x for x in arrays]
+    other = [isinstance(x, (tuple, list)) or hasattr(x, "__jax_array__") for x in arrays]
+    return [array(x) if convert else x for x, convert in zip(arrays, other, strict=True)]
 
 
 def _plain(arrays: Any) -> list[np.ndarray] | None:
@@ -154,7 +155,7 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
                [2, 4]], dtype=int32)
     """
     if out is not None:
-        raise TypeError("stack: out must be None, since arrays are immutable. Use the result.")
+        raise NotImplementedError("stack: out must be None; arrays are immutable. Use the result.")
     data = _plain(arrays) if dtype is None else None
     if data is not None:
         try:

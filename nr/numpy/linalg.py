@@ -37,12 +37,14 @@ from nr.numpy.promotion import broadcast_to_shape, promote_inexact
 from nr.numpy.reductions import any as any_of
 from nr.numpy.reductions import max as max_of
 from nr.numpy.reductions import sum as sum_of
+from nr.numpy.reflectors import reflectors
 from nr.numpy.selection import where
 from nr.numpy.sorting import argsort
 from nr.numpy.ufuncs import abs as absolute
 from nr.numpy.ufuncs import square
 from nr.numpy.ufuncs_logic import isnan
 from nr.transforms.custom_derivatives import custom_jvp
+from nr.transforms.vmap import vmap
 
 __all__ = [
     "EigResult",
@@ -150,8 +152,15 @@ def det(a: Any) -> Array:
     return lax.linalg.det(_matrices("det", a, square=True))
 
 
-def slogdet(a: Any) -> SlogdetResult:
-    """The sign of the determinant, and the logarithm of its absolute value."""
+def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
+    """The sign of the determinant, and the logarithm of its absolute value.
+
+    Args:
+        a: ``[..., n, n]``.
+        method: None, "lu" or "qr", which are JAX's; all are an LU factorization.
+    """
+    if method not in (None, "lu", "qr"):
+        raise ValueError(f'slogdet: method must be "lu" or "qr"; got {method!r}.')
     return SlogdetResult(*lax.linalg.slogdet(_matrices("slogdet", a, square=True)))
 
 
@@ -312,11 +321,22 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 
     Args:
         a: matrices.
-        mode: "reduced" (Q is ``[..., m, min(m, n)]``), "complete" (Q is square), or "r" (R only).
+        mode: "reduced" (Q is ``[..., m, min(m, n)]``), "complete" or "full" (Q is square), "r" (R
+            only), or "raw": R and the vectors of Householder reflectors in one matrix, transposed,
+            and their factors, as NumPy and `lax.linalg.householder_product` have them.
     """
-    if mode not in ("reduced", "complete", "r"):
-        raise ValueError(f'qr: mode must be "reduced", "complete" or "r"; got {mode!r}.')
-    q, r = lax.linalg.qr(_matrices("qr", a), full_matrices=mode == "complete")
+    if mode not in ("reduced", "complete", "full", "r", "raw"):
+        raise ValueError(
+            f'qr: mode must be "reduced", "complete", "full", "r" or "raw"; got {mode!r}.'
+        )
+    a = _matrices("qr", a)
+    if mode == "raw":
+        taken_apart = reflectors
+        for _ in a.shape[:-2]:
+            taken_apart = vmap(taken_apart)
+        vectors, factors = taken_apart(a)
+        return QRResult(matrix_transpose(vectors), factors)
+    q, r = lax.linalg.qr(a, full_matrices=mode in ("complete", "full"))
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -357,7 +377,11 @@ def eigvals(a: Any) -> Array:
 
 
 def svd(
-    a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+    a: Any,
+    full_matrices: bool = True,
+    compute_uv: bool = True,
+    hermitian: bool = False,
+    subset_by_index: tuple[int, int] | None = None,
 ) -> Any:
     """The singular value decomposition ``a == (U * S[..., None, :]) @ Vh``.
 
@@ -366,10 +390,22 @@ def svd(
         full_matrices: whether U and Vh are square; if not, ``[..., m, k]`` and ``[..., k, n]``.
         compute_uv: whether to give an `SVDResult`, not S only.
         hermitian: whether a is Hermitian, which saves work.
+        subset_by_index: give only the singular values from one index to another (exclusive), and
+            their vectors; then full_matrices must be False.
+
+    Raises:
+        NotImplementedError: for a subset of a Hermitian matrix's values.
     """
     a = _matrices("svd", a, square=hermitian)
+    if hermitian and subset_by_index is not None:
+        raise NotImplementedError("svd: hermitian takes no subset_by_index. Leave out hermitian.")
     if not hermitian:
-        out = lax.linalg.svd(a, full_matrices=full_matrices, compute_uv=compute_uv)
+        out = lax.linalg.svd(
+            a,
+            full_matrices=full_matrices,
+            compute_uv=compute_uv,
+            subset_by_index=subset_by_index,
+        )
         return SVDResult(*out) if compute_uv else out
     v, w = lax.linalg.eigh(a)
     order = argsort(absolute(w), axis=-1, descending=True)
@@ -448,12 +484,14 @@ def matrix_rank(
     """How many singular values are above a bound.
 
     Args:
-        M: ``[..., m, n]``.
+        M: ``[..., m, n]``; a vector counts as one row.
         rtol: the bound, as a multiple of the largest one; by default max(m, n) times the machine
             epsilon. (JAX, against the array API standard, does not multiply.)
         hermitian: whether M is Hermitian, which saves work.
         tol: the bound itself.
     """
+    if np.ndim(M) < 2:
+        return astype(any_of(operand("matrix_rank", M) != 0), np.int32)
     a = _matrices("matrix_rank", M, square=hermitian)
     if rtol is not None and tol is not None:
         raise ValueError("matrix_rank: one of rtol and tol was expected; got both.")

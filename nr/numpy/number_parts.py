@@ -167,17 +167,15 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
     """
     exponent = operand("ldexp", x2)
     if exponent.dtype not in dtypes.INTEGER and exponent.dtype != dtypes.bool_dt:
-        raise TypeError(f"ldexp: x2 must be of an integer type; got {exponent.aval}.")
+        raise ValueError(f"ldexp: x2 must be of an integer type; got {exponent.aval}.")
     x, dtype = _widened("ldexp", x1)
     bits, mantissa, _, bias = _layout(x.dtype)
     x, exponent = broadcast_arrays_list("ldexp", x, exponent)
     # Any exponent that matters is the sum of three that a floating number has.
     low, high = 1 - bias, bias
-    exponent = (
-        lax.clamp(const_like(exponent, 3 * low), exponent, const_like(exponent, 3 * high))
-        if exponent.dtype.itemsize >= 4
-        else exponent
-    )
+    if exponent.dtype.itemsize >= 4:
+        least = 0 if exponent.dtype in dtypes.UNSIGNED else 3 * low
+        exponent = lax.clamp(const_like(exponent, least), exponent, const_like(exponent, 3 * high))
     exponent = convert_element_type(exponent, bits)
     for _ in range(3):
         step = lax.clamp(const_like(exponent, low), exponent, const_like(exponent, high))
@@ -204,12 +202,10 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
     word = bitcast_convert_type(scaled, bits)
     field = lax.shift_right_logical(word, const_like(word, mantissa))
     field = lax.bitwise_and(field, const_like(word, mask))
-    kept = lax.bitwise_and(word, const_like(word, ~(mask << mantissa)))
-    half = lax.bitwise_or(kept, const_like(word, (bias - 1) << mantissa))
     offset = select(subnormal, const_like(word, bias + mantissa), const_like(word, bias - 1))
     ordinary = lax.bitwise_and(lax.is_finite(x), lax.ne(x, const_like(x, 0)))
-    fraction = select(ordinary, bitcast_convert_type(half, x.dtype), x)
     exponent = select(ordinary, lax.sub(field, offset), const_like(word, 0))
+    fraction = select(ordinary, ldexp(x, lax.neg(exponent)), x)
     return convert_element_type(fraction, dtype), convert_element_type(exponent, np.int32)
 
 
@@ -287,7 +283,7 @@ def gcd(x1: Any, x2: Any, /) -> Array:
     return while_loop(unfinished, step, (lax.abs(x), lax.abs(y)))[0]
 
 
-def lcm(x1: Any, x2: Any, /) -> Array:
+def lcm(x1: Any, x2: Any) -> Array:
     """The least common multiple of |x1| and |x2|; 0 if one is 0.
 
     Example:

@@ -216,7 +216,8 @@ def _ramp(x: Any, axis: int, width: int, end: Any, side: int) -> Any:
     n = x.shape[axis]
     edge = slice_in_dim(x, n - 1, n, axis=axis) if side else slice_in_dim(x, 0, 1, axis=axis)
     edge = squeeze(edge, (axis,))
-    end = convert_element_type(end, x.dtype)
+    if x.dtype in dtypes.INEXACT:
+        end = convert_element_type(end, x.dtype)
     ramp = linspace(end, edge, width, endpoint=False, dtype=x.dtype, axis=axis)
     if not side:
         return ramp
@@ -243,7 +244,7 @@ def _statistic(x: Any, axis: int, width: int, length: int | None, mode: str, las
             middle = slice_in_dim(ordered, (length - 1) // 2, length // 2 + 1, axis=axis)
             count = wide.dtype.type(middle.shape[axis])
             value = div(reduce_sum(middle, (axis,)), count)
-        if x.dtype not in dtypes.INEXACT:
+        if x.dtype in dtypes.INTEGER:
             value = round(value, RoundingMethod.TO_NEAREST_EVEN)
         value = convert_element_type(value, x.dtype)
     one = reshape(value, tuple([1 if d == axis else m for d, m in enumerate(x.shape)]))

@@ -11,6 +11,7 @@ from nr.lax.rules import operand
 from nr.lax.shape import broadcast_in_dim, broadcast_shapes, concatenate, full, slice_in_dim
 from nr.numpy import reductions
 from nr.numpy.calculus import convolve
+from nr.numpy.linalg import eigvals
 from nr.numpy.promotion import promote, promote_inexact
 
 __all__ = ["poly", "polyadd", "polyder", "polyint", "polymul", "polysub", "polyval"]
@@ -144,12 +145,18 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
 def poly(seq_of_zeros: Any) -> Array:
     """The coefficients of the monic polynomial with given zeros.
 
+    Args:
+        seq_of_zeros: the zeros; or a square matrix, whose characteristic polynomial it then is.
+
     Example:
         >>> import nr.numpy as jnp
         >>> jnp.poly(jnp.array([1., 2.]))
         Array([ 1., -3.,  2.], dtype=float32)
     """
-    (zeros,) = promote_inexact("poly", *coefficients("poly", operand("poly", seq_of_zeros)))
+    seq_of_zeros = operand("poly", seq_of_zeros)
+    if seq_of_zeros.ndim == 2:
+        seq_of_zeros = eigvals(seq_of_zeros)
+    (zeros,) = promote_inexact("poly", *coefficients("poly", seq_of_zeros))
     result = full((1,), 1, zeros.dtype)
     nothing = full((1,), 0, zeros.dtype)
     for i in range(zeros.size):

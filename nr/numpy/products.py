@@ -119,7 +119,7 @@ def _stacked(
     a_rows, b_columns: whether a has the dimension m, and b has n (unless they have rank 1).
     """
     if not (a.ndim and b.ndim):
-        raise TypeError(
+        raise ValueError(
             f"{op}: operands must have rank 1 or more; got {a.aval} and {b.aval}. "
             f"Use * for the product with a scalar."
         )

@@ -11,6 +11,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array, ArrayImpl, weak_scalar
 from nr.core.config import config
+from nr.core.errors import ShapeMismatchError
 from nr.core.tracing import PYTHON_SCALARS
 from nr.lax.convert import convert_element_type
 from nr.lax.rules import convert_weak, operand
@@ -87,7 +88,7 @@ def promote(op: str, *xs: Any) -> list[Array]:
     Example:
         >>> import nr.numpy as jnp
         >>> promote("add", jnp.array([1, 2]), 0.5)
-        [Array([1., 2.], dtype=float32), Array(0.5, dtype=float32)]
+        [Array([1., 2.], dtype=float32), Array(0.5, dtype=float32, weak_type=True)]
     """
     first = xs[0]
     if isinstance(first, Array):
@@ -123,12 +124,12 @@ def broadcast_shape(op: str, *xs: Any) -> tuple[int, ...]:
     """The shape to which arrays broadcast together.
 
     Raises:
-        ValueError: if their shapes are not compatible.
+        ShapeMismatchError: if their shapes are not compatible.
     """
     shape = _broadcast(tuple([x.shape for x in xs]))
     if shape is None:
         got = " and ".join(str(x.aval) for x in xs)
-        raise ValueError(
+        raise ShapeMismatchError(
             f"{op}: Incompatible shapes for broadcasting: {got}. Extents must be equal or 1, "
             f"counted from the last dimension: insert one with x[..., None] or reshape."
         )

@@ -64,10 +64,7 @@ def _axes(op: str, axis: Any, ndim: int) -> tuple[int, ...]:
 
 def _no_out(op: str, out: Any) -> None:
     if out is not None:
-        raise NotImplementedError(
-            f"{op}: out must be None, since arrays are immutable; got {type(out).__name__}. "
-            f"Use the result."
-        )
+        raise NotImplementedError(f"{op}: out must be None; arrays are immutable.")
 
 
 def _keep(x: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
@@ -647,9 +644,10 @@ def nanargmin(
 
 
 def _where_present(op: str, a: Any, where: Any) -> tuple[Any, Any]:
-    """The array, and the mask of what is not NaN and wanted."""
+    """The array, with 0 for NaNs (so that derivatives have none), and the mask of what counts."""
     a = _array(op, a)
     present = eq(a, a)
+    a = select(present, a, full_like(a, 0))
     if where is not None:
         present = mul(present, _mask(op, where, a.shape))
     return a, present

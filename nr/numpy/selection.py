@@ -80,9 +80,9 @@ def _where_now(mask: np.ndarray, x: Any, y: Any) -> Array | None:
         if x.weak or y.weak or x.data.dtype != y.data.dtype:
             return None
         x, y = x.data, y.data
-    elif x_plain and absorbs(x.data.dtype, y):
+    elif x_plain and not x.weak and absorbs(x.data.dtype, y):
         x = x.data
-    elif y_plain and absorbs(y.data.dtype, x):
+    elif y_plain and not y.weak and absorbs(y.data.dtype, x):
         y = y.data
     else:
         return None
@@ -269,7 +269,8 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.p
     return concatenate([head, lax.add(tail, cumsum(correction, axis))], axis)
 
 
-def i0(x: Any, /) -> Array:
+def i0(x: Any) -> Array:
     """The modified Bessel function of the first kind, of order 0."""
     (x,) = promote_inexact("i0", x)
-    return lax.mul(bessel_i0e(x), lax.exp(lax.abs(x)))
+    # Not abs: its derivative at 0, 1, is not that of the even function that it stands in here.
+    return lax.mul(bessel_i0e(x), lax.exp(lax.mul(x, lax.sign(x))))

@@ -15,6 +15,7 @@ from nr.core.config import config
 from nr.core.errors import ConcretizationTypeError
 from nr.core.tracing import PYTHON_SCALARS, Tracer
 from nr.lax.convert import convert_element_type
+from nr.lax.cumulative import cumsum
 from nr.lax.elementwise import add, ceil, conj, eq, floor, imag, mul, ne, real, sqrt, sub
 from nr.lax.elementwise import complex as lax_complex
 from nr.lax.gather import gather_along
@@ -86,18 +87,24 @@ def average(
             return mean
         return mean, full(mean.shape, x.size / max(mean.size, 1), mean.dtype)
     x, w = promote_inexact("average", a, weights)
-    if w.shape != x.shape:
-        axes = canonical_axes("average", axis, x.ndim)
-        if axis is None or w.shape != tuple([x.shape[d] for d in axes]):
-            raise ValueError(
-                f"average: weights must have the shape of the array, or of its axes; got {w.aval} "
-                f"for {x.aval} and axis={axis}."
-            )
-        order = sorted(range(len(axes)), key=axes.__getitem__)
-        w = broadcast_in_dim(transpose(w, tuple(order)), x.shape, tuple(sorted(axes)))
+    w = _weights_of_elements("average", x, w, axis)
     total = reductions.sum(w, axis, keepdims=keepdims)
     mean = reductions.sum(mul(x, w), axis, keepdims=keepdims) / total
     return (mean, total) if returned else mean
+
+
+def _weights_of_elements(op: str, x: Array, w: Array, axis: Any) -> Array:
+    """Weights in the shape of x, where they may be given for its axes only."""
+    if w.shape == x.shape:
+        return w
+    axes = canonical_axes(op, axis, x.ndim)
+    if axis is None or w.shape != tuple([x.shape[d] for d in axes]):
+        raise ValueError(
+            f"{op}: weights must have the shape of the array, or of its axes; got {w.aval} "
+            f"for {x.aval} and axis={axis}."
+        )
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    return broadcast_in_dim(transpose(w, tuple(order)), x.shape, tuple(sorted(axes)))
 
 
 # ---------------------------------------------------------------- quantiles
@@ -112,23 +119,33 @@ def _quantile(
     method: str,
     keepdims: bool,
     ignore_nan: bool,
+    weights: Any,
     per: int = 1,
 ) -> Array:
     """Quantiles q / per over axes; those of q come first in the result."""
     if method not in _METHODS:
         raise ValueError(f"{op}: method must be one of {', '.join(_METHODS)}; got {method!r}.")
-    (x,) = promote_inexact(op, a)
+    if weights is not None and method != "inverted_cdf":
+        raise NotImplementedError(
+            f'{op}: with weights, method must be "inverted_cdf"; got {method!r}.'
+        )
+    x, *w = promote_inexact(op, a, *([] if weights is None else [weights]))
     if x.dtype in dtypes.COMPLEX:
         raise ValueError(f"{op}: real numbers were expected; got {x.aval}.")
     axes = canonical_axes(op, axis, x.ndim)
     kept = [d for d in range(x.ndim) if d not in axes]
     shape = tuple([x.shape[d] for d in kept])
     n = math.prod([x.shape[d] for d in axes])
-    x = lax_sort(reshape(transpose(x, (*kept, *axes)), (*shape, n)), len(shape))
+    w = [_weights_of_elements(op, x, weight, axis) for weight in w]
+    lines = [reshape(transpose(y, (*kept, *axes)), (*shape, n)) for y in (x, *w)]
+    x, *w = lax_sort(tuple(lines), len(shape), num_keys=1)
     q = _fraction(op, q, x.dtype, per)
     result_shape = q.shape + shape
     if n:
-        result = _at_fractions(x, flat(q), method, ignore_nan)
+        if w:
+            result = _at_weights(x, w[0], flat(q), ignore_nan)
+        else:
+            result = _at_fractions(x, flat(q), method, ignore_nan)
         result = reshape(move_dim(result, len(shape), 0), result_shape)
     else:
         result = full(result_shape, float("nan"), x.dtype)
@@ -171,6 +188,26 @@ def _at_fractions(x: Array, q: Array, method: str, ignore_nan: bool) -> Array:
     return select(missing, full(shape, float("nan"), x.dtype), result)
 
 
+def _at_weights(x: Array, w: Array, q: Array, ignore_nan: bool) -> Array:
+    """Quantiles of sorted lines: where the weights up to an element reach the fraction of all."""
+    lead, n = x.shape[:-1], x.shape[-1]
+    axis = len(lead)
+    shape = (*lead, q.shape[0])
+    rows = tuple(range(axis))
+    valid = eq(x, x)
+    usable = w >= 0  # negative weights and NaNs are not
+    reached = cumsum(where(valid & usable, w, const_like(w, 0)), axis)
+    total = convert_element_type(index_in_dim(reached, n - 1, axis, keepdims=False), q.dtype)
+    target = mul(broadcast_in_dim(q, shape, (axis,)), broadcast_in_dim(total, shape, rows))
+    below = convert_element_type(reached, q.dtype)[..., None, :] < target[..., None]
+    count = reductions.sum(valid, -1)
+    last = broadcast_in_dim(count - 1, shape, rows)
+    result = gather_along(x, clip(reductions.sum(below, -1), 0, where(last < 0, 0, last)), axis)
+    proper = reductions.all(usable, -1) & ((count > 0) if ignore_nan else reductions.all(valid, -1))
+    nan = full(shape, float("nan"), x.dtype)
+    return select(broadcast_in_dim(proper, shape, rows), result, nan)
+
+
 def _has_nan(valid: Array, shape: tuple[int, ...]) -> Array:
     every = reductions.all(valid, -1)
     return broadcast_in_dim(eq(every, const_like(every, False)), shape, tuple(range(every.ndim)))
@@ -201,6 +238,8 @@ def quantile(
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
+    *,
+    weights: Any = None,
 ) -> Array:
     """The numbers below which given fractions of the elements lie; NaN where there is one.
 
@@ -213,6 +252,8 @@ def quantile(
         method: what is taken of the two elements around a quantile: "linear", "lower", "higher",
             "midpoint", "nearest"; or "inverted_cdf" (Hyndman and Fan, 1996).
         keepdims: keep the axes, with extent 1.
+        weights: how much each element counts, for "inverted_cdf" only: an array of the shape of a,
+            or of its axes.
 
     Returns:
         An array with the dimensions of q, then those of a that are left.
@@ -223,7 +264,7 @@ def quantile(
         Array([1.5, 2. ], dtype=float32)
     """
     _no_out("quantile", out)
-    return _quantile("quantile", a, q, axis, method, keepdims, False)
+    return _quantile("quantile", a, q, axis, method, keepdims, False, weights)
 
 
 def nanquantile(
@@ -234,10 +275,12 @@ def nanquantile(
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
+    *,
+    weights: Any = None,
 ) -> Array:
     """`quantile` of the elements that are not NaN."""
     _no_out("nanquantile", out)
-    return _quantile("nanquantile", a, q, axis, method, keepdims, True)
+    return _quantile("nanquantile", a, q, axis, method, keepdims, True, weights)
 
 
 def percentile(
@@ -248,6 +291,8 @@ def percentile(
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
+    *,
+    weights: Any = None,
 ) -> Array:
     """`quantile` of fractions in hundredths.
 
@@ -257,7 +302,7 @@ def percentile(
         Array(3., dtype=float32)
     """
     _no_out("percentile", out)
-    return _quantile("percentile", a, q, axis, method, keepdims, False, 100)
+    return _quantile("percentile", a, q, axis, method, keepdims, False, weights, 100)
 
 
 def nanpercentile(
@@ -268,10 +313,12 @@ def nanpercentile(
     overwrite_input: bool = False,
     method: str = "linear",
     keepdims: bool = False,
+    *,
+    weights: Any = None,
 ) -> Array:
     """`percentile` of the elements that are not NaN."""
     _no_out("nanpercentile", out)
-    return _quantile("nanpercentile", a, q, axis, method, keepdims, True, 100)
+    return _quantile("nanpercentile", a, q, axis, method, keepdims, True, weights, 100)
 
 
 def median(
@@ -289,7 +336,7 @@ def median(
         Array(3., dtype=float32)
     """
     _no_out("median", out)
-    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False)
+    return _quantile("median", a, 0.5, axis, "midpoint", keepdims, False, None)
 
 
 def nanmedian(
@@ -301,7 +348,7 @@ def nanmedian(
 ) -> Array:
     """`median` of the elements that are not NaN."""
     _no_out("nanmedian", out)
-    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True)
+    return _quantile("nanmedian", a, 0.5, axis, "midpoint", keepdims, True, None)
 
 
 def _no_out(op: str, out: None) -> None:
@@ -461,16 +508,13 @@ def bincount(
 def _largest(x: Array) -> int:
     if not x.size:
         return -1
-    largest: Any = reductions.max(x)
-    if isinstance(largest, Tracer):
-        known = largest.concrete()
-        if known is None:
-            raise ConcretizationTypeError(
-                f"bincount: the length of the result depends on the numbers of a traced value; "
-                f"{x.describe()}. Give it with length=..."  # type: ignore[attr-defined]
-            )
-        largest = known
-    return max(int(largest), 0)
+    known = x.concrete() if isinstance(x, Tracer) else x
+    if known is None:
+        raise ConcretizationTypeError(
+            f"bincount: the length of the result depends on the numbers of a traced value; "
+            f"{x.describe()}. Give it with length=..."  # type: ignore[attr-defined]
+        )
+    return max(int(np.asarray(known).max()), 0)
 
 
 Bounds = Sequence[Any] | None

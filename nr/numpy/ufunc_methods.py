@@ -18,6 +18,7 @@ from nr.numpy.manipulation import as_operand, broadcast_to, moveaxis, ravel, res
 from nr.numpy.selection import where as where_of
 from nr.numpy.vectorize import vectorize
 from nr.transforms.control_flow import scan
+from nr.transforms.make_jaxpr import ShapeDtypeStruct, eval_shape
 
 __all__ = ["frompyfunc", "ufunc"]
 
@@ -67,17 +68,23 @@ class ufunc(metaclass=_WithMethods):  # noqa: N801 - NumPy's name
             raise NotImplementedError(f"{op}: out must be None. Use the result.")
         return op
 
+    def _operand(self, op: str, a: Any, dtype: Any) -> Array:
+        """a in the dtype of the results: that of totals, which the function takes, too."""
+        a = _typed(op, a, dtype)
+        number = ShapeDtypeStruct((), a.dtype)
+        return a.astype(eval_shape(self._call, number, number).dtype)
+
     def reduce(
         self,
         a: Any,
-        axis: int | None = 0,
+        axis: int | tuple[int, ...] | None = 0,
         dtype: Any = None,
         out: None = None,
         keepdims: bool = False,
         initial: Any = None,
         where: Any = None,
     ) -> Array:
-        """The elements along an axis (all, if None), combined from the first to the last.
+        """The elements along an axis, several, or all (None), combined from the first to the last.
 
         Example:
             >>> import nr.numpy as jnp
@@ -85,26 +92,24 @@ class ufunc(metaclass=_WithMethods):  # noqa: N801 - NumPy's name
             Array(4, dtype=int32)
         """
         op = self._binary("reduce", out)
-        a = _typed(op, a, dtype)
+        a = self._operand(op, a, dtype)
         shape = a.shape
         start = self.identity if initial is None else initial
         if where is not None:
             if start is None:
                 raise ValueError(f"{op}: with where, an initial value is needed; got none.")
             where = broadcast_to(as_operand(op, where), shape)
-        if axis is None:
-            a, where = ravel(a), None if where is None else ravel(where)
-            lead = 0
-        else:
-            lead = canonical_axis(op, axis, a.ndim)
-        steps = moveaxis(a, lead, 0)
+        given = range(a.ndim) if axis is None else axis
+        given = given if isinstance(given, (range, tuple)) else (given,)
+        axes = tuple([canonical_axis(op, d, a.ndim) for d in given])
+        steps = _steps(a, axes)
         if not steps.shape[0] and start is None:
             raise ValueError(f"{op}: there are no elements, and no identity; got {a.aval}.")
         if start is not None:
             first = broadcast_to(as_operand(op, start).astype(a.dtype), steps.shape[1:])
         else:
             first, steps = steps[0], steps[1:]
-        chosen = None if where is None else moveaxis(where, lead, 0)
+        chosen = None if where is None else _steps(where, axes)
 
         def combine(total: Array, step: tuple) -> tuple:
             x, mask = step
@@ -114,16 +119,17 @@ class ufunc(metaclass=_WithMethods):  # noqa: N801 - NumPy's name
         result = scan(combine, first, (steps, chosen))[0]
         if not keepdims:
             return result
-        kept = (1,) * len(shape) if axis is None else tuple(
-            [1 if d == lead else n for d, n in enumerate(shape)]
-        )  # fmt: skip
-        return reshape(result, kept)
+        return reshape(result, [1 if d in axes else n for d, n in enumerate(shape)])
 
-    def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Array:
-        """The results of `reduce` up to each element along an axis."""
+    def accumulate(
+        self, a: Any, axis: int | None = 0, dtype: Any = None, out: None = None
+    ) -> Array:
+        """The results of `reduce` up to each element along an axis (None: of all elements)."""
         op = self._binary("accumulate", out)
-        a = _typed(op, a, dtype)
-        axis = canonical_axis(op, axis, a.ndim)
+        a = self._operand(op, a, dtype)
+        if axis is None:
+            a, axis = ravel(a), 0
+        axis = canonical_axis(op, _one_axis(op, axis), a.ndim)
         steps = moveaxis(a, axis, 0)
         if not steps.shape[0]:
             return a
@@ -151,6 +157,9 @@ class ufunc(metaclass=_WithMethods):  # noqa: N801 - NumPy's name
         if (b is None) != (self.nin == 1):
             raise ValueError(f"{op}: a function of {self.nin} argument(s) was given {b!r} for b.")
         a = as_operand(op, a)
+        number = ShapeDtypeStruct((), a.dtype)
+        others = () if b is None else (ShapeDtypeStruct((), as_operand(op, b).dtype),)
+        a = a.astype(eval_shape(self._call, number, *others).dtype)
         places = reshape(arange(a.size), a.shape)[indices]
         values = None
         if b is not None:
@@ -171,10 +180,10 @@ class ufunc(metaclass=_WithMethods):  # noqa: N801 - NumPy's name
         is not larger.
         """
         op = self._binary("reduceat", out)
-        a, indices = _typed(op, a, dtype), as_operand(op, indices)
+        a, indices = self._operand(op, a, dtype), as_operand(op, indices)
         if indices.ndim != 1:
             raise ValueError(f"{op}: indices of rank 1 were expected; got {indices.aval}.")
-        axis = canonical_axis(op, axis, a.ndim)
+        axis = canonical_axis(op, _one_axis(op, axis), a.ndim)
         steps = moveaxis(a, axis, 0)
         following = broadcast_to(as_operand(op, np.int32(steps.shape[0])), indices.shape)
         following = following.at[:-1].set(indices[1:].astype(np.int32))
@@ -186,6 +195,18 @@ class ufunc(metaclass=_WithMethods):  # noqa: N801 - NumPy's name
 
         totals, _ = scan(combine, steps[indices], (arange(steps.shape[0]), steps))
         return moveaxis(totals, 0, axis)
+
+
+def _steps(a: Array, axes: tuple[int, ...]) -> Array:
+    """a with some axes as one, in front."""
+    a = moveaxis(a, axes, range(len(axes)))
+    return reshape(a, (math.prod(a.shape[: len(axes)]), *a.shape[len(axes) :]))
+
+
+def _one_axis(op: str, axis: Any) -> Any:
+    if axis is None or isinstance(axis, tuple):
+        raise ValueError(f"{op}: one axis was expected; got {axis!r}.")
+    return axis
 
 
 def _typed(op: str, a: Any, dtype: Any) -> Array:

@@ -15,6 +15,7 @@ from nr.lax.rules import check_dtype, const_like, operand
 from nr.lax.select import select
 from nr.numpy.eager import NATIVE_FLOATING, NATIVE_INEXACT, binary, unary
 from nr.numpy.promotion import (
+    broadcast_arrays_list,
     broadcast_shape,
     broadcast_to_shape,
     promote_broadcast,
@@ -61,8 +62,20 @@ def subtract(x1: Any, x2: Any, /) -> Array:
 
 @binary(np.multiply)
 def multiply(x1: Any, x2: Any, /) -> Array:
-    """x1 * x2; of bools their conjunction."""
-    return lax.mul_p.bind(*promote_broadcast("multiply", x1, x2))
+    """x1 * x2; of bools their conjunction.
+
+    Fractions times a bool array are 0 where it is False, also if they are infinite or NaN: what a
+    mask leaves out must not spoil a sum.
+    """
+    x, y = promote_broadcast("multiply", x1, x2)
+    if x.dtype in dtypes.INEXACT:
+        for factor, mask in ((x, x2), (y, x1)):
+            if isinstance(mask, (Array, np.ndarray)) and mask.dtype == np.bool_:
+                shape = broadcast_shape("multiply", x, y)
+                factor = broadcast_to_shape(factor, shape)
+                chosen = broadcast_to_shape(operand("multiply", mask), shape)
+                return select(chosen, factor, const_like(factor, 0))
+    return lax.mul_p.bind(x, y)
 
 
 @binary(np.true_divide, NATIVE_INEXACT)
@@ -225,13 +238,13 @@ def minimum(x1: Any, x2: Any, /) -> Array:
     return lax.min_p.bind(*promote_broadcast("minimum", x1, x2))
 
 
-def fmax(x1: Any, x2: Any, /) -> Array:
+def fmax(x1: Any, x2: Any) -> Array:
     """The larger of x1 and x2, the other one if one is NaN."""
     x, y = promote_broadcast("fmax", x1, x2)
     return select(lax.bitwise_or(lax.gt(x, y), lax.ne(y, y)), x, y)
 
 
-def fmin(x1: Any, x2: Any, /) -> Array:
+def fmin(x1: Any, x2: Any) -> Array:
     """The smaller of x1 and x2, the other one if one is NaN."""
     x, y = promote_broadcast("fmin", x1, x2)
     return select(lax.bitwise_or(lax.lt(x, y), lax.ne(y, y)), x, y)
@@ -240,6 +253,7 @@ def fmin(x1: Any, x2: Any, /) -> Array:
 def heaviside(x1: Any, x2: Any, /) -> Array:
     """0 where x1 < 0, x2 where it is 0, 1 where it is greater, NaN where it is NaN."""
     x, at_zero = promote_broadcast("heaviside", x1, x2, inexact=True)
+    _refuse_complex("heaviside", x)
     zero, one = const_like(x, 0), const_like(x, 1)
     step = select(lax.gt(x, zero), one, select(lax.lt(x, zero), zero, x))
     return select(lax.eq(x, zero), at_zero, step)
@@ -317,6 +331,8 @@ def cbrt(x: Any, /) -> Array:
 def hypot(x1: Any, x2: Any, /) -> Array:
     """sqrt(x1^2 + x2^2) without overflow in between."""
     x, y = promote_broadcast("hypot", x1, x2, inexact=True)
+    if x.dtype in dtypes.COMPLEX:
+        raise ValueError(f"hypot: the dtype must be real; got {x.aval}. Use absolute values.")
     x, y = lax.abs(x), lax.abs(y)
     large, small = lax.max(x, y), lax.min(x, y)
     zero, one, inf = (const_like(x, v) for v in (0, 1, np.inf))
@@ -379,17 +395,28 @@ def _log_to_base(op: str, x: Any, base: int) -> Array:
     return lax.complex(*[lax.div(part, const_like(part, math.log(base))) for part in parts])
 
 
-def _high_low_difference(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
-    """The larger operand, and the smaller less the larger.
+def _high_low_difference(x: Any, y: Any) -> tuple[Any, Any]:
+    """The operand of larger real part, and the other one less this one.
 
     The two are picked, not computed, so that derivatives of all orders are right also at ties.
     """
-    x, y = promote_broadcast(op, x1, x2, inexact=True)
-    _refuse_complex(op, x)
-    first = lax.ge(x, y)
+    x, y = broadcast_arrays_list("logaddexp", x, y)
+    sizes = [lax.real(z) if z.dtype in dtypes.COMPLEX else z for z in (x, y)]
+    first = lax.ge(*sizes)
     high, low = select(first, x, y), select(first, y, x)
-    proper = lax.bitwise_or(lax.is_finite(high), lax.ne(high, low))  # inf - inf would be NaN
+    # inf - inf would be NaN
+    proper = lax.bitwise_or(lax.is_finite(select(first, *sizes)), lax.ne(high, low))
     return high, select(proper, lax.sub(low, high), const_like(x, 0))
+
+
+def _complex_logaddexp(x: Any, y: Any) -> Array:
+    """The principal value of log(exp(x) + exp(y))."""
+    high, difference = _high_low_difference(x, y)
+    out = lax.add(high, lax.log1p(lax.exp(difference)))
+    angle = lax.imag(out)
+    turn = const_like(angle, 2 * math.pi)
+    turns = lax.floor(lax.div(lax.add(angle, const_like(angle, math.pi)), turn))
+    return lax.complex(lax.real(out), lax.sub(angle, lax.mul(turn, turns)))
 
 
 def logaddexp(x1: Any, x2: Any, /) -> Array:
@@ -400,13 +427,20 @@ def logaddexp(x1: Any, x2: Any, /) -> Array:
         >>> jnp.logaddexp(1000., jnp.array([1000., -jnp.inf]))
         Array([1000.6932, 1000.    ], dtype=float32)
     """
-    high, difference = _high_low_difference("logaddexp", x1, x2)
+    x, y = promote_broadcast("logaddexp", x1, x2, inexact=True)
+    if x.dtype in dtypes.COMPLEX:
+        return _complex_logaddexp(x, y)
+    high, difference = _high_low_difference(x, y)
     return lax.add(high, lax.log1p(lax.exp(difference)))
 
 
 def logaddexp2(x1: Any, x2: Any, /) -> Array:
     """log2(2^x1 + 2^x2), without overflow."""
-    high, difference = _high_low_difference("logaddexp2", x1, x2)
+    x, y = promote_broadcast("logaddexp2", x1, x2, inexact=True)
+    if x.dtype in dtypes.COMPLEX:
+        unit = const_like(x, math.log(2))
+        return lax.div(_complex_logaddexp(lax.mul(x, unit), lax.mul(y, unit)), unit)
+    high, difference = _high_low_difference(x, y)
     excess = lax.div(lax.log1p(lax.exp2(difference)), const_like(high, math.log(2)))
     return lax.add(high, excess)
 

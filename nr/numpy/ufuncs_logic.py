@@ -14,8 +14,9 @@ from nr.core.tracing import Primitive
 from nr.lax import elementwise as lax
 from nr.lax.convert import bitcast_convert_type, convert_element_type
 from nr.lax.reduce import reduce_and
-from nr.lax.rules import const_like, operand
+from nr.lax.rules import check_dtype, const_like, operand
 from nr.lax.shape import full
+from nr.numpy.creation import asarray
 from nr.numpy.eager import NATIVE_INEXACT, binary, unary
 from nr.numpy.promotion import broadcast_shape, broadcast_to_shape, promote_broadcast
 
@@ -133,6 +134,7 @@ def _shift_operands(op: str, x1: Any, x2: Any) -> list[Array]:
     arrays = promote_broadcast(op, x1, x2)
     if arrays[0].dtype == dtypes.bool_dt:
         return [convert_element_type(x, config.default_int) for x in arrays]
+    check_dtype(op, arrays[0].aval, dtypes.INTEGER)
     return arrays
 
 
@@ -207,7 +209,7 @@ def isnan(x: Any, /) -> Array:
 def _is_value(op: str, x: Any, value: float) -> Array:
     x = operand(op, x)
     if x.dtype in dtypes.COMPLEX:
-        raise TypeError(f"{op}: the dtype must be real; got {x.aval}. Test its parts.")
+        raise ValueError(f"{op}: the dtype must be real; got {x.aval}. Test its parts.")
     return lax.eq(x, const_like(x, value)) if x.dtype in dtypes.FLOATING else _constant(x, False)
 
 
@@ -225,7 +227,7 @@ def signbit(x: Any, /) -> Array:
     """Whether x carries a minus sign, as -0. does."""
     x = operand("signbit", x)
     if x.dtype in dtypes.COMPLEX:
-        raise TypeError(f"signbit: the dtype must be real; got {x.aval}. Test its parts.")
+        raise ValueError(f"signbit: the dtype must be real; got {x.aval}. Test its parts.")
     if x.dtype in dtypes.UNSIGNED or x.dtype == dtypes.bool_dt:
         return _constant(x, False)
     if x.dtype in dtypes.FLOATING:
@@ -233,7 +235,7 @@ def signbit(x: Any, /) -> Array:
     return lax.lt(x, const_like(x, 0))
 
 
-def iscomplex(x: Any, /) -> Array:
+def iscomplex(x: Any) -> Array:
     """Whether the imaginary part of x is not 0."""
     x = operand("iscomplex", x)
     if x.dtype not in dtypes.COMPLEX:
@@ -241,7 +243,7 @@ def iscomplex(x: Any, /) -> Array:
     return truth("iscomplex", lax.imag(x))
 
 
-def isreal(x: Any, /) -> Array:
+def isreal(x: Any) -> Array:
     """Whether the imaginary part of x is 0."""
     return lax.bitwise_not(iscomplex(x))
 
@@ -301,7 +303,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
     Args:
         equal_nan: NaN equals NaN.
     """
-    x, y = operand("array_equal", a1), operand("array_equal", a2)
+    x, y = asarray(a1), asarray(a2)
     if x.shape != y.shape:
         return full((), False, dtypes.bool_dt)
     same = equal(x, y)
@@ -312,9 +314,9 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
 
 def array_equiv(a1: Any, a2: Any) -> Array:
     """Whether two arrays are equal after broadcasting; False if they can't be broadcast."""
-    x, y = operand("array_equiv", a1), operand("array_equiv", a2)
+    x, y = asarray(a1), asarray(a2)
     try:
         shape = broadcast_shape("array_equiv", x, y)
-    except TypeError:
+    except ValueError:
         return full((), False, dtypes.bool_dt)
     return _all(broadcast_to_shape(equal(x, y), shape))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Collection
 from typing import Any
 
 from nr.core.array import Array
+from nr.core.source_info import wraps
+from nr.core.trees import tree_map
 from nr.lax.rules import canonical_axis, operand
-from nr.lax.shape import broadcast_shapes, expand_dims, reshape
+from nr.lax.shape import broadcast_shapes, expand_dims
+from nr.numpy.creation import asarray
 from nr.transforms.vmap import vmap
 
 __all__ = ["apply_along_axis", "apply_over_axes", "vectorize"]
@@ -54,9 +56,11 @@ def vectorize(
     """
     if any([not isinstance(e, (int, str)) for e in excluded]):
         raise TypeError(f"vectorize: excluded must hold positions and names; got {excluded!r}.")
+    if any([isinstance(e, int) and e < 0 for e in excluded]):
+        raise ValueError(f"vectorize: positions must not be negative; got excluded={excluded!r}.")
     parsed = None if signature is None else _parse(signature)
 
-    @functools.wraps(pyfunc)
+    @wraps(pyfunc)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         mapped = [i for i, x in enumerate(args) if i not in excluded and x is not None]
         names = [name for name in kwargs if name not in excluded] if parsed is None else []
@@ -69,7 +73,8 @@ def vectorize(
             return pyfunc(*full, **{**kwargs, **named})
 
         given = [args[i] for i in mapped] + [kwargs[name] for name in names]
-        return _map_over(over, [operand("vectorize", x) for x in given], parsed)
+        given = [asarray(x) if isinstance(x, list) else operand("vectorize", x) for x in given]
+        return _map_over(over, given, parsed)
 
     return wrapped
 
@@ -93,7 +98,8 @@ def _map_over(fun: Callable, args: list[Any], parsed: tuple[CoreDims, CoreDims] 
         _check_sizes(sizes, dims, core)
         loops.append(x.shape[: x.ndim - len(dims)])
     loop = broadcast_shapes(*loops) if loops else ()
-    fun = _checked(fun, sizes, None if parsed is None else parsed[1])
+    if parsed is not None:
+        fun = _checked(fun, sizes, parsed[1])
     # Extents of 1 are not mapped, but left out: their argument is the same in every lane.
     squeezed = []
     axes: list[list[int | None]] = [[] for _ in loop]
@@ -102,7 +108,7 @@ def _map_over(fun: Callable, args: list[Any], parsed: tuple[CoreDims, CoreDims] 
         for d in range(len(loop)):
             axes[d].append(0 if d >= lead and own[d - lead] != 1 else None)
         kept = tuple([n for n in own if n != 1])
-        squeezed.append(reshape(x, kept + x.shape[len(own) :]))
+        squeezed.append(x.reshape(kept + x.shape[len(own) :]))  # typed keys, too
     for d in reversed(range(len(loop))):
         if all([axis is None for axis in axes[d]]):
             fun = _with_leading_one(fun)
@@ -120,22 +126,21 @@ def _check_sizes(sizes: dict[str, int], dims: tuple[str, ...], core: tuple[int, 
             )
 
 
-def _checked(fun: Callable, sizes: dict[str, int], outputs: CoreDims | None) -> Callable:
+def _checked(fun: Callable, sizes: dict[str, int], outputs: CoreDims) -> Callable:
     """fun, with the core dimensions of what it returns checked."""
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def checked(*args: Any) -> Any:
         out = fun(*args)
         many = isinstance(out, (tuple, list))
         values = list(out) if many else [out]
-        expected = [()] * len(values) if outputs is None else outputs
-        if len(expected) != len(values) or (outputs is not None and many != (len(outputs) > 1)):
+        if len(outputs) != len(values) or many != (len(outputs) > 1):
             raise TypeError(
-                f"vectorize: {len(expected)} result(s) were expected by the signature; "
+                f"vectorize: {len(outputs)} result(s) were expected by the signature; "
                 f"got {len(values)}{' in a sequence' if many else ''}."
             )
         values = [operand("vectorize", value) for value in values]
-        for value, dims in zip(values, expected, strict=True):
+        for value, dims in zip(values, outputs, strict=True):
             if value.ndim != len(dims):
                 raise ValueError(
                     f"vectorize: a result with core dimensions ({','.join(dims)}) was expected; "
@@ -149,10 +154,7 @@ def _checked(fun: Callable, sizes: dict[str, int], outputs: CoreDims | None) -> 
 
 def _with_leading_one(fun: Callable) -> Callable:
     def widened(*args: Any) -> Any:
-        out = fun(*args)
-        if isinstance(out, tuple):
-            return tuple([expand_dims(x, 0) for x in out])
-        return expand_dims(out, 0)
+        return tree_map(lambda x: operand("vectorize", x)[None], fun(*args))
 
     return widened
 

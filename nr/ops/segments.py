@@ -47,10 +47,11 @@ def _reduce(
     data, ids = operand(op, data), operand(op, segment_ids)
     if ids.dtype not in dtypes.INTEGER:
         raise TypeError(f'{op}: integers were expected; got {ids.aval} for "segment_ids".')
-    if ids.ndim > data.ndim or data.shape[: ids.ndim] != ids.shape:
+    leading = zip(data.shape[: ids.ndim][::-1], ids.shape[::-1], strict=False)
+    if any([n not in (1, m) for n, m in leading]):
         raise ValueError(
-            f'{op}: the shape of "segment_ids" must be that of the leading dimensions of "data"; '
-            f"got {ids.aval} for {data.aval}."
+            f'{op}: the shape of "segment_ids" must be that of the leading dimensions of "data", '
+            f"or these must broadcast to it; got {ids.aval} for {data.aval}."
         )
     if num_segments is None:
         count = known_scalar(op, "the largest segment id", jnp.max(ids, initial=-1)) + 1
@@ -59,6 +60,7 @@ def _reduce(
     if count < 0:
         raise ValueError(f"{op}: num_segments must not be negative; got {count}.")
     rows, row = ids.size, data.shape[ids.ndim :]
+    data = jnp.broadcast_to(data, (*ids.shape, *row))
     data, ids = data.reshape(rows, *row), ids.reshape(rows)
     buckets = 1 if bucket_size is None else max(-(-rows // bucket_size), 1)
     index = ids[:, None]
@@ -95,7 +97,7 @@ def segment_sum(
     """The sums of the rows of data that have the same id; zeros for ids that do not occur.
 
     Args:
-        data: an array, whose leading dimensions are those of the ids.
+        data: an array, whose leading dimensions are those of the ids, or 1, or left out.
         segment_ids: integers, in any order. By default those that are negative, or not less than
             num_segments, are left out.
         num_segments: how many segments there are; by default one more than the largest id, which

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nr import numpy as jnp
+from nr.core import dtypes
 from nr.core.array import Array
 from nr.lax.rules import operand
 from nr.lax.shape import canonical_shape, full
@@ -136,20 +137,20 @@ def multinomial(
     dtype: Any = None,
     unroll: int | bool = 1,
 ) -> Array:
-    """How often each of several outcomes comes in n trials, as floating numbers.
+    """How often each of several outcomes comes in n trials.
 
     Each outcome's count is binomial, given those of the outcomes before it.
 
     Args:
         key: a key, typed or raw.
-        n: the number of trials; broadcasts to the shape.
-        p: the outcomes' probabilities along the last axis; leading axes broadcast to the shape.
-        shape: of the result without its last axis, by default that of p without it.
-        dtype: floating, by default the default float.
+        n: the number of trials; broadcasts to the shape without its last axis.
+        p: the outcomes' probabilities along the last axis; broadcasts to the shape.
+        shape: of the result, outcomes last; by default that of p.
+        dtype: of the result, by default the default float.
         unroll: as for `nr.lax.scan`.
 
     Returns:
-        Counts ``[*shape, outcomes]`` that sum to n.
+        Counts that sum to n along the last axis.
 
     Raises:
         ValueError: if p has rank 0.
@@ -160,20 +161,22 @@ def multinomial(
         Array([ 0., 10.], dtype=float32)
     """
     op = "multinomial"
-    raw, dtype, p = raw_key(op, key), float_dtype(op, dtype), operand(op, p)
+    raw, p = raw_key(op, key), operand(op, p)
+    dtype = dtypes.canonicalize(float if dtype is None else dtype)
+    wide = dtypes.to_inexact(dtype)
     if not p.ndim:
         raise ValueError(f'{op}: rank 1 or more was expected; got {p.aval} for "p".')
-    outcomes = p.shape[-1]
-    shape = p.shape[:-1] if shape is None else canonical_shape(op, shape)
-    n = parameter(op, n, dtype, sample_shape(op, shape, n=n))
-    p = jnp.moveaxis(parameter(op, p, dtype, (*shape, outcomes)), -1, 0)
+    shape = sample_shape(op, p.shape if shape is None else canonical_shape(op, shape), p=p)
+    *batch, outcomes = shape
+    n = parameter(op, n, wide, sample_shape(op, tuple(batch), n=n))
+    p = jnp.moveaxis(parameter(op, p, wide, shape), -1, 0)
     left = jnp.cumsum(p[::-1], 0)[::-1]
     ratios = jnp.clip(p / jnp.where(left == 0, 1, left), 0, 1)
 
     def draw(rest: Array, step: tuple) -> tuple:
         subkey, ratio = step
-        count = binomial(subkey, rest, ratio, shape, dtype)
+        count = binomial(subkey, rest, ratio, batch, wide)
         return rest - count, count
 
     counts = scan(draw, n, (split_raw(raw, (outcomes,)), ratios), unroll=unroll)[1]
-    return jnp.moveaxis(counts, 0, -1)
+    return jnp.moveaxis(counts, 0, -1).astype(dtype)

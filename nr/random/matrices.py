@@ -27,12 +27,12 @@ def multivariate_normal(
         mean: ``[..., n]``.
         cov: ``[..., n, n]``, symmetric and positive definite.
         shape: of the result without n, by default that of mean and cov.
-        dtype: floating, by default the default float.
+        dtype: of the standard normal samples, floating, by default the default float.
         method: how cov is factored: "cholesky", or "eigh" or "svd", which are slower and take
             matrices that are not quite definite.
 
     Returns:
-        ``[*shape, n]``.
+        ``[*shape, n]``, of the dtype, or float32 where it is narrower.
 
     Raises:
         ValueError: if shapes don't fit.
@@ -60,10 +60,11 @@ def multivariate_normal(
         shape = canonical_shape("multivariate_normal", shape)
     sample_shape("multivariate_normal", (*shape, n), mean=mean)
     sample_shape("multivariate_normal", (*shape, n, n), cov=cov)
-    mean = parameter("multivariate_normal", mean, dtype, (*shape, n))
-    cov = parameter("multivariate_normal", cov, dtype, cov.shape)
+    wide = dtypes.promote_types(dtype, "float32")
+    mean = parameter("multivariate_normal", mean, wide, (*shape, n))
+    cov = parameter("multivariate_normal", cov, wide, cov.shape)
     factor = broadcast_to(_factor(cov, method), (*shape, n, n))
-    z = normal(key, (*shape, n), dtype)
+    z = convert_element_type(normal(key, (*shape, n), dtype), wide)
     return add(mean, reshape(product(factor, reshape(z, (*shape, n, 1))), (*shape, n)))
 
 

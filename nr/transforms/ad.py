@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
+from nr.core.errors import RULE_CLOSES_OVER, UnexpectedTracerError
 from nr.core.jaxprs import (
     Jaxpr,
     JaxprEqn,
@@ -75,6 +76,11 @@ class JVPTrace(Trace):
     def __init__(self, parent: Trace) -> None:
         self.parent = self.outer = parent
         self.alive = True
+
+    @property
+    def main(self) -> JVPTrace:
+        """What all values of one differentiation share, for users who ask whether two do."""
+        return self
 
     def split(self, x: Any) -> tuple[Any, Any]:
         """A value's primal and tangent, zero for what does not depend on the inputs."""
@@ -352,13 +358,20 @@ def linearize_jaxpr(
         )
         primal, captured = trace.finish([*outs, *residuals])
     primal, operands = close(primal, captured)
-    assert not operands, "nr bug: linearize_jaxpr closes over a tracer"
+    if operands:
+        raise UnexpectedTracerError(RULE_CLOSES_OVER)
     return primal, tangent, len(residuals), nz_out
 
 
 @cached_on_jaxpr
-def transpose_jaxpr(jaxpr: Jaxpr, linear: NonZeros) -> Jaxpr:
-    """``(*non-linear ins, *cts) -> cts of the linear ins`` (zeros made explicit)."""
+def transpose_jaxpr(jaxpr: Jaxpr, linear: NonZeros, given: NonZeros | None = None) -> Jaxpr:
+    """``(*non-linear ins, *cts) -> cts of the linear ins`` (zeros made explicit).
+
+    Args:
+        given: of which outputs there are cotangents, the others' being zero; None: of all.
+    """
+    nonzero = (True,) * len(jaxpr.outvars) if given is None else given
+    out_avals = jaxpr.out_avals
 
     def f(*args: Any) -> list[Any]:
         rest = iter(args)
@@ -366,11 +379,12 @@ def transpose_jaxpr(jaxpr: Jaxpr, linear: NonZeros) -> Jaxpr:
             UndefinedPrimal(v.aval) if is_linear else next(rest)
             for v, is_linear in zip(jaxpr.invars, linear, strict=True)
         ]
-        cts = backward_pass(jaxpr, ins, list(rest))
+        out_cts = [next(rest) if nz else Zero(a) for a, nz in zip(out_avals, nonzero, strict=True)]
+        cts = backward_pass(jaxpr, ins, out_cts)
         return [instantiate(ct) for ct, lin in zip(cts, linear, strict=True) if lin]
 
     known = [a for a, is_linear in zip(jaxpr.in_avals, linear, strict=True) if not is_linear]
-    return trace_closed(f, [*known, *jaxpr.out_avals])
+    return trace_closed(f, [*known, *[a for a, nz in zip(out_avals, nonzero) if nz]])
 
 
 # ---------------------------------------------------------------- rules of call-like primitives
@@ -398,6 +412,7 @@ def call_transpose(
     """The transpose rule of a primitive that runs a jaxpr."""
     linear = tuple([type(x) is UndefinedPrimal for x in args])
     known = [x for x, is_linear in zip(args, linear, strict=True) if not is_linear]
-    transposed = transpose_jaxpr(jaxpr, linear)
-    outs = iter(bind(transposed, *known, *[instantiate(ct) for ct in cts]))
+    given = tuple([type(ct) is not Zero for ct in cts])
+    transposed = transpose_jaxpr(jaxpr, linear, given)
+    outs = iter(bind(transposed, *known, *[ct for ct in cts if type(ct) is not Zero]))
     return [next(outs) if is_linear else None for is_linear in linear]

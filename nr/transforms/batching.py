@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nr.core.avals import ShapedArray
 from nr.core.config import config
-from nr.core.jaxprs import Jaxpr, cached_on_jaxpr, eval_jaxpr, subjaxprs, trace_closed
+from nr.core.jaxprs import (
+    Jaxpr,
+    JaxprCallable,
+    cached_on_jaxpr,
+    eval_jaxpr,
+    subjaxprs,
+    trace_closed,
+)
 from nr.core.tracing import (
     EVAL,
     Primitive,
@@ -23,6 +30,14 @@ from nr.lax.rules import to_front
 from nr.transforms.recorded import apply_rule
 
 Dims = tuple[int | None, ...]
+
+
+class Axis(NamedTuple):
+    """The mapped axis of a vmap: its size and name, and what its values are known by."""
+
+    size: int
+    name: Any
+    lanes: object
 
 
 class BatchTracer(Tracer):
@@ -53,20 +68,27 @@ class BatchTrace(Trace):
     Where NaNs are looked for, it notes in the program which dimensions are its lanes.
     """
 
-    __slots__ = ("size", "name", "lane")
+    __slots__ = ("size", "name", "lane", "lanes")
     parent: Trace
 
-    def __init__(self, parent: Trace, size: int, name: Any) -> None:
+    def __init__(self, parent: Trace, size: int, name: Any, lanes: Any = None) -> None:
         self.parent = parent
         self.alive = True
         self.size = size
         self.name = name
+        self.lanes = object() if lanes is None else lanes  # traces of one vmap share it
         self.lane = Lane(name) if config.debug_nans else None
+
+    def axis(self) -> Axis:
+        """What rules may keep for later: no trace, nor what its tracers hold."""
+        return Axis(self.size, self.name, self.lanes)
 
     def split(self, x: Any) -> tuple[Any, int | None]:
         """A value of all lanes and its batch dimension, None if it is the same in all."""
-        if isinstance(x, BatchTracer) and x._trace is self:
-            return x.val, x.dim
+        if isinstance(x, BatchTracer):
+            trace = x._trace
+            if trace is self or trace.lanes is self.lanes:  # type: ignore[attr-defined]
+                return x.val, x.dim
         return x, None
 
     def join(self, val: Any, dim: int | None) -> Any:
@@ -76,10 +98,14 @@ class BatchTrace(Trace):
     def process(self, primitive: Primitive, args: Sequence[Any], params: dict) -> Any:
         pairs = [self.split(x) for x in args]
         vals, dims = [v for v, _ in pairs], [d for _, d in pairs]
-        if all([d is None for d in dims]) and not (
-            self.name is not None
-            and primitive.uses_axis is not None
-            and primitive.uses_axis(params, self.name)
+        if (
+            all([d is None for d in dims])
+            and not (
+                self.name is not None
+                and primitive.uses_axis is not None
+                and primitive.uses_axis(params, self.name)
+            )
+            and not (primitive.runs_functions and type(params["fun"]) is not JaxprCallable)
         ):
             return primitive.bind_with(self.parent, vals, params)
         if primitive.batch is None:
@@ -118,10 +144,18 @@ class BatchTrace(Trace):
 
 
 def vmap_flat(
-    f: Callable, args: Sequence[Any], dims: Sequence[int | None], size: int, name: Any = None
+    f: Callable,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    size: int,
+    name: Any = None,
+    lanes: Any = None,
 ) -> tuple[list[Any], list[int | None]]:
-    """f's outputs over all lanes, and their batch dimensions (None: the same in all lanes)."""
-    trace = BatchTrace(current_trace(), size, name)
+    """f's outputs over all lanes, and their batch dimensions (None: the same in all lanes).
+
+    With the `lanes` of another trace, f may close over values of that trace.
+    """
+    trace = BatchTrace(current_trace(), size, name, lanes)
     args = trace.noted(args, dims, before=False)
     try:
         with bound_axis(name, size), current(trace):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,9 +13,10 @@ from nr.core.array import ArrayImpl
 from nr.core.avals import ShapedArray
 from nr.core.source_info import api_boundary
 from nr.core.tracing import Primitive, typeof
-from nr.core.trees import tree_flatten, tree_map, tree_unflatten
+from nr.core.trees import tree_flatten, tree_unflatten
 from nr.lax.rules import move_dim, no_derivative, operand, to_front
 from nr.transforms.control_flow import map as lax_map
+from nr.transforms.flat_fun import is_array_like
 from nr.transforms.make_jaxpr import aval_of
 
 
@@ -63,7 +65,9 @@ def _pure_batch(
     if vmap_method.startswith("sequential"):
         return _one_call_a_lane(lambda: pure_callback_p)(axis, args, dims, **params)
     wide = tuple([a.update(shape=(axis.size, *a.shape)) for a in result_avals])
-    if vmap_method == "broadcast_all":
+    if vmap_method == "legacy_vectorized":
+        args = [x if d is None else move_dim(x, d, 0) for x, d in zip(args, dims, strict=True)]
+    elif vmap_method == "broadcast_all":
         args = [to_front(x, d, axis.size) for x, d in zip(args, dims, strict=True)]
     else:
         args = [
@@ -118,7 +122,7 @@ def _flat_callback(callback: Callable, in_tree: Any, out_tree: Any) -> Callable:
     def flat(*leaves: Any) -> list[Any]:
         args, kwargs = tree_unflatten(in_tree, [ArrayImpl(np.array(x)) for x in leaves])
         outs, tree = tree_flatten(callback(*args, **kwargs))
-        if tree != out_tree:
+        if len(outs) != out_tree.num_leaves:  # containers may be others, as a tuple for a list
             raise ValueError(
                 f"callback: it must return the declared structure {out_tree}; got {tree}."
             )
@@ -161,7 +165,8 @@ def pure_callback(
             any number of times.
         result_shape_dtypes: a pytree of ShapeDtypeStructs (or arrays).
         vmap_method: what to do under vmap: "sequential" (one call a lane), "expand_dims" or
-            "broadcast_all" (one call with leading batch dimensions).
+            "broadcast_all" (one call with leading batch dimensions), "legacy_vectorized" (which
+            only mapped arguments have).
 
     Example:
         >>> import nr, numpy as np
@@ -171,7 +176,7 @@ def pure_callback(
         Array([1., 2., 3.], dtype=float32)
     """
     if vmap_method not in (None, "sequential", "sequential_unrolled", "expand_dims",
-                           "broadcast_all"):  # fmt: skip
+                           "broadcast_all", "legacy_vectorized"):  # fmt: skip
         raise ValueError(
             f"pure_callback: vmap_method must be 'sequential', 'expand_dims' or "
             f"'broadcast_all'; got {vmap_method!r}."
@@ -197,12 +202,35 @@ def io_callback(
 def debug_callback(
     callback: Callable, *args: Any, ordered: bool = False, partitioned: bool = False, **kwargs: Any
 ) -> None:
-    """Call a Python function for its effect, in traced programs too; its result is ignored."""
+    """Call a Python function for its effect, in traced programs too; its result is ignored.
 
-    def effect(*values: Any, **named: Any) -> None:
-        callback(*values, **named)
+    Arguments that are no arrays, such as strings, reach the function as they are.
+    """
+    leaves, in_tree = tree_flatten((args, kwargs))
+    numbers = [is_array_like(x) for x in leaves]
+    others = [None if number else x for x, number in zip(leaves, numbers, strict=True)]
 
-    _call(debug_callback_p, effect, None, args, kwargs)
+    def effect(*values: Any) -> None:
+        rest = iter(values)
+        full = [next(rest) if number else x for x, number in zip(others, numbers, strict=True)]
+        positional, named = tree_unflatten(in_tree, full)
+        callback(*positional, **named)
+
+    given = [x for x, number in zip(leaves, numbers, strict=True) if number]
+    _call(debug_callback_p, effect, None, given, {})
+
+
+class _StrictFormatter(string.Formatter):
+    """A formatter that takes no more values than its format has fields for."""
+
+    def check_unused_args(self, used: Any, args: Any, kwargs: Any) -> None:
+        unused = [i for i in range(len(args)) if i not in used]
+        unused += [name for name in kwargs if name not in used]
+        if unused:
+            raise ValueError(
+                f"debug.print: there must be a field for each value; got none for "
+                f"{', '.join(map(repr, unused))}."
+            )
 
 
 def debug_print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
@@ -211,23 +239,27 @@ def debug_print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> N
     Raises:
         ValueError, KeyError, IndexError: if the arguments do not fit the format.
     """
-    string.Formatter().vformat(  # a misspelt name is reported here, at the user's line
-        _without_specs(fmt), [typeof(x) if _is_leaf(x) else x for x in args], dict(kwargs)
+    _write(print, fmt, args, kwargs)
+
+
+def debug_log(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
+    """As `debug_print`, but values go to the logger "nr", at level INFO."""
+    _write(logging.getLogger("nr").info, fmt, args, kwargs)
+
+
+def _write(write: Callable, fmt: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    _StrictFormatter().vformat(  # a misspelt name is reported here, at the user's line
+        _without_specs(fmt), [_type_of_leaf(x) for x in args], dict(kwargs)
     )
 
     def show(*values: Any, **named: Any) -> None:
-        values, named = tree_map(_plain, values), tree_map(_plain, named)
-        print(fmt.format(*values, **named))
+        write(fmt.format(*values, **named))
 
     debug_callback(show, *args, **kwargs)
 
 
-def _is_leaf(x: Any) -> bool:
-    return tree_flatten(x)[1].is_leaf
-
-
-def _plain(x: Any) -> Any:
-    return x.host()[()] if not x.shape else x.host()
+def _type_of_leaf(x: Any) -> Any:
+    return typeof(x) if tree_flatten(x)[1].is_leaf and is_array_like(x) else x
 
 
 def _without_specs(fmt: str) -> str:

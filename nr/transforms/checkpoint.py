@@ -7,11 +7,12 @@ the residuals are the inputs, and what a policy keeps. Its transpose evaluates t
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nr.core.jaxprs import Jaxpr, cached_on_jaxpr, eval_jaxpr, trace_closed, trace_to_jaxpr
-from nr.core.source_info import api_boundary, function_name
+from nr.core.source_info import api_boundary, function_name, wraps
 from nr.core.tracing import Primitive, typeof
 from nr.core.trees import keystr, tree_flatten, tree_flatten_with_path, tree_unflatten
 from nr.lax.rules import operand
@@ -24,7 +25,7 @@ from nr.transforms.ad import (
 )
 from nr.transforms.batching import call_batch, jaxpr_uses_axis
 from nr.transforms.checkpoint_policies import Policy, nothing_saveable, split_by_policy
-from nr.transforms.flat_fun import FlatFun, check_leaves
+from nr.transforms.flat_fun import FlatFun, check_leaves, signature_of
 from nr.transforms.jit import call_aval
 
 
@@ -89,6 +90,7 @@ def checkpoint(
     prevent_cse: bool = True,
     policy: Policy | None = None,
     static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
     concrete: bool = False,
 ) -> Any:
     """A function whose intermediate values are recomputed, not kept, for the backward pass.
@@ -101,32 +103,42 @@ def checkpoint(
             function ``policy(primitive, *avals, **params) -> bool`` of the operation that makes
             them. None keeps the inputs only. Loops are one operation: what is kept of one is its
             results, and what its backward pass needs.
-        static_argnums: arguments that are Python values.
+        static_argnums, static_argnames: arguments that are Python values.
 
     Example:
         >>> import nr
         >>> f = nr.checkpoint(lambda x: nr.numpy.sin(nr.numpy.sin(x)))
         >>> nr.grad(f)(0.0)
-        Array(1., dtype=float32)
+        Array(1., dtype=float32, weak_type=True)
     """
     if fun is None:
         return functools.partial(
-            checkpoint, policy=policy, static_argnums=static_argnums, prevent_cse=prevent_cse
+            checkpoint,
+            policy=policy,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            prevent_cse=prevent_cse,
         )
     policy = policy or nothing_saveable
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
+    signature = signature_of(fun)
+    if names and signature is not None:
+        parameters = enumerate(signature.parameters.values())
+        both = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        numbers += tuple([i for i, p in parameters if p.name in names and p.kind == both])
 
-    @functools.wraps(fun)
+    @wraps(fun)
     @api_boundary
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        static = {i % len(args) for i in numbers}
+        static = {i % len(args) for i in numbers if i < len(args)}
+        fixed = {k: kwargs.pop(k) for k in names & kwargs.keys()}
         dynamic = tuple([x for i, x in enumerate(args) if i not in static])
 
         def f(*given: Any, **options: Any) -> Any:
             rest = iter(given)
-            return fun(
-                *[args[i] if i in static else next(rest) for i in range(len(args))], **options
-            )
+            positional = [args[i] if i in static else next(rest) for i in range(len(args))]
+            return fun(*positional, **options, **fixed)
 
         leaves, in_tree = tree_flatten((dynamic, kwargs))
         check_leaves("checkpoint", leaves, dynamic)

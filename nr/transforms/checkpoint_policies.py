@@ -55,7 +55,7 @@ def checkpoint_name(x: Any, name: str) -> Any:
         ...     lambda x: jnp.sin(nr.ad_checkpoint.checkpoint_name(jnp.sin(x), "inner")),
         ...     policy=policy)
         >>> nr.grad(f)(0.0)
-        Array(1., dtype=float32)
+        Array(1., dtype=float32, weak_type=True)
     """
     return tree_map(lambda leaf: name_p.bind(operand("checkpoint_name", leaf), name=name), x)
 

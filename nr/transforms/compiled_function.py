@@ -8,8 +8,9 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import MethodType
+from dataclasses import dataclass, field
+from operator import index
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nr.backends.base import Options
 from nr.core import devices, dtypes
 from nr.core.array import DELETED, Array, ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray
-from nr.core.config import config
+from nr.core.config import config, jit_disabled
 from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
 from nr.core.leaks import refuse_leaks
 from nr.core.nans import CHECKING, debug_nans
@@ -26,7 +27,7 @@ from nr.core.source_info import filtered, function_name, user_source
 from nr.core.tracing import EVAL, PYTHON_SCALARS, axis_env, current_trace, typeof
 from nr.core.tree_codegen import emit_flatten, emit_unflatten
 from nr.core.trees import PyTreeDef, tree_flatten, tree_unflatten
-from nr.lax.rules import operand
+from nr.lax.rules import as_users_get_it, float0_array, operand
 from nr.transforms.flat_fun import (
     FlatFun,
     argument_names,
@@ -35,7 +36,7 @@ from nr.transforms.flat_fun import (
     signature_of,
 )
 from nr.transforms.jit import jit_p
-from nr.transforms.names import jit_disabled
+from nr.transforms.make_jaxpr import aval_of
 from nr.transforms.stages import Lowered, Program, Traced
 
 
@@ -76,13 +77,31 @@ class _Plan:
     device: devices.Device | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of a function jitted with some options."""
+
+    plans: list[_Plan] = field(default_factory=list)
+    traced: dict[Any, _Traced] = field(default_factory=dict)
+    records: list[tuple[Any, TraceRecord]] = field(default_factory=list)
+
+
 _LOGGER = logging.getLogger("nr")
 _MAX_PLANS = 16
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+# So that ``jit(f)(x)``, written where it is called, traces f once: by function, then by options.
+_shared: weakref.WeakKeyDictionary[FunctionType, dict] = weakref.WeakKeyDictionary()
+
+
+def _known_of(fun: Callable, options: tuple) -> _Known:
+    if type(fun) is not FunctionType:  # others may change, or be equal without being the same
+        return _Known()
+    return _shared.setdefault(fun, {}).setdefault(options, _Known())
 
 
 def clear_caches() -> None:
     """Forget what all jitted functions have traced and compiled."""
+    _shared.clear()
     for function in list(_functions):
         function.clear_cache()
 
@@ -113,9 +132,22 @@ class JitFunction:
         self.inline = inline
         self.check = check
         self.name = function_name(fun)
-        self._plans: list[_Plan] = []
-        self._traced: dict[Any, _Traced] = {}
-        self._records: list[tuple[Any, TraceRecord]] = []
+        both = _overlap(self.static_argnums, self.donate_argnums)
+        both += _overlap(self.static_argnames, self.donate_argnames)
+        if both:
+            raise ValueError(
+                f"jit: an argument must not be both static and donated; got "
+                f"{', '.join(map(repr, both))} of {self.name}."
+            )
+        known = _known_of(
+            fun,
+            (
+                *(self.static_argnums, self.static_argnames),
+                *(self.donate_argnums, self.donate_argnames),
+                *(inline, check),
+            ),
+        )
+        self._plans, self._traced, self._records = known.plans, known.traced, known.records
         _functions.add(self)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -275,7 +307,7 @@ class JitFunction:
             outs = eval_jaxpr(traced.jaxpr, *traced.operands, *flat)
         else:
             outs = jit_p.bind(*traced.operands, *flat, jaxpr=traced.jaxpr, name=self.name)
-        return tree_unflatten(traced.out_tree, outs)
+        return tree_unflatten(traced.out_tree, list(map(as_users_get_it, outs)))
 
     # ------------------------------------------------------------ the quick path
     def _add_plan(
@@ -363,13 +395,11 @@ class JitFunction:
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The output's shapes and dtypes, without running."""
-        from nr.transforms.make_jaxpr import eval_shape
-
-        return eval_shape(self.fun, *args, **kwargs)
+        return self.trace(*args, **kwargs).out_info
 
 
 def _context() -> tuple:
-    return (config.trace_key(), devices.chosen_default())
+    return (config.trace_key(), devices.chosen_default(), config.check_tracer_leaks)
 
 
 def _run(plan: _Plan, values: tuple) -> Any:
@@ -384,9 +414,7 @@ def _run(plan: _Plan, values: tuple) -> Any:
 
 
 def _input_aval(x: Any) -> ShapedArray:
-    if hasattr(x, "shape") and not isinstance(x, (Array, np.ndarray, np.generic)):
-        return ShapedArray(x.shape, dtypes.canonicalize(x.dtype))
-    return typeof(weak_scalar(x))
+    return aval_of(weak_scalar(x))
 
 
 def _describe(aval: ShapedArray) -> str:
@@ -403,7 +431,7 @@ def _both(
     Raises:
         ValueError: if the function has no such argument.
     """
-    nums, names = _as_tuple(argnums), _as_tuple(argnames)
+    nums, names = _as_numbers(argnums), _as_names(argnames)
     if signature is None:
         return nums, names
     kinds = {p.kind for p in signature.parameters.values()}
@@ -413,6 +441,9 @@ def _both(
         wrong += [i for i in nums if not -count <= i < count]
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         wrong += [name for name in names if name not in signature.parameters]
+    nameless = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    parameters = signature.parameters.values()
+    wrong += [p.name for p in parameters if p.kind in nameless and p.name in names]
     if wrong:
         raise ValueError(
             f"jit: static and donated arguments must be arguments of the function; got "
@@ -506,6 +537,10 @@ def _make_rebuild(traced: _Traced, device: devices.Device | None) -> Callable:
     lines, names = [], []
     for i, aval in enumerate(traced.jaxpr.out_avals):
         ns[f"A{i}"] = aval
+        if aval.dtype == dtypes.float0:
+            ns[f"Z{i}"] = float0_array(aval)
+            names.append(f"Z{i}")
+            continue
         lines.append(f"r{i} = ArrayImpl(o{i}, device, {aval.weak_type})")
         lines.append(f"r{i}._aval = A{i}")
         names.append(f"r{i}")
@@ -520,6 +555,8 @@ def _make_rebuild(traced: _Traced, device: devices.Device | None) -> Callable:
 def jit(
     fun: Callable | None = None,
     *,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
     static_argnums: int | Sequence[int] | None = None,
     static_argnames: str | Sequence[str] | None = None,
     donate_argnums: int | Sequence[int] | None = None,
@@ -544,8 +581,9 @@ def jit(
         donate_argnums, donate_argnames: arguments whose memory is given away, for results that
             can take their place; using them afterwards, also after an error or an interrupt of
             the call, raises RuntimeError. What NumPy arrays share is copied, not written over.
-        keep_unused, compiler_options: accepted for compatibility; unused arguments never cost
-            anything here, and options of XLA have no meaning.
+        in_shardings, out_shardings, keep_unused, compiler_options: accepted for compatibility;
+            there is one device, unused arguments never cost anything here, and options of XLA
+            have no meaning.
         device, backend: where the program runs: nothing but the default device, or its platform.
             Programs run where their arguments are; `nr.device_put` places these.
         inline: put the program's eqns into an outer program in place of a call.
@@ -597,7 +635,21 @@ def jit(
     return JitFunction(fun, **options)
 
 
-def _as_tuple(x: Any) -> tuple:
+def _as_numbers(x: Any) -> tuple[int, ...]:
     if x is None:
         return ()
-    return (x,) if isinstance(x, (int, str)) else tuple(x)
+    return (x.__index__(),) if hasattr(x, "__index__") else tuple([index(i) for i in x])
+
+
+def _as_names(x: Any) -> tuple[str, ...]:
+    if x is None:
+        return ()
+    names = (x,) if isinstance(x, str) else tuple(x)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"jit: names of arguments must be strings; got {name!r}.")
+    return names
+
+
+def _overlap(xs: Sequence[Any], ys: Sequence[Any]) -> list[Any]:
+    return [x for x in xs if x in ys]

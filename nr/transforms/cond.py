@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nr.core import dtypes
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.jaxprs import (
     Jaxpr,
@@ -14,7 +15,7 @@ from nr.core.jaxprs import (
     eval_jaxpr,
     trace_closed,
 )
-from nr.core.tracing import Primitive, typeof
+from nr.core.tracing import EVAL, Primitive, current_trace, typeof
 from nr.core.unchecked import without_checks
 from nr.lax.rules import instantiate, to_front, zeros_of
 from nr.transforms.ad import (
@@ -120,6 +121,31 @@ def _cond_transpose(cts: Any, index: Any, *args: Any, branches: Branches) -> lis
     return [None, *[next(outs) if is_linear else None for is_linear in linear]]
 
 
+def _guarded(
+    index: Any, i: int, operands: Sequence[Any], dims: Sequence[int | None], size: int
+) -> tuple[list[Any], tuple[int | None, ...]]:
+    """The operands of branch i, constants to differentiation in lanes that take another branch.
+
+    There the cotangents of the results are 0, and 0 times an infinite derivative is NaN. Arrays
+    that all lanes share stay shared: a copy a lane would cost what sharing saves.
+    """
+    if current_trace() is EVAL:
+        return list(operands), tuple(dims)
+    mine = Primitive.all["eq"].bind(index, typeof(index).dtype.type(i))
+    guarded, out_dims = [], []
+    for x, d in zip(operands, dims, strict=True):
+        if typeof(x).dtype in dtypes.INEXACT and (d is not None or not typeof(x).shape):
+            x, d = to_front(x, d, size), 0
+            which = Primitive.all["broadcast_in_dim"].bind(
+                mine, shape=typeof(x).shape, broadcast_dimensions=(0,)
+            )
+            constant = Primitive.all["stop_gradient"].bind(x)
+            x = Primitive.all["select_n"].bind(which, constant, x)
+        guarded.append(x)
+        out_dims.append(d)
+    return guarded, tuple(out_dims)
+
+
 def _cond_batch(axis: Any, args: Any, dims: Any, *, branches: Branches) -> Any:
     in_dims = tuple([None if d is None else 0 for d in dims[1:]])
     args = [x if d is None else to_front(x, d, axis.size) for x, d in zip(args, dims, strict=True)]
@@ -134,12 +160,11 @@ def _cond_batch(axis: Any, args: Any, dims: Any, *, branches: Branches) -> Any:
     if typeof(index).dtype.kind != "b" or len(branches) != 2:
         last = typeof(index).dtype.type(len(branches) - 1)
         index = Primitive.all["clamp"].bind(typeof(index).dtype.type(0), index, last)
-    results = [
-        eval_jaxpr(
-            batch_jaxpr(without_checks(b), in_dims, axis.size, axis.name, True)[0], *args[1:]
-        )
-        for b in branches
-    ]
+    results = []
+    for i, branch in enumerate(branches):
+        operands, own_dims = _guarded(index, i, args[1:], in_dims, axis.size)
+        body, _ = batch_jaxpr(without_checks(branch), own_dims, axis.size, axis.name, True)
+        results.append(eval_jaxpr(body, *operands))
     outs = []
     for cases in zip(*results, strict=True):
         shape = typeof(cases[0]).shape

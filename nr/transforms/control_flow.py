@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray
+from nr.core.config import jit_disabled
+from nr.core.errors import ConcretizationTypeError
 from nr.core.jaxprs import Jaxpr, trace_to_jaxpr, with_common_operands
 from nr.core.source_info import api_boundary, function_name
 from nr.core.tracing import Primitive, Tracer, typeof
@@ -24,11 +28,12 @@ from nr.core.trees import (
 )
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import add, lt
-from nr.lax.rules import canonical_axis, operand
+from nr.lax.rules import canonical_axis, operand, weak_where
 from nr.lax.shape import concatenate, pad, rev, slice_in_dim
 from nr.transforms.cond import cond_p
 from nr.transforms.flat_fun import FlatFun, check_leaves
 from nr.transforms.loops import scan_p, while_p
+from nr.transforms.plain_loops import number_without_jit, scan_in_python, while_in_python
 from nr.transforms.vmap import vmap
 
 
@@ -150,6 +155,8 @@ def scan(
         out_tree = flat.out_tree.children()[0]
         return jaxpr, operands, out_tree, jaxpr.out_avals[: out_tree.num_leaves]
 
+    if jit_disabled() and length:  # without a step nobody knows what y is
+        return scan_in_python(body, init, xs, length, bool(reverse))
     jaxpr, operands, carry = _strengthened("scan", trace, carry, carry_tree, init)
     n = len(carry)
     outs = scan_p.bind(
@@ -161,9 +168,19 @@ def scan(
         num_carry=n,
         length=length,
         reverse=bool(reverse),
-        unroll=int(unroll) if unroll is not True else max(length, 1),
+        unroll=_steps_at_once(unroll, length),
     )
-    return tree_unflatten(carry_tree, outs[:n]), tree_unflatten(y_tree[0], outs[n:])
+    final = weak_where([typeof(x).weak_type for x in carry], outs[:n])
+    return tree_unflatten(carry_tree, final), tree_unflatten(y_tree[0], outs[n:])
+
+
+def _steps_at_once(unroll: int | bool, length: int) -> int:
+    if isinstance(unroll, (bool, np.bool_)):
+        return max(length, 1) if unroll else 1
+    steps = operator.index(unroll)
+    if steps < 0:
+        raise ValueError(f"scan: unroll must be a bool or a number of steps; got {unroll!r}.")
+    return max(steps, 1)
 
 
 def _scan_length(flat_xs: list[Any], xs: Any, length: int | None) -> int:
@@ -176,7 +193,7 @@ def _scan_length(flat_xs: list[Any], xs: Any, length: int | None) -> int:
             )
         sizes.add(x.shape[0])
     if length is not None:
-        length = length.__index__()
+        length = int(length)
         if length < 0:
             raise ValueError(f"scan: length must not be negative; got {length}.")
         if any(n != length for n in sizes):
@@ -206,10 +223,13 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
     Example:
         >>> import nr
         >>> nr.lax.while_loop(lambda x: x < 10, lambda x: x * 2, 1)
-        Array(16, dtype=int32)
+        Array(16, dtype=int32, weak_type=True)
     """
     carry, tree = tree_flatten(init_val)
     check_leaves("while_loop", carry, init_val, "init_val")
+    if jit_disabled():
+        with suppress(ConcretizationTypeError):
+            return while_in_python(cond_fun, body_fun, init_val)
     in_tree = tree_structure(((init_val,), {}))
 
     def trace(avals: list[ShapedArray]) -> Any:
@@ -239,7 +259,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
         cond_nconsts=len(cond_operands),
         body_nconsts=len(body_operands),
     )
-    return tree_unflatten(tree, results)
+    return tree_unflatten(tree, weak_where([typeof(x).weak_type for x in carry], results))
 
 
 @api_boundary
@@ -248,35 +268,46 @@ def fori_loop(
 ) -> Any:
     """``for i in range(lower, upper): val = body_fun(i, val)``.
 
-    With static bounds it is a `scan`, differentiable in both modes; with traced ones a
-    `while_loop`.
+    With static bounds it is a `scan`, differentiable in both modes, whose counter is a Python
+    integer's type; with traced ones a `while_loop`, whose counter has the dtype of the bounds.
 
     Example:
         >>> import nr
         >>> nr.lax.fori_loop(0, 5, lambda i, x: x + i, 0)
-        Array(10, dtype=int32)
+        Array(10, dtype=int32, weak_type=True)
     """
+    if not callable(body_fun):
+        raise TypeError(f"fori_loop: a function was expected; got {body_fun!r}.")
     lower, upper = operand("fori_loop", lower), operand("fori_loop", upper)
     for name, bound in (("lower", lower), ("upper", upper)):
-        if bound.shape or bound.dtype not in dtypes.INTEGER:
+        if bound.shape or bound.dtype.kind == "c":
             raise TypeError(
                 f'fori_loop: bounds must be rank-0 integers; got {bound.aval} for "{name}".'
             )
-    dtype, _ = dtypes.promote([(lower.dtype, lower.weak_type), (upper.dtype, upper.weak_type)])
-    weak = lower.weak_type and upper.weak_type
-    one = 1 if weak else dtype.type(1)
+    if lower.dtype != upper.dtype and lower.weak_type == upper.weak_type:
+        raise TypeError(
+            f"fori_loop: bounds must have one dtype; got {lower.aval} and {upper.aval}. Convert "
+            f"one with .astype(...)."
+        )
     bounds = _concrete_pair(lower, upper)
     if bounds is not None:
         lo, hi = bounds
 
         def step(carry: Any, _: Any) -> Any:
             i, value = carry
-            return (add(i, one), body_fun(i, value)), None
+            return (add(i, 1), body_fun(i, value)), None
 
-        start = lo if weak else dtype.type(lo)
-        (_, result), _ = scan(step, (start, init_val), None, max(hi - lo, 0), unroll=unroll or 1)
+        length = max(hi - lo, 0)
+        (_, result), _ = scan(step, (lo, init_val), None, length, unroll=unroll or 1)
         return result
 
+    if unroll not in (None, False, 1):
+        raise ValueError(
+            f"fori_loop: unroll={unroll} needs bounds that are known when the loop is traced; got "
+            f"{lower.aval} and {upper.aval}."
+        )
+    dtype, _ = dtypes.promote([(lower.dtype, lower.weak_type), (upper.dtype, upper.weak_type)])
+    one = 1 if lower.weak_type and upper.weak_type else dtype.type(1)
     lower, upper = (convert_element_type(x, dtype) for x in (lower, upper))
 
     def body(carry: Any) -> Any:
@@ -307,7 +338,7 @@ def map(  # noqa: A001 - JAX's name
         >>> nr.lax.map(lambda x: x + 1, nr.numpy.arange(3))
         Array([1, 2, 3], dtype=int32)
     """
-    if batch_size is None:
+    if not batch_size:
         return scan(lambda _, x: ((), f(x)), (), xs)[1]
     n = tree_flatten(xs)[0][0].shape[0]
     whole = n - n % batch_size
@@ -393,7 +424,7 @@ def cond(
     Example:
         >>> import nr
         >>> nr.lax.cond(True, lambda x: x + 1, lambda x: x - 1, 3)
-        Array(4, dtype=int32)
+        Array(4, dtype=int32, weak_type=True)
     """
     if not callable(true_fun) and len(operands) == 2 and callable(operands[1]):
         # JAX's older order: pred, true_operand, true_fun, false_operand, false_fun
@@ -408,13 +439,18 @@ def cond(
     pred = _predicate(pred)
     if operand is not _NOT_GIVEN:
         operands = (*operands, operand)
+    known = number_without_jit(pred)
+    if known is not None:
+        return (true_fun if known else false_fun)(*operands)
     jaxprs, args, out_tree = _branch_jaxprs("cond", (false_fun, true_fun), operands)
     outs = cond_p.bind(pred, *args, branches=jaxprs)
-    return tree_unflatten(out_tree, outs)
+    return tree_unflatten(out_tree, weak_where(_weak_in_all(jaxprs), outs))
 
 
 def _predicate(pred: Any) -> Any:
     pred = operand("cond", pred)
+    if pred.dtype.kind == "c":
+        raise TypeError(f"cond: the predicate must be a bool or a real number; got {pred.aval}.")
     if pred.shape:
         raise TypeError(
             f"cond: the predicate must have rank 0; got {pred.aval}. Use nr.numpy.where to "
@@ -434,7 +470,7 @@ def switch(
     Example:
         >>> import nr
         >>> nr.lax.switch(1, [lambda x: x, lambda x: -x], 3)
-        Array(-3, dtype=int32)
+        Array(-3, dtype=int32, weak_type=True)
     """
     branches = list(branches)
     if not branches:
@@ -446,16 +482,26 @@ def switch(
         operands = (*operands, operand)
     if len(branches) == 1:
         return branches[0](*operands)
+    known = number_without_jit(index)
+    if known is not None:
+        return branches[int(known)](*operands)
     jaxprs, args, out_tree = _branch_jaxprs("switch", branches, operands)
     outs = cond_p.bind(index, *args, branches=jaxprs)
-    return tree_unflatten(out_tree, outs)
+    return tree_unflatten(out_tree, weak_where(_weak_in_all(jaxprs), outs))
+
+
+def _weak_in_all(branches: Sequence[Jaxpr]) -> list[bool]:
+    """Of each result of branches, whether it is weak in all of them."""
+    columns = zip(*[b.out_avals for b in branches], strict=True)
+    return [all([a.weak_type for a in column]) for column in columns]
 
 
 def _branch_index(index: Any, n: int) -> Any:
     index = operand("switch", index)
     if index.shape or index.dtype not in dtypes.INTEGER:
         raise TypeError(f"switch: the index must be a rank-0 integer; got {index.aval}.")
-    index = Primitive.all["clamp"].bind(index.dtype.type(0), index, index.dtype.type(n - 1))
+    last = index.dtype.type(min(n - 1, np.iinfo(index.dtype).max))
+    index = Primitive.all["clamp"].bind(index.dtype.type(0), index, last)
     return convert_element_type(index, np.int32)
 
 

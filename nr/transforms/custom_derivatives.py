@@ -15,23 +15,27 @@ from nr.core import dtypes
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.errors import CUSTOM_VJP_FORWARD_MODE
 from nr.core.source_info import api_boundary, function_name
-from nr.core.tracing import Primitive, typeof
+from nr.core.tracing import PYTHON_SCALARS, Primitive, typeof
 from nr.core.trees import (
     PyTreeDef,
     keystr,
     tree_flatten,
     tree_flatten_with_path,
+    tree_leaves,
     tree_map,
     tree_structure,
     tree_unflatten,
 )
 from nr.lax.rules import instantiate, move_dim, operand, to_front, zeros_of
-from nr.transforms.ad import differentiable
+from nr.transforms.ad import backward_pass, differentiable
 from nr.transforms.batching import jaxpr_uses_axis
 from nr.transforms.custom_rules import (
+    agree,
     arity_of,
     function_aval,
     lane_avals,
+    not_batched,
+    placed,
     resolved_arguments,
     split_zeros,
     stage_function,
@@ -40,7 +44,7 @@ from nr.transforms.custom_rules import (
     without_closed,
     without_static,
 )
-from nr.transforms.derivatives import zero_tangents
+from nr.transforms.derivatives import of_free_type, zero_tangents
 from nr.transforms.flat_fun import FlatFun, check_leaves
 
 
@@ -55,11 +59,12 @@ def _custom_jvp_rule(
 def _custom_jvp_batch(
     axis: Any, args: Any, dims: Any, *, fun: Callable, jvp: Callable, n_closed: int
 ) -> Any:
-    inner = dims[n_closed:]
+    axis, inner = axis.axis(), dims[n_closed:]
+    noted: list[int | None] | None = [] if not_batched(dims) else None
 
     def batched_jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
         lanes = lane_avals(primals, inner)
-        given, given_dims, whole = split_zeros(tangents, lanes, axis.size, inner)
+        given, given_dims, whole = split_zeros(tangents, lanes, inner)
         n = len(primals)
         zero: list[Any] = []
 
@@ -68,7 +73,12 @@ def _custom_jvp_batch(
             zero[:] = [t if type(t) is Zero else None for t in outs_dot]
             return [*outs, *[t for t in outs_dot if type(t) is not Zero]]
 
-        outs = vmapped(jvp_flat, axis, [*inner, *given_dims])(*primals, *given)
+        found: list[int | None] | None = None if noted is None else []
+        outs = vmapped(jvp_flat, axis, [*inner, *given_dims], found)(*primals, *given)
+        if noted is not None and found is not None:
+            nonzero = [i for i, z in enumerate(zero) if z is None]
+            agree(noted, found[: len(zero)], zip(nonzero, found[len(zero) :], strict=True))
+            outs = placed(outs, found, [*noted, *[noted[i] for i in nonzero]], axis.size)
         outs, rest = outs[: len(zero)], iter(outs[len(zero) :])
         return outs, [
             next(rest) if z is None else Zero(typeof(p).to_tangent())
@@ -76,9 +86,14 @@ def _custom_jvp_batch(
         ]
 
     outs = custom_jvp_call_p.bind(
-        *args, fun=vmapped(fun, axis, dims), jvp=batched_jvp, n_closed=n_closed
+        *args, fun=vmapped(fun, axis, dims, noted), jvp=batched_jvp, n_closed=n_closed
     )
-    return outs, [0] * len(outs)
+    return outs, [0] * len(outs) if noted is None else noted
+
+
+def _custom_jvp_transpose(cts: Sequence[Any], *args: Any, fun: Any, **params: Any) -> list[Any]:
+    # What is transposed is linear: a rule's own use of the function on tangents.
+    return backward_pass(fun.jaxpr, args, cts)
 
 
 custom_jvp_call_p: Primitive = Primitive(
@@ -88,9 +103,11 @@ custom_jvp_call_p: Primitive = Primitive(
     evaluate=lambda *args, fun, **params: [operand("custom_jvp", x) for x in fun(*args)],
     stage=stage_function(lambda: custom_jvp_call_p),
     jvp=_custom_jvp_rule,
+    transpose=_custom_jvp_transpose,
     batch=_custom_jvp_batch,
     uses_axis=jaxpr_uses_axis,
 )
+custom_jvp_call_p.runs_functions = True
 
 
 class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
@@ -110,7 +127,7 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
         ...     (x,), (t,) = primals, tangents
         ...     return f(x), 10.0 * t
         >>> nr.grad(f)(1.0)
-        Array(10., dtype=float32)
+        Array(10., dtype=float32, weak_type=True)
     """
 
     def __init__(
@@ -184,6 +201,11 @@ class custom_jvp:  # noqa: N801 - JAX's name, used as a decorator
                     f"custom_jvp: the rule of {name} must return an output and a tangent of the "
                     f"same structure; got {out_tree} and {dot_tree}."
                 )
+            if getattr(flat, "out_tree", out_tree) != out_tree:
+                raise TypeError(
+                    f"custom_jvp: the rule of {name} must return an output of the function's "
+                    f"structure, {flat.out_tree}; got {out_tree}."
+                )
             flat.out_tree = out_tree
             outs = [operand("custom_jvp", x) for x in outs]
             return outs, [_checked_tangent(name, p, t) for p, t in zip(outs, outs_dot, strict=True)]
@@ -198,14 +220,16 @@ def _checked_tangent(name: str, primal: Any, tangent: Any) -> Any:
     expected = typeof(primal).to_tangent()
     if type(tangent) is Zero or expected.dtype == dtypes.float0:
         return Zero(expected)
+    tangent = of_free_type("custom_jvp", tangent, expected)
     got = typeof(tangent)
-    if got.shape != expected.shape or (got.dtype != expected.dtype and not got.weak_type):
+    number = got.weak_type and got.dtype in dtypes.INTEGER
+    if got.shape != expected.shape or (got.dtype != expected.dtype and not number):
         raise TypeError(
             f"custom_jvp: the rule of {name} must return a tangent of the type of its output, "
             f"{expected}; got {got}."
         )
     tangent = operand("custom_jvp", tangent)
-    return tangent if got.dtype == expected.dtype else tangent.astype(expected.dtype)
+    return tangent.astype(expected.dtype) if number else tangent
 
 
 # ---------------------------------------------------------------- custom_vjp
@@ -226,17 +250,30 @@ def _custom_vjp_rule(
     if not real:
         return outs, [Zero(a.to_tangent()) for a in avals]
     linear = [i for i, p in enumerate(primals) if differentiable(typeof(p))]
+    numbers = _numbers(residuals)
+    arrays = [operand("custom_vjp", r) for i, r in enumerate(residuals) if i not in numbers]
     results = iter(
         custom_lin_p.bind(
-            *[operand("custom_vjp", r) for r in residuals],
+            *arrays,
             *[instantiate(tangents[i]) for i in linear],
-            n_residuals=len(residuals),
-            bwd=bwd,
+            n_residuals=len(arrays),
+            bwd=lambda rest, cts: bwd(_joined(numbers, rest), cts),
             in_avals=tuple([typeof(p) for p in primals]),
             out_avals=tuple(avals),
         )
     )
     return outs, [next(results) if i in real else Zero(a.to_tangent()) for i, a in enumerate(avals)]
+
+
+def _numbers(residuals: Sequence[Any]) -> dict[int, Any]:
+    """Python's numbers among residuals, by place: bwd gets them as they are, as flags and axes."""
+    return {i: r for i, r in enumerate(residuals) if type(r) in PYTHON_SCALARS}
+
+
+def _joined(numbers: dict[int, Any], others: Sequence[Any]) -> list[Any]:
+    """All residuals, of numbers by place and the others in their order."""
+    rest = iter(others)
+    return [numbers[i] if i in numbers else next(rest) for i in range(len(numbers) + len(others))]
 
 
 def _no_forward_mode(*args: Any, **params: Any) -> Any:
@@ -284,13 +321,14 @@ def _custom_lin_batch(
         to_front(x, d, axis.size) if d is not None or i >= n_residuals else x
         for i, (x, d) in enumerate(zip(args, dims, strict=True))
     ]
+    axis = axis.axis()
     res_dims = [None if d is None else 0 for d in dims[:n_residuals]]
 
     def wide(aval: ShapedArray) -> ShapedArray:
         return ShapedArray((axis.size, *aval.shape), aval.dtype)
 
     def batched_bwd(residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
-        given, ct_dims, whole = split_zeros(cts, out_avals, axis.size, [0] * len(cts))
+        given, ct_dims, whole = split_zeros(cts, out_avals, [0] * len(cts))
 
         def flat(*values: Any) -> list[Any]:
             in_cts = bwd(values[:n_residuals], whole(values[n_residuals:]))
@@ -329,23 +367,36 @@ def _custom_vjp_batch(
     bwd: Callable,
     n_closed: int,
 ) -> Any:
-    inner = dims[n_closed:]
+    axis, inner = axis.axis(), dims[n_closed:]
+    noted: list[int | None] | None = [] if not_batched(dims) else None
+    residual_dims: list[int | None] = []
     in_avals: list[ShapedArray] = []
     out_avals: list[ShapedArray] = []
 
     def batched_fwd(perturbed: Sequence[bool], *vals: Any) -> Any:
+        numbers: dict[int, Any] = {}
+
         def both(*xs: Any) -> list[Any]:
             in_avals[:] = [typeof(x) for x in xs]
             outs, residuals = fwd(perturbed, *xs)
             out_avals[:] = [typeof(x) for x in outs]
-            return [*outs, *residuals]
+            numbers.update(_numbers(residuals))
+            return [*outs, *[r for i, r in enumerate(residuals) if i not in numbers]]
 
-        flat = vmapped(both, axis, inner)(*vals)
-        return flat[: len(out_avals)], flat[len(out_avals) :]
+        found: list[int | None] | None = None if noted is None else []
+        flat = vmapped(both, axis, inner, found)(*vals)
+        n = len(out_avals)
+        others = [0] * (len(flat) - n) if found is None else found[n:]
+        if noted is not None and found is not None:
+            agree(noted, found[:n])
+            flat = placed(flat, found, [*noted, *others], axis.size)
+        residual_dims[:] = _joined(dict.fromkeys(numbers), others)
+        return flat[:n], _joined(numbers, flat[n:])
 
     def batched_bwd(residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
         n = len(residuals)
-        given, ct_dims, whole = split_zeros(cts, out_avals, axis.size, [0] * len(cts))
+        dims_of_cts = [0] * len(cts) if noted is None else noted
+        given, ct_dims, whole = split_zeros(cts, out_avals, dims_of_cts)
 
         def flat(*values: Any) -> list[Any]:
             in_cts = bwd(values[:n], whole(values[n:]))
@@ -353,14 +404,19 @@ def _custom_vjp_batch(
                 instantiate(ct) for ct, a in zip(in_cts, in_avals, strict=True) if differentiable(a)
             ]
 
-        outs = iter(vmapped(flat, axis, [0] * n + ct_dims)(*residuals, *given))
+        found: list[int | None] = []
+        run = vmapped(flat, axis, [*residual_dims, *ct_dims], None if noted is None else found)
+        outs = run(*residuals, *given)
+        parts = zip(outs, found or [0] * len(outs), strict=True)
         result = []
         for a, d in zip(in_avals, inner, strict=True):
             if not differentiable(a):
                 result.append(Zero(a.to_tangent()))
                 continue
-            ct = next(outs)
-            if d is None:  # the same in all lanes: their cotangents add up
+            ct, ct_dim = next(parts)
+            if ct_dim is None:
+                pass
+            elif d is None:  # the same in all lanes: their cotangents add up
                 ct = Primitive.all["reduce_sum"].bind(ct, axes=(0,))
             elif d != 0:
                 ct = move_dim(ct, 0, d)
@@ -369,12 +425,12 @@ def _custom_vjp_batch(
 
     outs = custom_vjp_call_p.bind(
         *args,
-        fun=vmapped(fun, axis, dims),
+        fun=vmapped(fun, axis, dims, noted),
         fwd=batched_fwd,
         bwd=batched_bwd,
         n_closed=n_closed,
     )
-    return outs, [0] * len(outs)
+    return outs, [0] * len(outs) if noted is None else noted
 
 
 custom_vjp_call_p: Primitive = Primitive(
@@ -387,6 +443,7 @@ custom_vjp_call_p: Primitive = Primitive(
     batch=_custom_vjp_batch,
     uses_axis=jaxpr_uses_axis,
 )
+custom_vjp_call_p.runs_functions = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,7 +476,7 @@ class custom_vjp:  # noqa: N801
         ...     return x ** 2
         >>> f.defvjp(lambda x: (x ** 2, x), lambda x, ct: (10.0 * ct,))
         >>> nr.grad(f)(1.0)
-        Array(10., dtype=float32)
+        Array(10., dtype=float32, weak_type=True)
     """
 
     def __init__(
@@ -521,16 +578,18 @@ def _checked_cts(name: str, cts: Any, args: tuple) -> list[Any]:
         )
     result = []
     for i, (ct, arg) in enumerate(zip(cts, args, strict=True)):
-        leaves, tree = tree_flatten(arg)
-        if ct is None:
-            result += [_zero_ct(x) for x in leaves]
-            continue
-        parts, ct_tree = tree_flatten(ct, is_leaf=lambda x: x is None)
-        if ct_tree != tree and tree_structure(ct) != tree:
+        parts: list[Any] = []
+
+        def add(part: Any, subtree: Any, parts: list[Any] = parts) -> None:
+            parts.extend([part] * len(tree_leaves(subtree)))
+
+        try:  # None stands for the zeros of all that is at its place
+            tree_map(add, ct, arg, is_leaf=lambda x: x is None)
+        except ValueError:
             raise TypeError(
                 f"custom_vjp: bwd of {name} must return cotangents of the arguments' structure; "
-                f"got {tree_structure(ct)} for {tree} at argument {i}."
-            )
+                f"got {tree_structure(ct)} for {tree_structure(arg)} at argument {i}."
+            ) from None
         paths = tree_flatten_with_path(arg)[0]
         for part, (path, x) in zip(parts, paths, strict=True):
             expected = typeof(x).to_tangent()
@@ -538,9 +597,8 @@ def _checked_cts(name: str, cts: Any, args: tuple) -> list[Any]:
                 result.append(_zero_ct(x))
                 continue
             part = operand("custom_vjp", part)
-            if part.shape != expected.shape or (
-                part.dtype != expected.dtype and not part.weak_type
-            ):
+            loses = part.dtype in dtypes.COMPLEX and expected.dtype not in dtypes.COMPLEX
+            if part.shape != expected.shape or loses:
                 raise ValueError(
                     f"custom_vjp: bwd of {name} must return a cotangent of the argument's type "
                     f"{expected}; got {part.aval} at argument {i}{keystr(path)}."
@@ -550,15 +608,19 @@ def _checked_cts(name: str, cts: Any, args: tuple) -> list[Any]:
 
 
 def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
-    """The zero tangent of a value: an array, or a `SymbolicZero` if that is asked for.
+    """The zero tangents of a pytree of values: arrays, or `SymbolicZero` if that is asked for.
 
     Example:
         >>> import nr
         >>> nr.custom_derivatives.zero_from_primal(nr.numpy.arange(2.0))
         Array([0., 0.], dtype=float32)
     """
-    aval = typeof(val).to_tangent()
-    return Zero(aval) if symbolic_zeros else operand("zero_from_primal", zeros_of(aval))
+
+    def zero(x: Any) -> Any:
+        aval = typeof(x).to_tangent()
+        return Zero(aval) if symbolic_zeros else operand("zero_from_primal", zeros_of(aval))
+
+    return tree_map(zero, val)
 
 
 def _zero_ct(x: Any) -> Any:

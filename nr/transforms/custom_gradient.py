@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from nr.core.jaxprs import JaxprCallable, trace_to_jaxpr
+from nr.core.source_info import wraps
 from nr.core.tracing import typeof
 from nr.core.trees import Partial, tree_flatten, tree_map, tree_unflatten
 from nr.lax.rules import operand
@@ -30,7 +30,12 @@ def closure_convert(fun: Callable, *example_args: Any) -> tuple[Callable, list[A
     out_tree, n = flat.out_tree, len(example_args)
 
     def converted(*args: Any) -> Any:
-        given = tree_flatten((args[:n], {}))[0]
+        given, tree = tree_flatten((args[:n], {}))
+        if tree != in_tree or len(args) != n + len(operands):
+            raise TypeError(
+                f"closure_convert: the function takes {n} argument(s) of the structure of the "
+                f"examples and {len(operands)} that were closed over; got {len(args)}."
+            )
         return tree_unflatten(out_tree, JaxprCallable(jaxpr)(*args[n:], *given))
 
     return converted, operands
@@ -47,7 +52,7 @@ def custom_gradient(fun: Callable) -> Callable:
         >>> import nr
         >>> f = nr.custom_gradient(lambda x: (x ** 2, lambda ct: (ct * 5.0,)))
         >>> f(3.0), nr.grad(f)(3.0)
-        (Array(9., dtype=float32, weak_type=True), Array(5., dtype=float32))
+        (Array(9., dtype=float32, weak_type=True), Array(5., dtype=float32, weak_type=True))
     """
 
     def forward(*args: Any) -> tuple[Any, Any]:
@@ -62,6 +67,6 @@ def custom_gradient(fun: Callable) -> Callable:
         cts = converted(ct, *residuals)
         return cts if isinstance(cts, tuple) else (cts,)
 
-    wrapped = custom_vjp(functools.wraps(fun)(lambda *args: fun(*args)[0]))
+    wrapped = custom_vjp(wraps(fun)(lambda *args: fun(*args)[0]))
     wrapped.defvjp(forward, backward)
     return wrapped

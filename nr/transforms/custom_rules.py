@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from nr.core.avals import ShapedArray, Zero
@@ -11,7 +11,7 @@ from nr.core.jaxprs import JaxprCallable, JaxprTrace, trace_to_jaxpr
 from nr.core.source_info import function_name
 from nr.core.tracing import Primitive, typeof
 from nr.lax.rules import to_front
-from nr.transforms.batching import BatchTrace, vmap_flat
+from nr.transforms.batching import Axis, vmap_flat
 
 
 def stage_function(primitive_of: Callable[[], Primitive]) -> Callable:
@@ -45,14 +45,65 @@ def function_aval(*avals: ShapedArray, fun: Any, **params: Any) -> list[ShapedAr
     return fun.jaxpr.out_avals
 
 
-def vmapped(f: Callable, axis: BatchTrace, dims: Sequence[int | None]) -> Callable:
-    """f of batched arguments; every output is batched in front."""
+def vmapped(
+    f: Callable,
+    axis: Axis,
+    dims: Sequence[int | None],
+    found: list[int | None] | None = None,
+) -> Callable:
+    """f of batched arguments; every output is batched in front.
+
+    With `found`, what is the same in all lanes stays so: the list is filled with the dimensions.
+    """
 
     def batched(*vals: Any) -> list[Any]:
-        outs, out_dims = vmap_flat(f, vals, dims, axis.size, axis.name)
-        return [to_front(x, d, axis.size) for x, d in zip(outs, out_dims, strict=True)]
+        outs, out_dims = vmap_flat(f, vals, dims, axis.size, axis.name, axis.lanes)
+        if found is not None:
+            found[:] = [None if d is None else 0 for d in out_dims]
+        return [
+            x if d is None and found is not None else to_front(x, d, axis.size)
+            for x, d in zip(outs, out_dims, strict=True)
+        ]
 
     return batched
+
+
+def not_batched(dims: Sequence[int | None]) -> bool:
+    """Whether only what a function closes over can differ between lanes."""
+    return all([d is None for d in dims])
+
+
+def agree(
+    noted: list[int | None],
+    found: Sequence[int | None],
+    tangents: Iterable[tuple[int, int | None]] = (),
+) -> None:
+    """Note the batch dimensions of results, at the first run of what makes them.
+
+    Args:
+        noted: filled here, or already when the function was recorded.
+        found: the dimensions of the results.
+        tangents: places of results, and the dimensions of their tangents.
+    """
+    dims = list(found)
+    for i, d in tangents:
+        dims[i] = dims[i] if d is None else d
+    if not noted:
+        noted[:] = dims
+    elif any([d is not None and known is None for d, known in zip(dims, noted, strict=True)]):
+        raise NotImplementedError(
+            "custom derivatives: under vmap, a rule may close over values that differ between "
+            "lanes only if the function does. Pass them as arguments."
+        )
+
+
+def placed(
+    values: Sequence[Any], dims: Sequence[int | None], wanted: Sequence[int | None], size: int
+) -> list[Any]:
+    """Values in all lanes where that is wanted and they are not yet."""
+    return [
+        x if d == w else to_front(x, d, size) for x, d, w in zip(values, dims, wanted, strict=True)
+    ]
 
 
 def lane_avals(values: Sequence[Any], dims: Sequence[int | None]) -> list[ShapedArray]:
@@ -67,19 +118,14 @@ def lane_avals(values: Sequence[Any], dims: Sequence[int | None]) -> list[Shaped
 def split_zeros(
     values: Sequence[Any],
     lanes: Sequence[ShapedArray],
-    size: int,
     dims: Sequence[int | None],
-) -> tuple[list[Any], list[int], Callable[[Sequence[Any]], list[Any]]]:
-    """The (co)tangents of all lanes that are no symbolic zeros, their batch dimensions (in front
-    where the primal has none), and the function that puts one lane's zeros back in place.
+) -> tuple[list[Any], list[int | None], Callable[[Sequence[Any]], list[Any]]]:
+    """The (co)tangents of all lanes that are no symbolic zeros, their batch dimensions, and the
+    function that puts one lane's zeros back in place.
     """
     zeros = [Zero(a.to_tangent()) if type(x) is Zero else None
              for x, a in zip(values, lanes, strict=True)]  # fmt: skip
-    given = [
-        (to_front(x, None, size), 0) if d is None else (x, d)
-        for x, d in zip(values, dims, strict=True)
-        if type(x) is not Zero
-    ]
+    given = [(x, d) for x, d in zip(values, dims, strict=True) if type(x) is not Zero]
 
     def whole(rest: Sequence[Any]) -> list[Any]:
         following = iter(rest)
@@ -119,12 +165,12 @@ def resolved_arguments(fun: Callable, args: tuple, kwargs: dict) -> tuple:
             return args
     else:
         bound = inspect.signature(fun).bind(*args, **kwargs)
-    bound.apply_defaults()
     if bound.kwargs:
         raise TypeError(
             f"custom derivatives: {function_name(fun)} must take its arguments by position; got "
             f"keyword-only {', '.join(bound.kwargs)}."
         )
+    bound.apply_defaults()
     return bound.args
 
 

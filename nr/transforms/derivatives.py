@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from nr.core import dtypes
 from nr.core.array import ArrayImpl, weak_scalar
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.jaxprs import Jaxpr, eval_jaxpr, trace_to_jaxpr
-from nr.core.source_info import api_boundary, function_name
+from nr.core.source_info import api_boundary, function_name, wraps
 from nr.core.tracing import typeof
 from nr.core.trees import (
     Partial,
@@ -25,7 +24,7 @@ from nr.core.trees import (
     tree_structure,
     tree_unflatten,
 )
-from nr.lax.rules import instantiate, operand
+from nr.lax.rules import float0_array, instantiate, operand, weak_where, zeros_of
 from nr.transforms.ad import backward_pass, jvp_flat, linearize_flat
 from nr.transforms.flat_fun import FlatFun, argument_names, check_leaves, signature_of
 from nr.transforms.vmap import vmap
@@ -54,7 +53,7 @@ def jvp(
     Example:
         >>> import nr
         >>> nr.jvp(nr.numpy.sin, (0.0,), (1.0,))
-        (Array(0., dtype=float32, weak_type=True), Array(1., dtype=float32))
+        (Array(0., dtype=float32, weak_type=True), Array(1., dtype=float32, weak_type=True))
     """
     if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError(
@@ -88,20 +87,18 @@ def _check_tangents(op: str, primals: Any, leaves: Sequence[Any], dots: Sequence
         if expected.dtype == dtypes.float0:
             if getattr(t, "dtype", None) != dtypes.float0 and not _is_int_zero(t):
                 path, _ = tree_flatten_with_path(tuple(primals))[0][i]
-                raise TypeError(
+                raise (TypeError if op == "jvp" else ValueError)(
                     f"{op}: the tangent of an integer or bool primal must be float0; got "
                     f"{typeof(t)} for {typeof(x)} at primals{keystr(path)}. "
                     f"Use np.zeros(shape, nr.dtypes.float0)."
                 )
             result.append(Zero(expected))
             continue
+        t = of_free_type(op, t, expected)
         got = typeof(t)
-        if got.weak_type and not got.shape and got.to_tangent().dtype != dtypes.float0:
-            t = operand(op, t).astype(expected.dtype)
-            got = typeof(t)
         if got.dtype != expected.dtype:
             path, _ = tree_flatten_with_path(tuple(primals))[0][i]
-            raise TypeError(
+            raise (TypeError if op == "jvp" else ValueError)(
                 f"{op}: a tangent must have the dtype of its primal; got {got} for {typeof(x)} "
                 f"at primals{keystr(path)}. Convert with .astype({expected.dtype.name!r})."
             )
@@ -115,13 +112,29 @@ def _check_tangents(op: str, primals: Any, leaves: Sequence[Any], dots: Sequence
     return result
 
 
+_NARROWED = (("float64", "float32"), ("complex128", "complex64"))
+
+
+def of_free_type(op: str, x: Any, expected: ShapedArray) -> Any:
+    """x in the expected dtype, if its own was nobody's choice: a number's, or NumPy's 64 bits."""
+    got = typeof(x)
+    if got.dtype == expected.dtype or got.dtype not in dtypes.INEXACT:
+        return x
+    if got.dtype in dtypes.COMPLEX and expected.dtype not in dtypes.COMPLEX:
+        return x
+    pair = (got.dtype.name, expected.dtype.name)
+    from_numpy = isinstance(x, (np.ndarray, np.generic)) and pair in _NARROWED
+    free = from_numpy or (got.weak_type and not got.shape)
+    return operand(op, x).astype(expected.dtype) if free else x
+
+
 def _is_int_zero(t: Any) -> bool:
     return type(t) in (int, bool) and not t
 
 
 def _public_tangent(t: Any) -> Any:
     if type(t) is Zero and t.aval.dtype == dtypes.float0:
-        return np.zeros(t.aval.shape, dtypes.float0)
+        return float0_array(t.aval)
     return operand("jvp", instantiate(t))
 
 
@@ -139,7 +152,7 @@ def linearize(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
         >>> import nr
         >>> y, f_jvp = nr.linearize(nr.numpy.sin, 0.0)
         >>> f_jvp(2.0)
-        Array(2., dtype=float32)
+        Array(2., dtype=float32, weak_type=True)
     """
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("linearize", leaves, primals, "primals")
@@ -226,10 +239,8 @@ def _check_cotangent(aval: ShapedArray, ct: Any) -> Any:
     expected = aval.to_tangent()
     if expected.dtype == dtypes.float0:
         return Zero(expected)
+    ct = of_free_type("vjp", ct, expected)
     got = typeof(ct)
-    if got.weak_type and not expected.shape and got.to_tangent().dtype != dtypes.float0:
-        ct = operand("vjp", ct).astype(expected.dtype)
-        got = typeof(ct)
     if (got.shape, got.dtype) != (expected.shape, expected.dtype):
         raise ValueError(
             f"vjp: a cotangent must have the shape and dtype of its output, {expected}; got {got}."
@@ -262,7 +273,7 @@ def vjp(fun: Callable, *primals: Any, has_aux: bool = False) -> Any:
         >>> import nr
         >>> y, f_vjp = nr.vjp(lambda x, y: x * y, 2.0, 3.0)
         >>> f_vjp(1.0)
-        (Array(3., dtype=float32), Array(2., dtype=float32))
+        (Array(3., dtype=float32, weak_type=True), Array(2., dtype=float32, weak_type=True))
     """
     leaves, in_tree = _fun_of(primals, {})
     check_leaves("vjp", leaves, primals, "primals")
@@ -285,26 +296,37 @@ def linear_transpose(fun: Callable, *primals: Any) -> Callable:
     """
     leaves, in_tree = _fun_of(primals, {})
     avals = [ShapedArray(x.shape, x.dtype) if hasattr(x, "shape") else typeof(x) for x in leaves]
-    for aval in avals:
-        if aval.to_tangent().dtype == dtypes.float0:
-            raise TypeError(f"linear_transpose: arguments must be floating or complex; got {aval}.")
     flat = FlatFun(fun, in_tree, "linear_transpose")
     jaxpr, captured = trace_to_jaxpr(flat, avals, name="linear_transpose")
+    types = [*avals, *jaxpr.out_avals]
+    if not (all([a.dtype in dtypes.INEXACT for a in types])
+            or all([a.dtype in dtypes.INTEGER for a in types])):  # fmt: skip
+        raise TypeError(
+            f"linear_transpose: arguments and results must all be floating or complex, or all be "
+            f"integers; got {', '.join(map(str, types))}."
+        )
 
-    def transposed(ct: Any) -> Any:
+    def transposed(captured: list[Any], ct: Any) -> Any:
         cts, tree = tree_flatten(ct)
         if tree != flat.out_tree:
             raise TypeError(
                 f"linear_transpose: the cotangent must have the structure {flat.out_tree}; "
                 f"got {tree}."
             )
-        cts = [_check_cotangent(a, c) for a, c in zip(jaxpr.out_avals, cts, strict=True)]
+        cts = [of_free_type("vjp", c, a) for a, c in zip(jaxpr.out_avals, cts, strict=True)]
+        for aval, x in zip(jaxpr.out_avals, cts, strict=True):
+            if (typeof(x).shape, typeof(x).dtype) != (aval.shape, aval.dtype):
+                raise TypeError(
+                    f"linear_transpose: a cotangent must have the type of its output, {aval}; "
+                    f"got {typeof(x)}."
+                )
+        cts = [operand("linear_transpose", x) for x in cts]
         args = [*captured, *[UndefinedPrimal(a.strip_weak_type()) for a in avals]]
         in_cts = backward_pass(jaxpr, args, cts)[len(captured) :]
         result, _ = in_tree.unflatten([_public_tangent(c) for c in in_cts])
         return result
 
-    return transposed
+    return Partial(transposed, captured)  # a pytree, as the pullback of vjp is
 
 
 # ---------------------------------------------------------------- grad
@@ -341,10 +363,10 @@ def value_and_grad(
     nums = _check_argnums(argnums)
     signature = signature_of(fun)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     @api_boundary
     def value_and_grad_f(*args: Any, **kwargs: Any) -> Any:
-        positions = [_position(i, len(args), name) for i in nums]
+        positions = [_position("grad", i, len(args), name) for i in nums]
         dyn, partial = _of_positions(fun, positions, args, kwargs)
         leaves, in_tree = tree_flatten((dyn, {}))
         for x in leaves:
@@ -355,6 +377,7 @@ def value_and_grad(
         _check_scalar(outs, flat.out_tree, name, holomorphic)
         one = np.ones((), typeof(outs[0]).dtype)
         cts = [_public_tangent(t) for t in pullback.flat([ArrayImpl(one)])]
+        cts = weak_where([typeof(x).weak_type for x in leaves], cts)
         grads, _ = in_tree.unflatten(cts)
         grad_out = grads[0] if isinstance(argnums, int) or hasattr(argnums, "__index__") else grads
         value = operand("grad", outs[0])
@@ -378,11 +401,11 @@ def grad(
     Example:
         >>> import nr
         >>> nr.grad(lambda x: x ** 3)(2.0)
-        Array(12., dtype=float32)
+        Array(12., dtype=float32, weak_type=True)
     """
     both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     @api_boundary
     def grad_f(*args: Any, **kwargs: Any) -> Any:
         value, g = both(*args, **kwargs)
@@ -413,10 +436,10 @@ def _of_positions(
     return tuple([args[i] for i in positions]), partial
 
 
-def _position(i: int, n: int, name: str) -> int:
+def _position(op: str, i: int, n: int, name: str) -> int:
     if not -n <= i < n:
-        raise ValueError(
-            f"grad: argnums {i} was asked for, but {name} was called with {n} positional "
+        raise (TypeError if op == "grad" else ValueError)(
+            f"{op}: argnums {i} was asked for, but {name} was called with {n} positional "
             f"argument(s). Pass that argument by position."
         )
     return i % n
@@ -522,10 +545,10 @@ def _jacobian(
     name = function_name(fun)
     signature = signature_of(fun)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     @api_boundary
     def jacobian_f(*args: Any, **kwargs: Any) -> Any:
-        positions = [_position(i, len(args), name) for i in nums]
+        positions = [_position("jacobian", i, len(args), name) for i in nums]
         dyn, partial = _of_positions(fun, positions, args, kwargs)
         leaves, in_tree = tree_flatten(dyn)
         for x in leaves:
@@ -569,6 +592,7 @@ def _columns(
         out = jvp(fun, dyn, tree_unflatten(in_tree, dots), has_aux)
         if has_aux:
             box["aux"] = out[2]
+        box["dtypes"] = [typeof(x).dtype for x in tree_flatten(out[0])[0]]
         outs_dot, box["tree"] = tree_flatten(out[1])
         return outs_dot, (out[2] if has_aux else None)
 
@@ -580,8 +604,9 @@ def _columns(
         )
     outs_dot, aux = vmap(push, out_axes=(-1, None))(*_standard_basis(avals))
     blocks = []
-    for column in outs_dot:
+    for column, dtype in zip(outs_dot, box["dtypes"], strict=True):
         row, start = [], 0
+        column = _numbers(column, dtype)
         shape = column.shape[:-1]
         for a in avals:
             block = column[..., start : start + a.size]
@@ -589,6 +614,13 @@ def _columns(
             start += a.size
         blocks.append(row)
     return blocks, box["tree"], aux
+
+
+def _numbers(block: Any, dtype: np.dtype) -> Any:
+    """A block of a Jacobian: of integers, whose derivatives are float0, it is zero."""
+    if block.dtype != dtypes.float0:
+        return block
+    return zeros_of(ShapedArray(block.shape, dtype))
 
 
 def _rows(
@@ -603,13 +635,18 @@ def _rows(
     outs, out_tree = tree_flatten(out)
     avals = [typeof(x).strip_weak_type() for x in outs]
     for aval in avals:
-        if aval.dtype not in dtypes.INEXACT:
-            raise TypeError(f"jacrev: outputs must be floating or complex; got {aval}.")
+        if aval.dtype not in (dtypes.COMPLEX if holomorphic else dtypes.FLOATING):
+            kind = "complex, with holomorphic=True" if holomorphic else "real and floating"
+            raise TypeError(
+                f"jacrev: outputs must be {kind}; got {aval}. For complex outputs of a function "
+                f"that is not holomorphic use nr.vjp."
+            )
 
     def pull(*cts: Any) -> list[Any]:
         return tree_flatten(pullback(tree_unflatten(out_tree, cts)))[0]
 
     columns = vmap(pull)(*_standard_basis(avals))
+    columns = [_numbers(c, typeof(x).dtype) for c, x in zip(columns, leaves, strict=True)]
     blocks, start = [], 0
     for a in avals:
         part = [c[start : start + a.size] for c in columns]

@@ -32,7 +32,7 @@ class FlatFun:
         args, kwargs = self.in_tree.unflatten(leaves)
         out = self.f(*args, **kwargs)
         if self.has_aux:
-            if not isinstance(out, tuple) or len(out) != 2:
+            if not isinstance(out, (tuple, list)) or len(out) != 2:
                 raise TypeError(
                     f"{self.op}: with has_aux=True the function must return a pair (output, aux); "
                     f"got {type(out).__name__}."

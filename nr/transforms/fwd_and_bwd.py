@@ -29,7 +29,7 @@ def fwd_and_bwd(
         >>> fwd, bwd = nr.fwd_and_bwd(lambda x, y: x * y, argnums=(0, 1))
         >>> out, residuals = fwd(2.0, 3.0)
         >>> bwd(residuals, 1.0)
-        (Array(3., dtype=float32), Array(2., dtype=float32))
+        (Array(3., dtype=float32, weak_type=True), Array(2., dtype=float32, weak_type=True))
     """
     single = isinstance(argnums, int)
     places = (argnums,) if isinstance(argnums, int) else tuple(argnums)

@@ -217,7 +217,7 @@ def custom_linear_solve(
         >>> def root(a):
         ...     return nr.lax.custom_linear_solve(lambda x: a * x, 3.0, solve, symmetric=True)
         >>> nr.value_and_grad(root)(2.0)
-        (Array(1.5, dtype=float32), Array(-0.75, dtype=float32))
+        (Array(1.5, dtype=float32), Array(-0.75, dtype=float32, weak_type=True))
     """
     space = _Vectors("custom_linear_solve", b, "b")
     matrix, matrix_operands = space.map(matvec)
@@ -279,7 +279,7 @@ def custom_root(
         ...     return nr.lax.custom_root(
         ...         lambda x: x * x - a, 1.0, newton, lambda g, y: y / g(1.0))
         >>> nr.value_and_grad(sqrt)(4.0)
-        (Array(2., dtype=float32), Array(0.25, dtype=float32))
+        (Array(2., dtype=float32), Array(0.25, dtype=float32, weak_type=True))
     """
     space = _Vectors("custom_root", initial_guess, "initial_guess")
     equation, closed = space.map(f)

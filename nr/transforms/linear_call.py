@@ -123,7 +123,7 @@ def linear_call(
         >>> def scaled(a, x):
         ...     return a * x
         >>> nr.grad(lambda x: nr.custom_derivatives.linear_call(scaled, scaled, 3.0, x))(1.0)
-        Array(3., dtype=float32)
+        Array(3., dtype=float32, weak_type=True)
     """
     known, known_tree = tree_flatten(residual_args)
     linear, linear_tree = tree_flatten(linear_args)

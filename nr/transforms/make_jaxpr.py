@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -12,21 +11,49 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.avals import ShapedArray
 from nr.core.jaxprs import Jaxpr, trace_to_jaxpr
-from nr.core.source_info import api_boundary, function_name
-from nr.core.tracing import bound_axis, typeof
-from nr.core.trees import tree_flatten, tree_unflatten
+from nr.core.source_info import api_boundary, function_name, wraps
+from nr.core.tracing import bound_axis, current_trace, typeof
+from nr.core.trees import tree_flatten, tree_map, tree_unflatten
 from nr.transforms.flat_fun import FlatFun, argument_names, signature_of
 
 
 class ShapeDtypeStruct:
-    """The shape and dtype of an array that is not there."""
+    """The shape and dtype of an array that is not there; the device is kept, not used."""
 
-    __slots__ = ("shape", "dtype", "weak_type")
+    __slots__ = ("shape", "dtype", "weak_type", "sharding")
 
-    def __init__(self, shape: Sequence[int], dtype: Any, weak_type: bool = False) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        dtype: Any,
+        *,
+        sharding: Any = None,
+        weak_type: bool = False,
+    ) -> None:
+        if dtype is None:
+            raise ValueError("ShapeDtypeStruct: a dtype was expected; got None.")
         self.shape = tuple(shape)
         self.dtype = dtypes.canonicalize(dtype)
         self.weak_type = weak_type
+        self.sharding = sharding
+
+    @classmethod
+    def like(cls, x: Any) -> ShapeDtypeStruct:
+        """That of an array or a number.
+
+        Example:
+            >>> import nr
+            >>> nr.ShapeDtypeStruct.like(nr.numpy.zeros((2, 3)))
+            ShapeDtypeStruct(shape=(2, 3), dtype=float32)
+        """
+        aval = aval_of(x)
+        sharding = getattr(x, "sharding", None)
+        return cls(aval.shape, aval.dtype, sharding=sharding, weak_type=aval.weak_type)
+
+    def update(self, **changes: Any) -> ShapeDtypeStruct:
+        """A copy in which some of its attributes are others."""
+        kept = {name: getattr(self, name) for name in self.__slots__}
+        return ShapeDtypeStruct(**(kept | changes))
 
     @property
     def ndim(self) -> int:
@@ -53,7 +80,8 @@ class ShapeDtypeStruct:
         return hash((self.shape, self.dtype))
 
     def __repr__(self) -> str:
-        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name})"
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype.name}{weak})"
 
 
 def aval_of(x: Any) -> ShapedArray:
@@ -89,11 +117,12 @@ def make_jaxpr(
     if not callable(fun):
         raise TypeError(f"make_jaxpr: a function was expected; got {fun!r}.")
     signature = signature_of(fun)
-    statics = {static_argnums} if isinstance(static_argnums, int) else set(static_argnums)
+    given = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     @api_boundary
     def jaxpr_f(*args: Any, **kwargs: Any) -> Any:
+        statics = {i % len(args) if i < 0 else i for i in given}
         dynamic = tuple([x for i, x in enumerate(args) if i not in statics])
 
         def f(*given: Any, **options: Any) -> Any:
@@ -126,6 +155,7 @@ def make_jaxpr(
         shapes = [ShapeDtypeStruct(a.shape, a.dtype) for a in jaxpr.out_avals]
         return jaxpr, tree_unflatten(flat.out_tree, shapes)
 
+    jaxpr_f.__name__ = f"make_jaxpr({function_name(fun)})"
     return jaxpr_f
 
 
@@ -133,13 +163,27 @@ def make_jaxpr(
 def eval_shape(fun: Callable, *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes of what a function returns, without running it.
 
+    What the function returns may itself be `ShapeDtypeStruct`.
+
     Example:
         >>> import nr
         >>> nr.eval_shape(nr.numpy.dot, nr.ShapeDtypeStruct((2, 3), "float32"), nr.numpy.ones(3))
         ShapeDtypeStruct(shape=(2,), dtype=float32)
     """
+    from nr.transforms.compiled_function import JitFunction
+
+    if isinstance(fun, JitFunction):  # knows which of its arguments are static
+        return fun.eval_shape(*args, **kwargs)
     leaves, in_tree = tree_flatten((args, kwargs))
-    flat = FlatFun(fun, in_tree, "eval_shape")
+
+    def with_arrays(*args: Any, **kwargs: Any) -> Any:
+        arg = current_trace().new_arg  # type: ignore[attr-defined]
+        return tree_map(
+            lambda x: arg(aval_of(x)) if isinstance(x, ShapeDtypeStruct) else x,
+            fun(*args, **kwargs),
+        )
+
+    flat = FlatFun(with_arrays, in_tree, "eval_shape")
     jaxpr, _ = trace_to_jaxpr(flat, [aval_of(x) for x in leaves], name=function_name(fun))
-    shapes = [ShapeDtypeStruct(a.shape, a.dtype, a.weak_type) for a in jaxpr.out_avals]
+    shapes = [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in jaxpr.out_avals]
     return tree_unflatten(flat.out_tree, shapes)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from nr.core.config import config
 from nr.core.jaxprs import name_scope
-from nr.core.source_info import function_name
+from nr.core.source_info import function_name, wraps
 from nr.core.tracing import EVAL, EvalTrace, Primitive, Trace, Tracer, current, current_trace
 
-named_scope = name_scope
+
+@contextmanager
+def named_scope(name: str) -> Any:
+    """Prefix the names of operations recorded in a ``with`` block, or in a decorated function."""
+    with name_scope(name):
+        yield
 
 
 def named_call(fun: Callable, *, name: str | None = None) -> Callable:
     """fun, whose operations are recorded under a name (its own by default)."""
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def named(*args: Any, **kwargs: Any) -> Any:
         with name_scope(name or function_name(fun)):
             return fun(*args, **kwargs)
@@ -26,18 +30,20 @@ def named_call(fun: Callable, *, name: str | None = None) -> Callable:
     return named
 
 
-_jit_disabled: ContextVar[bool] = ContextVar("jit_disabled", default=False)
-jit_disabled = _jit_disabled.get
+def disable_jit(disable: bool = True) -> AbstractContextManager[None]:
+    """Run jitted functions, loops and branches as plain Python in a ``with`` block.
 
+    Loops and branches whose conditions are traced, as under `vmap`, are not changed.
 
-@contextmanager
-def disable_jit(disable: bool = True) -> Any:
-    """Run jitted functions as plain Python for the duration of a ``with`` block."""
-    token = _jit_disabled.set(disable)
-    try:
-        yield
-    finally:
-        _jit_disabled.reset(token)
+    Example:
+        >>> import nr
+        >>> with nr.disable_jit():
+        ...     total, _ = nr.lax.scan(lambda c, x: (print(float(x)) or c + x, c),
+        ...                            0.0, nr.numpy.arange(2.0))
+        0.0
+        1.0
+    """
+    return config.using(disable_jit=disable)
 
 
 class _FoldingTrace(Trace):

@@ -48,7 +48,12 @@ class Stage:
         self._program = program
         self.jaxpr = program.jaxpr
         self.in_tree, self.out_tree = program.in_tree, program.out_tree
-        self.in_avals, self.out_avals = program.in_avals, program.jaxpr.out_avals
+        self.out_avals = program.jaxpr.out_avals
+
+    @property
+    def in_avals(self) -> Any:
+        """The types of ``(args, kwargs)``, static arguments left out."""
+        return tree_unflatten(self.in_tree, self._program.in_avals)
 
     @property
     def donate_argnums(self) -> tuple[int, ...]:
@@ -59,13 +64,14 @@ class Stage:
     def args_info(self) -> Any:
         """An `ArgInfo` for each leaf of ``(args, kwargs)``, static arguments left out."""
         donated = self.donate_argnums
-        infos = [ArgInfo(a.shape, a.dtype, i in donated) for i, a in enumerate(self.in_avals)]
+        avals = self._program.in_avals
+        infos = [ArgInfo(a.shape, a.dtype, i in donated) for i, a in enumerate(avals)]
         return tree_unflatten(self.in_tree, infos)
 
     @property
     def out_info(self) -> Any:
         """The outputs' shapes and dtypes."""
-        shapes = [ShapeDtypeStruct(a.shape, a.dtype, a.weak_type) for a in self.out_avals]
+        shapes = [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in self.out_avals]
         return tree_unflatten(self.out_tree, shapes)
 
 
@@ -114,8 +120,8 @@ class Lowered(Stage):
         """The arithmetic operations of a call."""
         return {"flops": self.plan().flops}
 
-    def compile(self) -> Compiled:
-        """The program, ready to run."""
+    def compile(self, compiler_options: dict[str, Any] | None = None) -> Compiled:
+        """The program, ready to run; options of XLA have no meaning here."""
         backend = devices.current_default().backend
         backend.compile(self.jaxpr, self._program.options)
         return Compiled(self)
@@ -143,12 +149,13 @@ class Compiled(Stage):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = self._program.function
         in_tree, avals, leaves = function.input_avals(args, kwargs)
+        expected = self._program.in_avals
         if in_tree != self.in_tree or [(a.shape, a.dtype) for a in avals] != [
-            (a.shape, a.dtype) for a in self.in_avals
+            (a.shape, a.dtype) for a in expected
         ]:
             raise TypeError(
                 f"compiled {function.name}: arguments must be those it was lowered for, "
-                f"{', '.join(map(str, self.in_avals))}; got {', '.join(map(str, avals))}."
+                f"{', '.join(map(str, expected))}; got {', '.join(map(str, avals))}."
             )
         if self._program.options != NO_OPTIONS:
             return function(*args, **kwargs)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nr.core.source_info import api_boundary, function_name
+from nr.core.array import Array
+from nr.core.source_info import api_boundary, function_name, wraps
 from nr.core.tracing import typeof
-from nr.core.trees import flatten_axes, tree_flatten, tree_structure, tree_unflatten
-from nr.lax.rules import broadcast_batch, move_dim, operand
+from nr.core.trees import flatten_axes, tree_flatten, tree_leaves, tree_structure, tree_unflatten
+from nr.lax.rules import as_users_get_it, broadcast_batch, move_dim, operand
 from nr.transforms.batching import vmap_flat
 from nr.transforms.flat_fun import FlatFun, check_leaves, leaf_names, signature_of
 
@@ -53,9 +53,12 @@ def vmap(
             f"vmap: in_axes must be an int, None, or a tuple with one entry an argument; "
             f"got {in_axes!r}."
         )
+    for name, axes in (("in_axes", in_axes), ("out_axes", out_axes)):
+        if type(axes) is not int:
+            _check_axes(name, axes)
     signature = signature_of(fun)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     @api_boundary
     def vmap_f(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
@@ -82,6 +85,12 @@ def vmap(
     return vmap_f
 
 
+def _check_axes(name: str, axes: Any) -> None:
+    for axis in tree_leaves(axes):
+        if not hasattr(axis, "__index__") or isinstance(axis, (bool, Array)):
+            raise TypeError(f"vmap: {name} must be ints or None (or trees of them); got {axis!r}.")
+
+
 def _mapped_size(
     leaves: list, dims: list, axis_size: int | None, signature: Any, args: Any, kwargs: Any
 ) -> tuple[int, list[int | None]]:
@@ -92,8 +101,6 @@ def _mapped_size(
             result.append(None)
             continue
         aval = typeof(x)
-        if not isinstance(d, (int, np.integer)):
-            raise TypeError(f"vmap: in_axes must be ints or None (or trees of them); got {d!r}.")
         if not -aval.ndim <= d < aval.ndim:
             name = leaf_names(signature, args, kwargs)[i]
             raise ValueError(
@@ -137,13 +144,13 @@ def _place(x: Any, dim: int | None, wanted: Any, size: int) -> Any:
                 f"{typeof(x)} mapped along axis {dim}. Give it an axis in out_axes."
             )
         return x
-    rank = typeof(x).ndim + (dim is None)
-    if not isinstance(wanted, (int, np.integer)):
-        raise TypeError(f"vmap: out_axes must be ints or None (or trees of them); got {wanted!r}.")
+    aval = typeof(x)
+    rank = aval.ndim + (dim is None)
     if not -rank <= wanted < rank:
         raise ValueError(
             f"vmap: out_axes must be one of the output's {rank} axes; got {wanted!r} for "
-            f"an output of {typeof(x)}."
+            f"an output of {aval}."
         )
     wanted = wanted.__index__() % rank
-    return broadcast_batch(x, size, wanted) if dim is None else move_dim(x, dim, wanted)
+    placed = broadcast_batch(x, size, wanted) if dim is None else move_dim(x, dim, wanted)
+    return as_users_get_it(placed) if aval.dtype.names else placed  # float0 is structured

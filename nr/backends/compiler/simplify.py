@@ -125,7 +125,8 @@ def merge_common(jaxpr: Jaxpr) -> Jaxpr:
     eqns = []
     for eqn in jaxpr.eqns:
         eqn = eqn.replace(invars=[_substitute(a, env) for a in eqn.invars])
-        if eqn.primitive.name == "stop_gradient":  # nothing is differentiated any more
+        # Nothing is differentiated any more, and nothing is promoted.
+        if eqn.primitive.name == "stop_gradient" or _strengthens(eqn):
             env[eqn.outvars[0]] = eqn.invars[0]
             continue
         if eqn.primitive.name == "select_n" and _one_value(eqn.invars[1:]):
@@ -142,6 +143,12 @@ def merge_common(jaxpr: Jaxpr) -> Jaxpr:
         eqns.append(eqn)
     outvars = [_substitute(a, env) for a in jaxpr.outvars]
     return jaxpr.replace(eqns=eqns, outvars=outvars)
+
+
+def _strengthens(eqn: JaxprEqn) -> bool:
+    """Whether an eqn changes nothing but whether its operand is weak."""
+    same = eqn.primitive.name == "convert_element_type"
+    return same and eqn.invars[0].aval.dtype == eqn.outvars[0].aval.dtype
 
 
 def _one_value(cases: Sequence[Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nr.core import jaxprs
@@ -15,9 +16,18 @@ from nr.core.array import Array
 from nr.core.avals import ShapedArray
 from nr.core.jaxpr_check import JaxprTypeError
 from nr.core.jaxprs import JaxprEqn, Literal, Var
-from nr.core.tracing import PYTHON_SCALARS, axis_env, current_trace, typeof
+from nr.core.tracing import (
+    EVAL,
+    PYTHON_SCALARS,
+    Trace,
+    axis_env,
+    current,
+    current_trace,
+    typeof,
+)
 from nr.extend.core import primitives
 from nr.extend.own_primitives import Primitive
+from nr.transforms.batching import BatchTrace
 
 __all__ = [
     "ClosedJaxpr",
@@ -30,16 +40,23 @@ __all__ = [
     "Primitive",
     "Var",
     "check_jaxpr",
+    "find_top_trace",
     "gensym",
     "get_opaque_trace_state",
     "jaxpr_as_fun",
     "jaxprs_in_params",
     "mapped_aval",
     "new_jaxpr_eqn",
+    "no_effects",
+    "nonempty_axis_env_DO_NOT_USE",
     "primal_dtype_to_tangent_dtype",
     "primitives",
+    "set_current_trace",
     "subjaxprs",
+    "take_current_trace",
     "unmapped_aval",
+    "unsafe_am_i_under_a_jit_DO_NOT_USE",
+    "unsafe_am_i_under_a_vmap_DO_NOT_USE",
     "unsafe_get_axis_names_DO_NOT_USE",
     "valid_jaxtype",
 ]
@@ -53,6 +70,9 @@ class DropVar(Var):
 
 class Effect:
     """A base for kinds of effects of one's own; nr itself asks a primitive whether it has any."""
+
+
+no_effects: frozenset[Effect] = frozenset()
 
 
 class _Jaxprs(type):
@@ -194,6 +214,52 @@ def unsafe_get_axis_names_DO_NOT_USE() -> list[Any]:  # noqa: N802 - JAX's name
     return [name for name, _ in axis_env()]
 
 
+def nonempty_axis_env_DO_NOT_USE() -> bool:  # noqa: N802 - JAX's name
+    """Whether a `vmap` around has an axis name."""
+    return bool(axis_env())
+
+
+def find_top_trace(xs: Any) -> Trace:
+    """The transformation that operations go to; JAX once looked for it among operands."""
+    return current_trace()
+
+
+set_current_trace = current
+
+
+@contextmanager
+def take_current_trace() -> Iterator[Trace]:
+    """Run a ``with`` block outside of all transformations; it gets the innermost one."""
+    trace = current_trace()
+    with current(EVAL):
+        yield trace
+
+
+def _traces() -> Iterator[Trace]:
+    trace: Trace | None = current_trace()
+    while trace is not None:
+        yield trace
+        trace = trace.parent
+
+
+def unsafe_am_i_under_a_jit_DO_NOT_USE() -> bool:  # noqa: N802 - JAX's name
+    """Whether what runs is being recorded as a program.
+
+    Example:
+        >>> import nr
+        >>> inside = nr.extend.core.unsafe_am_i_under_a_jit_DO_NOT_USE
+        >>> inside(), nr.jit(lambda: inside())()
+        (False, Array(True, dtype=bool))
+    """
+    # with a parent, a recording is a derivative's
+    return any(isinstance(t, jaxprs.JaxprTrace) and t.parent is None for t in _traces())
+
+
+def unsafe_am_i_under_a_vmap_DO_NOT_USE() -> bool:  # noqa: N802 - JAX's name
+    """Whether a `vmap` is around, inside of the innermost `jit`."""
+    return any(isinstance(t, BatchTrace) for t in _traces())
+
+
 class OpaqueTraceState:
     """Which transformations are at work; it can be compared, nothing else."""
 
@@ -224,6 +290,6 @@ def get_opaque_trace_state(convention: str | None = None) -> OpaqueTraceState:
         ...     return x
         >>> nr.grad(f)(1.0)
         False
-        Array(1., dtype=float32)
+        Array(1., dtype=float32, weak_type=True)
     """
     return OpaqueTraceState()

@@ -84,7 +84,7 @@ def line_search(
         )
         trial = jnp.where(stage == _BRACKETING, 2 * new.step, _between(next_low, next_high))
         return _State(
-            stage,
+            stage.astype(state.stage.dtype),
             state.evaluations + 1,
             trial,
             next_low,

@@ -65,6 +65,10 @@ from nr.scipy.special.hypergeometric import (
     hyp1f1,
     hyp2f1,
 )
+from nr.scipy.special.legendre import (
+    lpmn,
+    lpmn_values,
+)
 from nr.scipy.special.other_integrals import (
     owens_t,
     spence,
@@ -116,6 +120,8 @@ __all__ = [
     "loggamma",
     "logit",
     "logsumexp",
+    "lpmn",
+    "lpmn_values",
     "multigammaln",
     "ndtr",
     "ndtri",

@@ -13,9 +13,7 @@ __all__ = ["bessel_jn", "i0", "i0e", "i1", "i1e"]
 
 i0e = unary("i0e", lax.bessel_i0e, "exp(-|x|) I0(x), the scaled modified Bessel function.")
 i1e = unary("i1e", lax.bessel_i1e, "exp(-|x|) I1(x), the scaled modified Bessel function.")
-i0 = unary(
-    "i0", lambda x: jnp.exp(jnp.abs(x)) * lax.bessel_i0e(x), "The modified Bessel function I0."
-)
+i0 = unary("i0", jnp.i0, "The modified Bessel function I0.")
 i1 = unary(
     "i1", lambda x: jnp.exp(jnp.abs(x)) * lax.bessel_i1e(x), "The modified Bessel function I1."
 )

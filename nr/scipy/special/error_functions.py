@@ -34,15 +34,21 @@ def ndtr(x: Any) -> Array:
     return 0.5 * lax.erfc(x * -math.sqrt(0.5))
 
 
-def log_ndtr(x: Any) -> Array:
-    """The logarithm of `ndtr`, accurate also far to the left (DLMF 7.12.1)."""
+def log_ndtr(x: Any, series_order: int = 3) -> Array:
+    """The logarithm of `ndtr`, accurate also far to the left (DLMF 7.12.1).
+
+    Args:
+        x: real.
+        series_order: accepted for JAX's sake; there are as many terms as the dtype needs.
+    """
     (x,) = operands("log_ndtr", x)
     # Left of the cut the asymptotic series is at rounding error, and right of it erfc is normal.
     double = x.dtype == np.float64
     cut = -20.0 if double else -9.0
     far = x < cut
     near = jnp.where(far, 0, x)
-    upper = lax.erfc(jnp.abs(near) * math.sqrt(0.5)) * 0.5
+    size = jnp.where(near > 0, near, -near)  # the slope at 0 is that of the branch for log(upper)
+    upper = lax.erfc(size * math.sqrt(0.5)) * 0.5
     body = jnp.where(near > 0, jnp.log1p(-upper), jnp.log(upper))
     t = jnp.where(far, x, cut)
     square = 1 / (t * t)

@@ -113,18 +113,19 @@ def xlogy(x: Any, y: Any) -> Array:
 
     Example:
         >>> xlogy(0., 0.)
-        Array(0., dtype=float32)
+        Array(0., dtype=float32, weak_type=True)
     """
     x, y = operands("xlogy", x, y)
-    is_zero = x == 0
-    return jnp.where(is_zero & (y == y), 0, x * jnp.log(jnp.where(is_zero & (y == y), 1, y)))
+    # Only where it must: x log(y) has log(y) for derivative also where x is 0.
+    replaced = (x == 0) & ((y <= 0) | (y == jnp.inf))
+    return x * jnp.log(jnp.where(replaced, 1, y))
 
 
 def xlog1py(x: Any, y: Any) -> Array:
     """x log(1 + y), which is 0 where x is."""
     x, y = operands("xlog1py", x, y)
-    is_zero = (x == 0) & (y == y)
-    return jnp.where(is_zero, 0, x * jnp.log1p(jnp.where(is_zero, 0, y)))
+    replaced = (x == 0) & ((y <= -1) | (y == jnp.inf))
+    return x * jnp.log1p(jnp.where(replaced, 0, y))
 
 
 def entr(x: Any) -> Array:
@@ -158,7 +159,7 @@ def boxcox(x: Any, lmbda: Any) -> Array:
 
     Example:
         >>> boxcox(4.0, 0.5)
-        Array(2., dtype=float32)
+        Array(2., dtype=float32, weak_type=True)
     """
     x, power = operands("boxcox", x, lmbda)
     return _power_integral(jnp.log(x), power)

@@ -27,5 +27,6 @@ def pdf(x: Any, beta: Any) -> Array:
 def cdf(x: Any, beta: Any) -> Array:
     """The probability of at most x; no derivative in beta."""
     x, beta = arguments("gennorm.cdf", x, beta)
-    tail = 0.5 * special.gammaincc(1 / beta, jnp.abs(x) ** beta)
+    size = jnp.where(x <= 0, -x, x)  # its slope at 0 is that of the branch below
+    tail = 0.5 * special.gammaincc(1 / beta, size**beta)
     return jnp.where(x <= 0, tail, 1 - tail)

@@ -25,5 +25,5 @@ def pdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     """The probability of at most x."""
     z, _ = standard("laplace.cdf", x, loc, scale)
-    tail = 0.5 * jnp.exp(-jnp.abs(z))
+    tail = 0.5 * jnp.exp(jnp.where(z <= 0, z, -z))
     return jnp.where(z <= 0, tail, 1 - tail)

@@ -34,13 +34,13 @@ def sf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
     return special.expit(-standard("logistic.sf", x, loc, scale)[0])
 
 
-def ppf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The x below which a fraction q lies."""
-    q, loc, scale = arguments("logistic.ppf", q, loc, scale)
-    return special.logit(q) * scale + loc
+def ppf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The number below which a fraction x lies."""
+    x, loc, scale = arguments("logistic.ppf", x, loc, scale)
+    return special.logit(x) * scale + loc
 
 
-def isf(q: Any, loc: Any = 0, scale: Any = 1) -> Array:
-    """The x above which a fraction q lies."""
-    q, loc, scale = arguments("logistic.isf", q, loc, scale)
-    return loc - special.logit(q) * scale
+def isf(x: Any, loc: Any = 0, scale: Any = 1) -> Array:
+    """The number above which a fraction x lies."""
+    x, loc, scale = arguments("logistic.isf", x, loc, scale)
+    return loc - special.logit(x) * scale

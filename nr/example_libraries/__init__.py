@@ -1,0 +1,1 @@
+"""The two small libraries that JAX's examples use; `nr.nn` and `nr.optim` have more."""
