@@ -37,6 +37,8 @@ _SLICE = 1 << 12
 _MOST_SLICES = 32
 # Operands read vector by vector lie in panels, if they are larger than this.
 _MOST_NEAR = 1 << 17
+# A window of so many half floats is worth a copy of the image as float32.
+_MANY_TAPS = 32
 # What only moves elements is not stored for itself.
 _MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
 # Convolutions of spread operands are made of others, up to so many.
@@ -194,9 +196,7 @@ class Preparation:
             return
         kind = _sum_type(eqn)
         if kind == out.aval.dtype and (not _is_large(eqn) or storage(kind) not in ("f32", "f64")):
-            if _sums_images(eqn.params, rhs.aval, out.aval):
-                eqn = eqn.replace(params={**eqn.params, "tiled": "weights"})
-            self.add(eqn)
+            self.add(self.apart(eqn))
             return
         lhs, rhs = self.convert(lhs, kind), self.convert(rhs, kind)
         params = {**eqn.params, "preferred_element_type": None}
@@ -212,6 +212,21 @@ class Preparation:
             self.result(
                 "convert_element_type", [result], out, new_dtype=out.aval.dtype, weak_type=False
             )
+
+    def apart(self, eqn: JaxprEqn) -> JaxprEqn:
+        """A convolution each of whose results is a sum of few products, or a small one."""
+        lhs, rhs = eqn.invars
+        (out,) = eqn.outvars
+        params = eqn.params
+        if _sums_images(params, rhs.aval, out.aval):
+            params = {**params, "tiled": "weights"}
+        elif storage(lhs.aval.dtype) in _HALVES and out.aval.size >= _SMALLEST:
+            # Half floats that are read many times are widened once.
+            taps = math.prod([rhs.aval.shape[d] for d in params["dimension_numbers"].rhs_spec[2:]])
+            rhs = self.kept(self.convert(rhs, np.float32))
+            if taps >= _MANY_TAPS:
+                lhs = self.kept(self.convert(lhs, np.float32))
+        return eqn.replace(invars=[lhs, rhs], params=params)
 
     def _suits_matrix_unit(self, left: Any, right: Any, p: dict[str, Any], out: Any) -> bool:
         """Whether a convolution is one that the processor's matrix unit does, of images of two
