@@ -1,6 +1,9 @@
 """Without these, compiled programs would index out of range, or make NaNs, and say nothing."""
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -383,3 +386,46 @@ def test_eager_nans():
 def test_a_wrong_check():
     with pytest.raises(ValueError, match='check must be "nan" or None'):
         nr.jit(lambda x: x, check="inf")
+
+
+# ---------------------------------------------------------------- without checks
+def _out_of_range(x, i):
+    return {
+        "read": x[i],
+        "number": x[9],
+        "array": x[jnp.array([1, 9, -7])],
+        "masked": jnp.where(i < 5, x[i], -1.0),
+        "set": x.at[i].set(0.0),
+        "add": x.at[jnp.array([7, 1])].add(1.0),
+        "gradient": nr.grad(lambda x: x[i])(x),
+    }
+
+
+# As JAX has it: reads are held within the range, writes beyond it are dropped.
+_HELD = {
+    "read": 5.0,
+    "number": 5.0,
+    "array": [2.0, 5.0, 1.0],
+    "masked": -1.0,
+    "set": [1.0, 2.0, 3.0, 4.0, 5.0],
+    "add": [1.0, 3.0, 3.0, 4.0, 5.0],
+    "gradient": [0.0, 0.0, 0.0, 0.0, 1.0],
+}
+
+
+def test_checks_can_be_switched_off():
+    x, compiled = jnp.arange(5.0) + 1, nr.jit(_out_of_range)
+    with nr.config.using(check_indices=False):
+        for f in (_out_of_range, compiled):
+            got = {name: np.asarray(y).tolist() for name, y in f(x, 9).items()}
+            assert got == _HELD
+    for f in (_out_of_range, compiled):
+        with pytest.raises(IndexError, match="index 9 is out of bounds for axis 0 with size 5"):
+            f(x, 9)
+
+
+def test_checks_can_be_switched_off_for_a_process():
+    code = "import nr.numpy as jnp; print(float(jnp.arange(3.0)[7]))"
+    env = {**os.environ, "NR_CHECK_INDICES": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.stdout == "2.0\n"

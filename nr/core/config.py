@@ -13,6 +13,7 @@ import numpy as np
 _FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
 # Options of nr; those that JAX has, too, are also understood with "jax_" in front.
 _OWN = (
+    "check_indices",
     "default_float",
     "default_int",
     "debug_nans",
@@ -70,14 +71,15 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 _SAME_AS_JAX = {
     f"jax_{name}": name
     for name in _OWN
-    if name not in ("default_float", "default_int", "check", "traceback_filtering")
+    if name not in ("default_float", "default_int", "check", "check_indices", "traceback_filtering")
 } | {"jax_enable_checks": "check", "jax_explain_cache_misses": "log_compiles"}
 _INTS = {name: np.dtype(name) for name in ("int32", "int64")}
 
 
 _jit_disabled: ContextVar[bool] = ContextVar("jit_disabled", default=False)
 jit_disabled = _jit_disabled.get
-_AT_FIRST = (_FLOATS["float32"], _INTS["int32"], False, "standard", "allow")
+_CHECK_INDICES = os.environ.get("NR_CHECK_INDICES", "1") not in ("", "0")
+_AT_FIRST = (_FLOATS["float32"], _INTS["int32"], False, "standard", "allow", _CHECK_INDICES)
 
 
 class _Traced:
@@ -106,6 +108,8 @@ class Config:
     "int32"/"int64"). debug_nans: raise where a NaN is made, as `nr.debug_nans` does.
     numpy_dtype_promotion ("standard", "strict"), numpy_rank_promotion ("allow", "warn", "raise"):
     which implicit promotions `nr.numpy` does; see the functions of nr of these names.
+    check_indices: raise IndexError for what is out of range (``NR_CHECK_INDICES=0``: hold indices
+    within the range, fill or drop, as JAX does).
     disable_jit: run jitted functions as plain Python, as `nr.disable_jit` does for a block.
     check: validate every jaxpr between passes (``NR_CHECK=1``).
     check_tracer_leaks, log_compiles, no_tracing: as `nr.checking_leaks`, `nr.log_compiles` and
@@ -124,6 +128,7 @@ class Config:
     debug_nans = _Traced(2, bool)
     numpy_dtype_promotion = _Traced(3, lambda value: _word(value, "standard", "strict"))
     numpy_rank_promotion = _Traced(4, lambda value: _word(value, "allow", "warn", "raise"))
+    check_indices = _Traced(5, bool)
 
     def __init__(self) -> None:
         # What programs depend on is one tuple: every call of a jitted function asks for it.

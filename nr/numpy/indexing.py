@@ -17,6 +17,7 @@ import numpy as np
 
 from nr.core import dtypes
 from nr.core.array import Array, ArrayImpl
+from nr.core.config import config
 from nr.core.errors import NonConcreteBooleanIndexError, TracerIntegerConversionError
 from nr.core.tracing import EVAL, Tracer, current_trace, typeof
 from nr.lax.checks import check_index
@@ -232,7 +233,7 @@ def out_of_bounds(index: int, dim: int, extent: int) -> IndexError:
 
 def is_checked(mode: Any) -> bool:
     """Whether a mode leaves it to us to refuse positions out of range."""
-    return mode is None or mode in ("error", GatherScatterMode.ERROR)
+    return config.check_indices if mode is None else mode in ("error", GatherScatterMode.ERROR)
 
 
 def _int_entry(value: int, dim: int, extent: int, mode: Any) -> Int | Advanced:
