@@ -148,6 +148,28 @@ def test_windows_over_the_border(
             same(lambda x, w, ct, f=f: nr.vjp(f, x, w)[1](ct), x.astype(dtype), w.astype(dtype), ct)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("layouts", [NHWC, NCHW])
+@pytest.mark.parametrize("results", [2, 3, 5])
+def test_several_results_of_each_feature(results: int, layouts: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x = whole(rng, (2, 6, 7, 16) if layouts is NHWC else (2, 16, 6, 7)).astype(dtype)
+    w = whole(rng, (3, 3, 1, 16 * results) if layouts is NHWC else (16 * results, 1, 3, 3))
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, (1, 2), "SAME", dimension_numbers=layouts, feature_group_count=16
+        )
+
+    ct = whole(rng, nr.eval_shape(f, x, w.astype(dtype)).shape).astype(dtype)
+    both = lambda x, w, ct: (f(x, w), nr.vjp(f, x, w)[1](ct))  # noqa: E731
+    with mock.patch.object(convolution, "_SMALLEST", 1):
+        same(both, x, w.astype(dtype), ct)
+        if layouts is NHWC and results == 2:
+            kernels = text(both, x, w.astype(dtype), ct).split("kernel width=")
+            assert not any([k.startswith("2:") and "mul(" in k for k in kernels])
+
+
 def test_places_within_the_image_are_not_tested() -> None:
     def f(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(

@@ -188,6 +188,8 @@ class Preparation:
         (out,) = eqn.outvars
         self.source = eqn.source
         lhs, rhs = eqn.invars
+        if self.multiplied(eqn):
+            return
         if _is_large(eqn) and self._suits_matrix_unit(lhs, rhs, eqn.params, out.aval):
             if max(eqn.params["lhs_dilation"]) > 1:
                 self.phases(lhs, rhs, eqn.params, out, on_matrix_unit=True)
@@ -213,6 +215,55 @@ class Preparation:
                 "convert_element_type", [result], out, new_dtype=out.aval.dtype, weak_type=False
             )
 
+    def multiplied(self, eqn: JaxprEqn) -> bool:
+        """A convolution with a few features for each one of the other side, as one of as many
+        groups as features: loops over a few would not fill vectors. False if it is none."""
+        lhs, rhs = eqn.invars
+        (out,) = eqn.outvars
+        p, dims = eqn.params, eqn.params["dimension_numbers"]
+        lhs_spec, rhs_spec, out_spec = dims
+        kind = "batch_group_count" if p["batch_group_count"] > 1 else "feature_group_count"
+        d = lhs_spec[kind == "feature_group_count"]
+        groups, last = p[kind], out.aval.ndim - 1
+        each, results = lhs.aval.shape[d] // groups, rhs.aval.shape[rhs_spec[0]] // groups
+        many = max(each, results)
+        if not (groups > 1 and min(each, results) == 1 < many < _LANES and d == last):
+            return False
+        if out_spec[1] != last and kind == "feature_group_count" or lhs.aval.size < _SMALLEST:
+            return False
+        params = {**p, kind: groups * many}
+        if each == 1:
+            lhs = self.kept(self.repeated(lhs, d, many))
+            self.convolution(eqn.replace(invars=[lhs, rhs], params=params))
+            return True
+        # A result of each feature, which are added up for each group.
+        rhs = self.transpose(rhs, (*rhs_spec[2:], rhs_spec[0], rhs_spec[1]))
+        rhs = self.stored(self.reshape(rhs, (*rhs.aval.shape[:-2], 1, groups * many)))
+        params["dimension_numbers"] = type(dims)(
+            lhs_spec, (last, last - 1, *range(last - 1)), out_spec
+        )
+        wide = np.promote_types(out.aval.dtype, np.float32)
+        shape = (*out.aval.shape[:-1], groups * many)
+        parts = Var(out.aval.update(shape=shape, dtype=wide, weak_type=False))
+        params["preferred_element_type"] = wide
+        self.convolution(eqn.replace(invars=[lhs, rhs], outvars=[parts], params=params))
+        value = self.reshape(parts, (*out.aval.shape, many))
+        aval = out.aval.update(dtype=wide, weak_type=False)
+        value = self.bind("reduce_sum", [value], aval, axes=(out.aval.ndim,))
+        self.result("convert_element_type", [value], out, new_dtype=out.aval.dtype, weak_type=False)
+        return True
+
+    def repeated(self, x: Any, d: int, times: int) -> Any:
+        """An operand with each element so often, one after the other along a dimension."""
+        shape = x.aval.shape
+        wide = (*shape[: d + 1], times, *shape[d + 1 :])
+        places = tuple([k + (k > d) for k in range(len(shape))])
+        x = self.bind(
+            "broadcast_in_dim", [x], x.aval.update(shape=wide), shape=wide,
+            broadcast_dimensions=places,
+        )  # fmt: skip
+        return self.reshape(x, (*shape[:d], shape[d] * times, *shape[d + 1 :]))
+
     def apart(self, eqn: JaxprEqn) -> JaxprEqn:
         """A convolution each of whose results is a sum of few products, or a small one."""
         lhs, rhs = eqn.invars
@@ -221,10 +272,11 @@ class Preparation:
         if _sums_images(params, rhs.aval, out.aval):
             params = {**params, "tiled": "weights"}
         elif storage(lhs.aval.dtype) in _HALVES and out.aval.size >= _SMALLEST:
-            # Half floats that are read many times are widened once.
-            taps = math.prod([rhs.aval.shape[d] for d in params["dimension_numbers"].rhs_spec[2:]])
-            rhs = self.kept(self.convert(rhs, np.float32))
-            if taps >= _MANY_TAPS:
+            # Half floats that are read many times, as vectors, are widened once.
+            spec = params["dimension_numbers"].rhs_spec
+            if spec[0] == rhs.aval.ndim - 1:
+                rhs = self.kept(self.convert(rhs, np.float32))
+            if math.prod([rhs.aval.shape[d] for d in spec[2:]]) >= _MANY_TAPS:
                 lhs = self.kept(self.convert(lhs, np.float32))
         return eqn.replace(invars=[lhs, rhs], params=params)
 

@@ -128,7 +128,8 @@ def pointwise(
 
     def rule(eqn: Any, index: tuple[Index, ...], read: Callable) -> Any:
         values = [read(k, index if a.aval.shape else ()) for k, a in enumerate(eqn.invars)]
-        return function(*values, **eqn.params)
+        params = {k: v for k, v in eqn.params.items() if k != "stored"}  # that is for clusters
+        return function(*values, **params)
 
     ELEMENT[name] = ElementRule(rule, cost, supports)
 
