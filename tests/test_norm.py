@@ -419,16 +419,18 @@ def test_folded_batch_norm():
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e4])
 @pytest.mark.parametrize("shape", [(64, 8, 6), (3, 700, 6), (2, 6), (1, 100, 6)])
 def test_shifted_moments_keep_the_digits(offset, shape):
-    x = (random(*shape) + np.float32(offset)).astype("float32")
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=shape) + offset).astype("float32")
     x[0, ..., 0] += 50  # the part that the shift is taken of differs from the rest
     axes = tuple(range(x.ndim - 1))
     wide = x.astype("float64")
     for f in (moments, nr.jit(moments, static_argnums=(1, 2))):
         mean, variance = f(jnp.asarray(x), axes, True)
-        # Roundings of sums of what is left without the shift, and of the mean itself.
+        # Roundings of the mean itself, and of sums of what is left without the shift: parts of up to
+        # 100 numbers are added one after the other, whose roundings grow as a root, to about 10.
         error = np.abs(np.ravel(mean) - wide.mean(axes))
         size = np.abs(wide - wide[0].mean(axes[:-1])).mean(axes) + np.abs(wide.mean(axes))
-        assert (error <= 4 * np.finfo(np.float32).eps * size).all()
+        assert (error <= 10 * np.finfo(np.float32).eps * size).all()
         # The same, and 16 variances that are subtracted at worst: see the docstring.
         np.testing.assert_allclose(np.ravel(variance), wide.var(axes), rtol=16 * 1e-6)
 
