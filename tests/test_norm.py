@@ -426,8 +426,8 @@ def test_shifted_moments_keep_the_digits(offset, shape):
     wide = x.astype("float64")
     for f in (moments, nr.jit(moments, static_argnums=(1, 2))):
         mean, variance = f(jnp.asarray(x), axes, True)
-        # Roundings of the mean itself, and of sums of what is left without the shift: parts of up to
-        # 100 numbers are added one after the other, whose roundings grow as a root, to about 10.
+        # Roundings of the mean itself, and of sums of what is left without the shift: up to 100
+        # numbers are added one after the other, and roundings grow as the root of that.
         error = np.abs(np.ravel(mean) - wide.mean(axes))
         size = np.abs(wide - wide[0].mean(axes[:-1])).mean(axes) + np.abs(wide.mean(axes))
         assert (error <= 10 * np.finfo(np.float32).eps * size).all()
