@@ -158,3 +158,11 @@ def test_repeated_calls_do_not_grow():
     gc.collect()
     # Caches of the interpreter may add a few; one leaked program a step would add hundreds.
     assert len(gc.get_objects()) - before < 100
+
+
+def test_what_leaked_before_is_not_reported():
+    kept = []
+    nr.jit(lambda x: kept.append(x) or x * 2)(1.0)
+    with nr.checking_leaks():
+        assert nr.grad(lambda x: x * x)(3.0) == 6.0
+    assert kept

@@ -135,7 +135,7 @@ class Config:
         self._traced: ContextVar[tuple] = ContextVar("options", default=_AT_FIRST)
         self.trace_key = self._traced.get  # what a traced program depends on beside its arguments
         self.check = os.environ.get("NR_CHECK", "0") not in ("", "0")
-        self.check_tracer_leaks = self.log_compiles = self.no_tracing = False
+        self._check_tracer_leaks = self.log_compiles = self.no_tracing = False
         self._without_effect = dict(_WITHOUT_EFFECT)
         self.traceback_filtering = os.environ.get("NR_TRACEBACKS", "filtered") != "full"
 
@@ -145,6 +145,19 @@ class Config:
         return (self.default_float, self.default_int) == (_FLOATS["float64"], _INTS["int64"])
 
     x64_enabled = jax_enable_x64
+
+    @property
+    def check_tracer_leaks(self) -> bool:
+        """Whether a traced value that outlives its transformation is an error."""
+        return self._check_tracer_leaks
+
+    @check_tracer_leaks.setter
+    def check_tracer_leaks(self, value: bool) -> None:
+        if value and not self._check_tracer_leaks:
+            from nr.core.leaks import overlook_earlier
+
+            overlook_earlier()
+        self._check_tracer_leaks = bool(value)
 
     @property
     def disable_jit(self) -> bool:

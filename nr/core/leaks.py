@@ -12,14 +12,22 @@ from nr.core.tracing import Trace, Tracer
 _reported: weakref.WeakSet[Trace] = weakref.WeakSet()
 
 
+def overlook_earlier() -> None:
+    """Report from now on only what leaks from now on."""
+    _reported.update([x._trace for x in _ended()])
+
+
+def _ended() -> list[Tracer]:
+    gc.collect()
+    return [x for x in gc.get_objects() if isinstance(x, Tracer) and not x._trace.alive]
+
+
 def refuse_leaks(op: str) -> None:
     """Raise if a traced value is still referred to whose transformation has ended.
 
     Every object is looked at, so this takes milliseconds. A transformation is reported once.
     """
-    gc.collect()
-    leaked = [x for x in gc.get_objects() if isinstance(x, Tracer) and not x._trace.alive]
-    new = [x for x in leaked if x._trace not in _reported]
+    new = [x for x in _ended() if x._trace not in _reported]
     if new:
         _reported.update([x._trace for x in new])
         raise UnexpectedTracerError(f"Leaked trace. {leak_message(new[0], op)}")
