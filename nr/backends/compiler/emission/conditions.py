@@ -11,8 +11,7 @@ from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import Reducer, walk
 from nr.backends.compiler.rewrite import Rewriter
 
-_COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-_PLAIN = ("index", "const", "and", *_COMPARISONS)
+_PLAIN = ("index", "const", "and", "lt", "le", "gt", "ge", "eq", "ne")
 
 
 def decided(e: Expr, ranges: Mapping[Loop, tuple[int, int]]) -> Expr:
@@ -42,16 +41,12 @@ def steps_passed_over(
             common = {k: c for k, c in known.items() if k in parts}
     found: dict[Loop, list[Expr]] = {}
     for c in (common or {}).values():
-        nodes = walk([c])
+        nodes = walk([c])  # what is inside indices, too
         if not all([e.op in _PLAIN for e in nodes]):
             continue
         needed = {k for e in nodes if e.op == "index" for k in e.param.loops()}
         mine = [k for k in loops if k in needed]
-        if (
-            mine
-            and not needed & lanes
-            and not any([e.param.exprs() for e in nodes if e.op == "index"])
-        ):
+        if mine and not needed & lanes:
             found.setdefault(mine[-1], []).append(c)
     return found
 

@@ -218,8 +218,11 @@ class Emitter(Tiles):
             passed_over = steps_passed_over(p.reducers, serial, self.lanes)
             for loop in unrolled:
                 passed_over.pop(loop, None)
-        holding = Holding([c for conditions in passed_over.values() for c in conditions])
-        summed = [tuple([holding.expr(v) for v in r.values]) for r in p.reducers]
+        summed = [r.values for r in p.reducers]
+        if passed_over:
+            holding = Holding([c for conditions in passed_over.values() for c in conditions])
+            self.alive.append(holding)
+            summed = [tuple([holding.expr(v) for v in values]) for values in summed]
 
         def body() -> None:
             for r in p.recurrences:
