@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
+import ml_dtypes
 import numpy as np
 
 from nr.backends.compiler.emission import emit_kernel
@@ -17,6 +18,7 @@ from nr.backends.cpu import program
 _DTYPE = {
     **NUMPY,
     "f16": np.dtype(np.float16),
+    "bf16": np.dtype(ml_dtypes.bfloat16),
     "c64": np.dtype(np.complex64),
     "c128": np.dtype(np.complex128),
 }

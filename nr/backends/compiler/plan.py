@@ -208,11 +208,12 @@ class Block:
 
 @dataclass(slots=True, eq=False)
 class Target:
-    """What the planner has to know of the machine: bytes of a vector register, and by type the
-    instructions that multiply matrices of half floats."""
+    """What the planner has to know of the machine: bytes of a vector register, by type the
+    instructions that multiply matrices of half floats, and whether one rounds to bfloat16."""
 
     vector_bytes: int
     matrix_types: Mapping[str, str] = field(default_factory=dict)
+    rounds_bfloat: bool = False
 
 
 class Planner:
@@ -318,7 +319,7 @@ class Planner:
                 continue
             assert type(kernel) is Kernel
             validate(kernel)
-            emitted = emit_once(kernel)
+            emitted = emit_once(kernel, rounds_bfloat=self.target.rounds_bfloat)
             writes = list({id(s.buffer): s.buffer for s in kernel.stores()}.values())
             writes = [b for b in writes if b not in kernel.scratch]
             reads = [b for b in emitted.buffers if b not in writes and b is not FRAME]

@@ -26,7 +26,8 @@ def _matrix_types(features: set[str]) -> dict[str, str]:
 @cache
 def target() -> Target:
     """The machine's vectors and matrices."""
-    features = llvm.host().features.split(",")
+    features = {*llvm.host().features.split(",")}
     if "+avx512f" in features:
-        return Target(64, _matrix_types({*features}))
+        rounds_bfloat = {"+avx512bf16", "+avx512dq"} <= features
+        return Target(64, _matrix_types(features), rounds_bfloat)
     return Target(32 if "+avx2" in features else 16)

@@ -434,6 +434,6 @@ class Emitter(Tiles):
         return values
 
 
-def emit_kernel(kernel: Kernel) -> Emitted:
-    """LLVM IR of a kernel."""
-    return Emitter(kernel).emit()
+def emit_kernel(kernel: Kernel, *, rounds_bfloat: bool = False) -> Emitted:
+    """LLVM IR of a kernel, for a processor that rounds to bfloat16 or one that does not."""
+    return Emitter(kernel, rounds_bfloat).emit()

@@ -29,15 +29,16 @@ _MOST = 4096
 _known: OrderedDict[Any, tuple[str, list[int], list[int]]] = OrderedDict()
 
 
-def emit_once(kernel: Kernel) -> Emitted:
+def emit_once(kernel: Kernel, *, rounds_bfloat: bool = False) -> Emitted:
     """LLVM IR of a kernel, its functions written out; of those that are alike, the first one's."""
     description = _Description(kernel)
-    found = _known.get(description.key)
+    key = description.key, rounds_bfloat
+    found = _known.get(key)
     if found is None:
-        result = emit_kernel(expand(kernel))
+        result = emit_kernel(expand(kernel), rounds_bfloat=rounds_bfloat)
         numbers = [description.buffers.get(b, -1) for b in result.buffers]
         if -1 not in numbers:
-            _known[description.key] = result.text, numbers, result.integers
+            _known[key] = result.text, numbers, result.integers
             while len(_known) > _MOST:
                 _known.popitem(last=False)
         return result

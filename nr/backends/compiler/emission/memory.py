@@ -12,6 +12,9 @@ from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
 
 # How many steps before it is read a vector of a tile is fetched.
 _AHEAD = 8
+# The instruction that rounds vectors of so many float32s; its sister tells which are subnormal.
+_ROUNDED = 16
+_SUBNORMAL = 32
 
 
 def _is_exact(e: Expr, dtype: str) -> bool:
@@ -395,6 +398,38 @@ class Memory(Values):
             return f.op(f"fptrunc {kind('float')} {name} to {kind('half')}", scope)
         if dtype != "bf16":
             return name
+        if self.rounds_bfloat and varying and not exact and self.width == _ROUNDED:
+            return self._round_natively(name, scope)
+        return self._round_bits(name, scope, varying, exact)
+
+    def _round_natively(self, name: str, scope: Scope) -> str:
+        """A vector of bfloat16s, by the processor's instruction. As that takes subnormal numbers
+        for zero, they are looked for, and if there are any all is done without it."""
+        f, w = self.f, self.width
+        test = "llvm.x86.avx512.fpclass.ps.512"
+        f.declare(test, f"<{w} x i1> {{}}(<{w} x float>, i32 immarg)")
+        slot = f.alloca(f"<{w} x i16>")
+        native = f.op(f"fptrunc <{w} x float> {name} to <{w} x bfloat>", scope)
+        f.line(f"store <{w} x bfloat> {native}, ptr {slot}", scope)
+        operands = f"<{w} x float> {name}, i32 {_SUBNORMAL}"
+        subnormal = f.op(f"call <{w} x i1> @{test}({operands})", scope)
+        rare, done = f.name("rare")[1:], f.name("usual")[1:]
+        any_lane = self._any(subnormal, scope, True)
+        f.line(f"br i1 {any_lane}, label %{rare}, label %{done}", scope)
+        f.line(f"{rare}:", scope)
+        bits = self._round_bits(name, scope, True, exact=False)
+        f.line(f"store <{w} x i16> {bits}, ptr {slot}", scope)
+        f.line(f"br label %{done}", scope)
+        f.line(f"{done}:", scope)
+        return f.op(f"load <{w} x i16>, ptr {slot}", scope)
+
+    def _round_bits(self, name: str, scope: Scope, varying: bool, exact: bool) -> str:
+        """The upper half of a float32, rounded to nearest even if that is not exact."""
+        f = self.f
+
+        def kind(scalar: str) -> str:
+            return f"<{self.width} x {scalar}>" if varying else scalar
+
         i32 = kind("i32")
 
         def c(value: int) -> str:

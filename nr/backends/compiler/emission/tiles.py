@@ -14,15 +14,15 @@ from nr.backends.compiler.emission.conditions import decided
 from nr.backends.compiler.emission.memory import Memory
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Index, Loop, index_of
-from nr.backends.compiler.loops import Kernel, Pass, Store
+from nr.backends.compiler.loops import Kernel, Pass, Store, walk
 from nr.backends.compiler.rewrite import Rewriter
 
 
 class Tiles(Memory):
     """Emits loops that take several steps at a time."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        super().__init__(kernel)
+    def __init__(self, kernel: Kernel, rounds_bfloat: bool) -> None:
+        super().__init__(kernel, rounds_bfloat)
         # The copies of tiled loops, each with the mask of its lanes if it has one.
         self.copies: dict[Loop, list[tuple[Loop, str | None]]] = {}
         self.ranges: dict[Loop, tuple[int, int]] = {}  # where the loops of copies run
@@ -50,12 +50,36 @@ class Tiles(Memory):
             if rest:
                 span = f.op(f"sub i64 {high}, {low}")
                 whole = f.op(f"sub i64 {high}, {f.op(f'urem i64 {span}, {step}')}")
-            self._tile(loop, low, whole, self.kernel.tiles[loop], None, body, (0, last))
+            for begin, end, part in self._parts(loop, low, whole, step, last):
+                self._tile(loop, begin, end, self.kernel.tiles[loop], None, body, part)
             low = whole
         if rest:
             bound = high if rest % lanes else None
             part = last + step, last + step
             self._tile(loop, low, high, -(-rest // lanes), bound, body, part)
+
+    def _parts(
+        self, loop: Loop, low: str, high: str, step: int, last: int
+    ) -> list[tuple[str, str, tuple[int, int]]]:
+        """A loop's whole tiles, and where they begin; the first and the last one on their own if
+        conditions are known in all others, as those of windows beyond the border are."""
+        begin, end, top = 0, last, last + step - 1
+        first, others_end = [], high
+        whole_loop = low == "0" and last > 0
+        if whole_loop and self._is_known(loop, (step, top), (0, top)):
+            first = [(low, str(step), (0, 0))]
+            low, begin = str(step), step
+        if whole_loop and self._is_known(loop, (0, last - 1), (0, top)):
+            others_end, end = self.f.op(f"sub i64 {high}, {step}"), last - step
+        parts = [*first, (low, others_end, (begin, end))] if begin <= end else first
+        return parts if end == last else [*parts, (others_end, high, (last, last))]
+
+    def _is_known(self, loop: Loop, part: tuple[int, int], whole: tuple[int, int]) -> bool:
+        """Whether a condition is known in a part of a loop that is not in the whole."""
+        return any([
+            decided(e, {loop: whole}) is e and decided(e, {loop: part}) is not e
+            for e in walk(list(self.kernel.roots()))
+        ])  # fmt: skip
 
     def _tile(
         self, loop: Loop, low: str, high: str, size: int, bound: str | None, body: Callable,

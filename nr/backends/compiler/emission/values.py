@@ -28,8 +28,9 @@ from nr.backends.compiler.math.iteration import Iteration
 class Values:
     """Emits the expressions of one kernel."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, rounds_bfloat: bool) -> None:
         self.kernel = kernel
+        self.rounds_bfloat = rounds_bfloat  # whether the processor does
         self.f = Function()
         self.width = kernel.width
         self.vector = kernel.vector
@@ -347,7 +348,7 @@ class Values:
         name = f'@"{expr.op}.{dtypes}x{width}{params}"'
         if name not in f.functions:
             f.functions[name] = ""
-            inner = type(self)(self.kernel)
+            inner = type(self)(self.kernel, self.rounds_bfloat)
             inner.width = width
             inner.f.globals = f.globals
             inner.f.declared = f.declared
