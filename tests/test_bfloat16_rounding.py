@@ -1,4 +1,4 @@
-"""Without this, compiled code could round float32 to bfloat16 wrongly, most likely for subnormals."""
+"""Without this, compiled code could round to bfloat16 wrongly, most likely subnormal numbers."""
 
 from __future__ import annotations
 
