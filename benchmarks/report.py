@@ -300,6 +300,7 @@ def page(
         "Where nr's program is built of layers, in JAX's column is the faster of Flax and Equinox "
         "(or Optax), jitted; all have the same weights, and the losses of the first steps are "
         "compared; the time of the same program written by hand with nr stands below the table. "
+        "Programs of inference hold their weights: functions of nr and JAX close over them. "
         "The "
         "first call is that of a process that has imported the library and run one tiny program; "
         "no cache of programs holds anything. MB is the peak of resident memory in steady calls "

@@ -40,6 +40,7 @@ class Row:
         inputs: makes the arguments, trees of NumPy arrays, the same in every process.
         program: from the module nr or jax to a function of the arguments.
         setup: from the module and the arguments to the function's, where it needs more of them.
+        held: so many leading arguments are closed over, as a model's weights that are not trained.
         carry: so many leading arguments are donated and replaced by the leading results.
         jit: whether the function is jitted; otherwise it runs eagerly.
         seen: the part of the results, a tree, that is compared between libraries.
@@ -74,6 +75,7 @@ class Row:
     inputs: Callable[[], tuple] = tuple
     program: Callable[[Any], Callable] | None = None
     setup: Callable[..., tuple] | None = None
+    held: int = 0
     carry: int = 0
     jit: bool = True
     seen: Callable[[Any], Any] = field(default=lambda out: out)

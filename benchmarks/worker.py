@@ -50,6 +50,7 @@ def _jax_like(row: Row, library: str) -> Callable[[], Any]:
     f = row.program(lib)
     if row.setup:
         args = row.setup(lib, *args)
+    f, args = functools.partial(f, *args[: row.held]), args[row.held :]
     if row.jit:
         f = lib.jit(f, donate_argnums=tuple(range(row.carry)))
     if not row.block:

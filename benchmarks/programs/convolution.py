@@ -308,6 +308,7 @@ def _inference(
         "convolution",
         inputs=_resnet18_inputs(large),
         program=infer_program(net),
+        held=1,
         torch=torch,
         onnx=infer_onnx(net),
         flops=batch * sum(products),

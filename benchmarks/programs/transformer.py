@@ -168,6 +168,7 @@ ROWS = [
         "transformer",
         inputs=_encoder_inputs,
         program=infer_program(ENCODER),
+        held=1,
         torch={
             "eager": infer_torch(ENCODER),
             "nn.TransformerEncoder": _encoder_module,
@@ -182,6 +183,7 @@ ROWS = [
         "transformer",
         inputs=_vit_inputs,
         program=infer_program(_vit),
+        held=1,
         torch={"eager": infer_torch(_vit), "compile": infer_torch(_vit, compiled=True)},
         onnx=infer_onnx(_vit),
         flops=_vit_flops(VIT_BATCH, training=False),

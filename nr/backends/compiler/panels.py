@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.index import Loop, flatten, index_of
-from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Store, load, walk
+from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, load, walk
 from nr.backends.compiler.rewrite import Rewriter
 
 if TYPE_CHECKING:
@@ -88,3 +88,26 @@ def add_panel(kernel: Kernel, depends: _Depends) -> bool:
     kernel.kept = [*outer, *[k for k in kernel.kept if k not in outer]]
     kernel.tasks = len(outer)
     return True
+
+
+def cut_panels(kernel: Kernel) -> Kernel:
+    """A kernel that cuts all panels of another one, which reads them from then on. That is for
+    operands that are the same in each call."""
+    panel = kernel.panel
+    assert panel is not None
+    outer, inner = kernel.kept[: kernel.tasks], [k for k in panel.index.terms if type(k) is Loop]
+    own, extents = panel.buffer, [k.extent for k in outer]
+    panels = Buffer("panels", own.dtype, math.prod(extents) * own.size)
+    place = flatten([index_of(k) for k in outer], extents) * own.size + panel.index
+    there = load(panels, place)
+    assert type(there) is Expr
+    rewrite = Rewriter({}, {id(load(own, panel.index)): there})
+    for r in kernel.passes[0].reducers:
+        r.values = tuple([rewrite.expr(v) for v in r.values])
+    kernel.panel = None
+    kernel.scratch.remove(own)
+    loops = {k: Loop(str(k), k.extent) for k in (*outer, *inner)}
+    copied = Rewriter({k: index_of(new) for k, new in loops.items()})
+    step = Pass(stores=[copied.store(Store(panels, place, panel.value))])
+    vector = loops[kernel.vector]
+    return Kernel(list(loops.values()), [], vector, [step], len(outer), kernel.width)

@@ -23,12 +23,15 @@ from nr.backends.compiler.emission import Emitted, emit_once
 from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
+from nr.backends.compiler.lifted import with_lifted_constants
 from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
 from nr.backends.compiler.lowering import half_products
 from nr.backends.compiler.lowering.fourier.dimensions import with_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
+from nr.backends.compiler.once import Once
+from nr.backends.compiler.panels import cut_panels
 from nr.backends.compiler.pieces import with_concatenations
 from nr.backends.compiler.places import Timeline, begins_carry, shared_place
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
@@ -207,6 +210,19 @@ class Block:
 
 
 @dataclass(slots=True, eq=False)
+class Plan:
+    """What a program does: the steps, and buffers that are not temporaries. `constants` come with
+    their values, `reused` are donated inputs by number of the output that takes their memory, with
+    the buffers that lie there in between."""
+
+    inputs: list[Buffer]
+    outputs: list[Buffer]
+    constants: list[tuple[Buffer, Any]]
+    top: Block
+    reused: dict[int, tuple[int, list[Buffer]]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
 class Target:
     """What the planner has to know of the machine: bytes of a vector register, by type the
     instructions that multiply matrices of half floats, and whether one rounds to bfloat16."""
@@ -222,16 +238,38 @@ class Planner:
     def __init__(self, jaxpr: Jaxpr, target: Target, donated: Sequence[int] = ()) -> None:
         self.target = target
         self.constants: list[tuple[Buffer, Any]] = []
+        self.once = Once()
+        self.read: set[Buffer] = set()  # by steps that are not done once
         with compiling():
             self.inputs = [buffer_for(f"in{i}", v.aval) for i, v in enumerate(jaxpr.invars)]
             self.outputs = [buffer_for(f"out{i}", a.aval) for i, a in enumerate(jaxpr.outvars)]
-            self.top = self.block(jaxpr, self.inputs, self.outputs, overwritable=donated)
+            lifted = with_lifted_constants(jaxpr)
+            self.top = self.block(lifted, self.inputs, self.outputs, overwritable=donated)
         self.reused = self._reused(jaxpr, donated)
+
+    def plan(self) -> Plan:
+        """What a call does. The values of what is done once are None."""
+        constants = [(b, v) for b, v in self.constants if b in self.read]
+        constants += [(b, None) for b in self._kept()]
+        return Plan(self.inputs, self.outputs, constants, self.top, self.reused)
+
+    def preparation(self) -> Plan | None:
+        """What is done once, when the program is made."""
+        if not self.once.steps:
+            return None
+        read = {b for step in self.once.steps for b in step.reads}
+        constants = [(b, v) for b, v in self.constants if b in read]
+        return Plan([], kept := self._kept(), constants, Block(form_regions(self.once.steps), kept))
+
+    def _kept(self) -> list[Buffer]:
+        """What comes of the steps that are done once, and is read by others."""
+        written = dict.fromkeys([b for step in self.once.steps for b in step.writes])
+        return [b for b in written if b in self.read]
 
     def _reused(self, jaxpr: Jaxpr, donated: Sequence[int]) -> dict[int, tuple[int, list[Buffer]]]:
         """By number of an output, the donated input whose memory it takes, and the buffers that
         lie there in between."""
-        fixed = {*self.inputs, *self.outputs, *[b for b, _ in self.constants]}
+        fixed = {*self.inputs, *self.outputs, *[b for b, _ in self.constants], *self.once.results}
         found: dict[int, tuple[int, list[Buffer]]] = {}
         timeline = Timeline(self.top.steps)
         numbers = range(len(self.outputs))
@@ -291,6 +329,8 @@ class Planner:
         for step in steps:
             if getattr(step, "begins_update", False):
                 step.begins_carry = (step.reads[0], step.writes[0]) in pairs
+        steps = self.once.take(steps, {b for b, _ in self.constants}, outputs)
+        self.read.update([b for step in steps for b in step.reads])
         # They need nothing but the block's operands, and would part regions from each other.
         steps.sort(key=lambda step: (type(step) is not View, not begins_carry(step)))
         return Block(form_regions(steps), list(outputs), outside)
@@ -304,8 +344,17 @@ class Planner:
         if not cluster.stored:
             return []
         source = next((graph.producer[v].source for v in cluster.stored), None)
-        kernels = schedule(graph, cluster, self.target.vector_bytes)
+        kernels = []
+        for kernel in schedule(graph, cluster, self.target.vector_bytes):
+            panel = kernel.panel
+            if panel is not None and self.is_constant(panel.value.param[0]):
+                kernels.append(cut_panels(kernel))
+            kernels.append(kernel)
         return self.kernels(kernels, source)
+
+    def is_constant(self, buffer: Buffer) -> bool:
+        """Whether a buffer holds the same in all calls."""
+        return buffer in self.once.results or buffer in [b for b, _ in self.constants]
 
     def kernels(self, kernels: Sequence[Kernel | Routine], source: Any) -> list[Launch | Routine]:
         """Launches of kernels, and routines; of those that have nothing to do, none."""

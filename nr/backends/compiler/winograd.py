@@ -35,7 +35,7 @@ _WEIGHTS = ((1, 1, 1, 0), (0, 1, -1, 0), (0, 1, 1, -1))
 # numbers for each of the image, and as much room is not always there.
 _FEWEST_PRODUCTS = 1 << 11
 _FEWEST_WEIGHTS = 1 << 14
-_FEWEST_TILES = 40
+_FEWEST_TILES = 32
 _MOST_BYTES = 1 << 27
 # Transformed windows of at most so many bytes stay in cache, and tiles go by in blocks of so many.
 _NEAR = 1 << 20

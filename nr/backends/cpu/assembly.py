@@ -23,7 +23,7 @@ from nr.backends.compiler.plan import (
     Launch,
     Loop,
     Place,
-    Planner,
+    Plan,
     TableCall,
     View,
 )
@@ -107,7 +107,7 @@ def _padded(buffer: Buffer) -> int:
 class Assembler:
     """Writes the code of one plan."""
 
-    def __init__(self, plan: Planner) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.words: list[Any] = []
         self.places: dict[Buffer, Place] = {}
         self.arena = Arena()
@@ -124,10 +124,10 @@ class Assembler:
             self.places[buffer] = Place(self._slot())
         self.frame_slot = self._slot()
         self.places[FRAME] = Place(self.frame_slot)
-        self.constants = []
+        self.constants: list[tuple[int, Buffer, Any]] = []
         for buffer, value in plan.constants:
             place = self.places[buffer] = Place(self._slot())
-            self.constants.append((place.slot, value))
+            self.constants.append((place.slot, buffer, value))
         timeline = Timeline(plan.top.steps)
         for j, result in enumerate(plan.outputs):
             if j in plan.reused:

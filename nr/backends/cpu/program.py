@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from nr.backends.base import NO_OPTIONS, Backend, Options, Program
 from nr.backends.compiler.checks import with_errors
-from nr.backends.compiler.plan import Planner, TableCall
+from nr.backends.compiler.loops import Buffer
+from nr.backends.compiler.plan import Plan, Planner, TableCall
 from nr.backends.compiler.simplify import simplify
 from nr.backends.cpu import lapack, llvm, memory, threads, vm
 from nr.backends.cpu.assembly import Assembler
@@ -27,6 +29,8 @@ from nr.core.quiet import hush, unhush
 _OWN_ARENA = 1 << 18
 # Programs shorter than this, in estimated nanoseconds, keep the GIL.
 _SHORT_NS = 20_000
+
+_Shapes = Sequence[tuple[tuple[int, ...], np.dtype]]
 
 _kernels: dict[str, int] = {}
 _loaded: list[Any] = []
@@ -68,7 +72,7 @@ class _Frame:
 
     __slots__ = ("words", "address", "arena", "team", "error", "failed")
 
-    def __init__(self, program: CompiledProgram) -> None:
+    def __init__(self, program: _Executable) -> None:
         assembler = program.assembler
         slots = vm.FIRST_SLOT + assembler.slots
         self.words = np.zeros(slots + assembler.room, np.int64)
@@ -77,7 +81,7 @@ class _Frame:
         self.words[vm.BUDGET] = vm.BUDGET_NS
         self.words[vm.CODE] = program.code_address
         self.words[vm.FIRST_SLOT + assembler.frame_slot] = self.address
-        for slot, array in program.constants:
+        for slot, array in program.constants.items():
             self.words[vm.FIRST_SLOT + slot] = array.ctypes.data
         # The error of a failed check goes to words of the frame's own, and not to new arrays.
         self.error = [np.zeros((), dtype) for dtype in program.errors]
@@ -89,38 +93,26 @@ class _Frame:
         self.team: Any = None
 
 
-class CompiledProgram:
-    """A jaxpr as native code: calling `program` of its raw inputs gives the list of its outputs."""
+class _Executable:
+    """A plan as native code: calling `program` of its raw inputs gives the list of its outputs."""
 
-    def __init__(self, jaxpr: Jaxpr, backend: Backend, options: Options = NO_OPTIONS) -> None:
+    def __init__(self, plan: Plan, backend: Backend, inputs: _Shapes, outputs: _Shapes) -> None:
+        self.plan = plan
         self.backend = backend
-        self.seconds: dict[str, float] = {}
-        clock = time.perf_counter()
+        self.inputs = inputs
+        self.outputs = outputs
+        self.errors: list[np.dtype] = []
+        self.sites: list[Any] = []
+        self.assembler = Assembler(plan)
 
-        def lap(stage: str) -> None:
-            nonlocal clock
-            now = time.perf_counter()
-            self.seconds[stage] = now - clock
-            clock = now
-
-        self.jaxpr = jaxpr
-        self.simplified = simplify(jaxpr)
-        checked, self.sites = with_errors(self.simplified, nan=options.nan)
-        lap("simplify")
-        self.planner = Planner(checked, target(), options.donated)
-        lap("plan")
-        self.assembler = Assembler(self.planner)
-        lap("assemble")
-        self.compiled = load_kernels(list(self.assembler.kernels))
+    def load(self, prepared: Mapping[Buffer, np.ndarray]) -> None:
+        """Make it ready to be called, with the values of constants that are computed once."""
         self.code = self.assembler.code(_kernels)
-        lap("compile")
-        self.constants = [
-            (slot, np.ascontiguousarray(as_host(v))) for slot, v in self.assembler.constants
-        ]
+        self.constants = {
+            slot: prepared[buffer] if value is None else np.ascontiguousarray(as_host(value))
+            for slot, buffer, value in self.assembler.constants
+        }
         self.frames: list[_Frame] = []  # free ones
-        self.outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
-        self.errors = [np.dtype(a.aval.dtype) for a in checked.outvars[len(self.outputs) :]]
-        self.inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
         self.arena_bytes = self.assembler.arena.size
         self.scratch_bytes = -(-self.assembler.scratch // 4096) * 4096
         short = self.assembler.work < _SHORT_NS and not self.assembler.calls
@@ -146,8 +138,8 @@ class CompiledProgram:
                 lines.append(f" if type(a{i}) is not ndarray: a{i} = convert({i}, a{i})")
         for i, (shape, dtype) in enumerate(self.outputs):
             names.append(f"o{i}")
-            if i in self.planner.reused:
-                k, _ = self.planner.reused[i]
+            if i in self.plan.reused:
+                k, _ = self.plan.reused[i]
                 lines += [f" n = references(a{k})", f" a{k} = o{i} = own({k}, a{k}, n)"]
                 continue
             scope[f"s{i}"], scope[f"d{i}"] = shape, dtype
@@ -256,3 +248,44 @@ class CompiledProgram:
         address = int(frame.words[vm.FIRST_SLOT + place.slot]) + place.offset
         raw = (ctypes.c_char * max(nbytes, 1)).from_address(address)
         return np.ndarray(aval.shape, dtype, raw)
+
+
+class CompiledProgram(_Executable):
+    """A jaxpr as native code. What depends on constants alone is computed when it is made."""
+
+    def __init__(self, jaxpr: Jaxpr, backend: Backend, options: Options = NO_OPTIONS) -> None:
+        self.seconds: dict[str, float] = {}
+        clock = time.perf_counter()
+
+        def lap(stage: str) -> None:
+            nonlocal clock
+            now = time.perf_counter()
+            self.seconds[stage] = now - clock
+            clock = now
+
+        self.jaxpr = jaxpr
+        self.simplified = simplify(jaxpr)
+        checked, sites = with_errors(self.simplified, nan=options.nan)
+        lap("simplify")
+        planner = Planner(checked, target(), options.donated)
+        lap("plan")
+        inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
+        outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
+        super().__init__(planner.plan(), backend, inputs, outputs)
+        self.errors = [np.dtype(a.aval.dtype) for a in checked.outvars[len(outputs) :]]
+        self.sites = sites
+        texts = list(self.assembler.kernels)
+        self.preparation = planner.preparation()
+        if self.preparation is not None:
+            raw = [((b.nbytes,), np.dtype(np.uint8)) for b in self.preparation.outputs]
+            first = _Executable(self.preparation, backend, [], raw)
+            texts += first.assembler.kernels
+        lap("assemble")
+        self.compiled = load_kernels(texts)
+        lap("compile")
+        prepared: dict[Buffer, np.ndarray] = {}
+        if self.preparation is not None:
+            first.load({})
+            prepared.update(zip(self.preparation.outputs, first.program(), strict=True))
+            lap("prepare")
+        self.load(prepared)

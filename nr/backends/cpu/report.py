@@ -30,7 +30,9 @@ def text(program: CompiledProgram, stage: str) -> str:
     if stage == "simplified":
         return str(program.simplified)
     if stage == "loops":
-        return "\n".join(_block_lines(program.planner.top, ""))
+        first = program.preparation
+        once = [] if first is None else ["once:", *_block_lines(first.top, "  "), "each time:"]
+        return "\n".join([*once, *_block_lines(program.plan.top, "  " if once else "")])
     if stage == "llvm":
         return "\n".join(program.assembler.kernels)
     if stage == "assembly":
@@ -131,7 +133,7 @@ def kernel_flops(kernel: Kernel) -> float:
 def flops(program: CompiledProgram) -> float:
     """Floating-point (and other arithmetic) operations of a call; while loops count once."""
     total = 0.0
-    for step, times in steps_of(program.planner.top):
+    for step, times in steps_of(program.plan.top):
         if type(step) is Launch:
             if all([loop.extent < 1 << 60 for loop in step.kernel.reduced]):
                 total += kernel_flops(step.kernel) * times
@@ -143,16 +145,16 @@ def flops(program: CompiledProgram) -> float:
 
 def plan(program: CompiledProgram) -> ProgramPlan:
     """What a call will take."""
-    planner, arena = program.planner, program.assembler.arena
-    constants = sum([a.nbytes for _, a in program.constants])
+    steps, arena = program.plan, program.assembler.arena
+    constants = sum([a.nbytes for a in program.constants.values()])
     workers = threads.get_num_threads() if program.assembler.parallel else 1
     largest = sorted(arena.at_peak, key=lambda b: -b.nbytes)[:10]
     return ProgramPlan(
-        argument_bytes=sum([b.nbytes for b in planner.inputs]),
-        output_bytes=sum([b.nbytes for b in planner.outputs]),
+        argument_bytes=sum([b.nbytes for b in steps.inputs]),
+        output_bytes=sum([b.nbytes for b in steps.outputs]),
         temporary_bytes=program.arena_bytes + workers * program.scratch_bytes,
         constant_bytes=constants,
-        reused_bytes=sum([planner.outputs[j].nbytes for j in planner.reused]),
+        reused_bytes=sum([steps.outputs[j].nbytes for j in steps.reused]),
         flops=flops(program),
         largest=tuple(
             [ArrayPlan(b.nbytes, f"{b.dtype}[{b.size}]", str(b.source or "")) for b in largest]
@@ -163,7 +165,7 @@ def plan(program: CompiledProgram) -> ProgramPlan:
 def _report(program: CompiledProgram) -> str:
     lines = ["stage        seconds"]
     lines += [f"{name:12s} {seconds:.4f}" for name, seconds in program.seconds.items()]
-    steps = [s for s, _ in steps_of(program.planner.top)]
+    steps = [s for s, _ in steps_of(program.plan.top)]
     launches = [s for s in steps if type(s) is Launch]
     lines.append(
         f"kernels: {len(launches)} launches of {len(program.assembler.kernels)} different ones, "
