@@ -106,7 +106,7 @@ ZERO_DERIVATIVE = {
     *("eq", "ne", "lt", "le", "gt", "ge", "is_finite", "nextafter", "argmax", "argmin"),
     *("and", "or", "xor", "not", "shift_left", "shift_right_logical", "shift_right_arithmetic"),
     *("population_count", "clz", "reduce_and", "reduce_or", "reduce_xor"),
-    *("bitcast_convert_type", "threefry2x32"),
+    *("bitcast_convert_type", "threefry2x32", "random_word"),
 }
 # ... and what has a derivative that is not the slope of its values (test_lax_grad.py, by name).
 CHECKED_BY_NAME = {"stop_gradient", "reduce_precision"}

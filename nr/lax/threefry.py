@@ -44,6 +44,14 @@ threefry2x32_p = nondifferentiable(
 )
 
 
+_word_aval = elementwise_aval("random_word", _UINT32)
+random_word_p = nondifferentiable(
+    "random_word",
+    abstract_eval=lambda *avals: _word_aval(*avals).strip_weak_type(),
+    batch=elementwise_batch("random_word"),
+)
+
+
 def threefry2x32(k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Array, Array]:
     """The 64-bit blocks (x1, x2) encrypted under the 64-bit keys (k1, k2), 20 rounds.
 
@@ -65,6 +73,25 @@ def threefry2x32(k1: Any, k2: Any, x1: Any, x2: Any) -> tuple[Array, Array]:
     # The kernel would broadcast what has to have one shape: check before, not after a failure.
     threefry2x32_p.abstract_eval(*map(typeof, words))
     return tuple(threefry2x32_p.bind(*words))
+
+
+def random_word(k1: Any, k2: Any, x1: Any, x2: Any) -> Array:
+    """32 random bits: the halves of an encrypted block (see `threefry2x32`), combined by xor.
+
+    Args:
+        k1, k2: the halves of the keys, uint32.
+        x1, x2: the halves of the blocks, uint32. All four have one shape, or rank 0.
+
+    Example:
+        >>> import nr
+        >>> from nr.lax.threefry import random_word
+        >>> zero = nr.numpy.uint32(0)
+        >>> hex(int(random_word(zero, zero, zero, zero)))
+        '0xf29a4fa7'
+    """
+    words = operands("random_word", k1, k2, x1, x2)
+    random_word_p.abstract_eval(*map(typeof, words))
+    return random_word_p.bind(*words)
 
 
 def _normal_derivative(t: Any, z: Any, u: Any) -> Any:

@@ -13,7 +13,8 @@ from nr.core.config import config
 from nr.lax.convert import convert_element_type
 from nr.lax.elementwise import or_p, shift_left_p, xor_p
 from nr.lax.shape import canonical_shape, reshape
-from nr.random.keys import encrypt_counters, halves, raw_key
+from nr.lax.threefry import random_word_p
+from nr.random.keys import counters, encrypt_counters, halves, raw_key
 
 UINT = {8 * n: np.dtype(f"uint{8 * n}") for n in (1, 2, 4, 8)}
 
@@ -46,8 +47,12 @@ def bits(key: Any, shape: Any = (), dtype: Any = None) -> Array:
 
 def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
     """Unsigned integers of 8, 16, 32 or 64 random bits from a raw key."""
-    first, second = encrypt_counters(*halves(key), math.prod(shape))
-    return reshape(mix(first, second, width), shape)
+    k1, k2 = halves(key)
+    size = math.prod(shape)
+    if width == 64:
+        return reshape(mix(*encrypt_counters(k1, k2, size), width), shape)
+    word = random_word_p.bind(k1, k2, *counters(size))
+    return reshape(convert_element_type(word, UINT[width]), shape)
 
 
 def mix(first: Any, second: Any, width: int) -> Any:

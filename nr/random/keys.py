@@ -231,11 +231,16 @@ def _elements(x: Any, count: int) -> list[Any]:
 
 def encrypt_counters(k1: Any, k2: Any, size: int) -> list[Any]:
     """Threefry of the counters 0, 1, ..., size - 1 under one key: two uint32 arrays."""
+    return threefry2x32_p.bind(k1, k2, *counters(size))
+
+
+def counters(size: int) -> tuple[Any, Any]:
+    """The halves of 0, 1, ..., size - 1: uint32 arrays, or 0."""
     if size <= _MASK + 1:
-        return threefry2x32_p.bind(k1, k2, np.uint32(0), iota(UINT32, size))
+        return np.uint32(0), iota(UINT32, size)
     count = iota(np.uint64, size)
     high = convert_element_type(shift_right_logical(count, np.uint64(32)), UINT32)
-    return threefry2x32_p.bind(k1, k2, high, convert_element_type(count, UINT32))
+    return high, convert_element_type(count, UINT32)
 
 
 def _join(first: Any, second: Any) -> Any:

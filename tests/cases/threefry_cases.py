@@ -3,7 +3,12 @@
 import numpy as np
 import scipy.special as scipy_special
 
-from nr.lax.threefry import log_of_uniform_p, normal_from_uniform_p, threefry2x32
+from nr.lax.threefry import (
+    log_of_uniform_p,
+    normal_from_uniform_p,
+    random_word,
+    threefry2x32,
+)
 from tests.cases.base import FLOATS, OpCase, unit
 
 MASK = 0xFFFFFFFF
@@ -54,6 +59,18 @@ CASES = [
             primitive="threefry2x32",
         )
         for a, b in [((), (5,)), ((), ()), ((2, 3), (2, 3)), ((3,), ()), ((), (40,))]
+    ],
+    *[
+        OpCase(
+            f"random_word of keys {a} and blocks {b}",
+            random_word,
+            lambda rng, dt, a=a, b=b: tuple(_words(rng, shape) for shape in (a, a, b, b)),
+            lambda *words: np.bitwise_xor(*_blocks(*words)),
+            ("uint32",),
+            grad=False,
+            primitive="random_word",
+        )
+        for a, b in [((), (5,)), ((2, 3), (2, 3)), ((), (40,))]
     ],
     *[
         OpCase(

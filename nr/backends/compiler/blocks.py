@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from nr.backends.compiler.drawn import with_bits_by_place
 from nr.backends.compiler.matmul import sizes
 from nr.backends.compiler.rowwise import (
     Axis,
@@ -73,6 +74,14 @@ def with_row_blocks(jaxpr: Jaxpr) -> Jaxpr:
         eqns.append(eqn)
     if any([new is not old for new, old in zip(eqns, jaxpr.eqns, strict=True)]):
         jaxpr = jaxpr.replace(eqns=eqns)
+    if any([_is_big(eqn) for eqn in jaxpr.eqns]):
+        by_place = with_bits_by_place(jaxpr)
+        found = _in_blocks(by_place)
+        return jaxpr if found is by_place else found
+    return jaxpr
+
+
+def _in_blocks(jaxpr: Jaxpr) -> Jaxpr:
     tried: set[Var] = set()
     while True:
         seed = next((q for q in jaxpr.eqns if _is_big(q) and q.outvars[0] not in tried), None)

@@ -24,7 +24,7 @@ from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.lifted import with_lifted_constants
-from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
+from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, parts_of, validate, walk
 from nr.backends.compiler.lowering import half_products
 from nr.backends.compiler.lowering.fourier.dimensions import with_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
@@ -346,8 +346,8 @@ class Planner:
         source = next((graph.producer[v].source for v in cluster.stored), None)
         kernels = []
         for kernel in schedule(graph, cluster, self.target.vector_bytes):
-            panel = kernel.panel
-            if panel is not None and self.is_constant(panel.value.param[0]):
+            operand = kernel.panel and parts_of(kernel.panel.value)[0].param[0]
+            if operand is not None and self.is_constant(operand):
                 kernels.append(cut_panels(kernel))
             kernels.append(kernel)
         return self.kernels(kernels, source)

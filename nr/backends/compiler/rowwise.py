@@ -22,7 +22,8 @@ _POINTWISE = frozenset([
     "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite",
     "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow",
     "reduce_precision", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
-    "square", "stop_gradient", "sub", "tan", "tanh", "xor",
+    "square", "stop_gradient", "sub", "tan", "tanh", "xor", "shift_left", "shift_right_logical",
+    "bitcast_convert_type", "random_word", "normal_from_uniform", "log_of_uniform",
 ])  # fmt: skip
 _REDUCTIONS = ("reduce_max", "reduce_min", "reduce_sum", "reduce_prod", "reduce_and", "reduce_or")
 _CUMULATIVE = ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")

@@ -85,4 +85,9 @@ def rows(xp: ModuleType) -> dict[str, Kernel]:
             _encrypt(xp, block_keys, flat1[part], flat2[part])
         return out1, out2
 
-    return {"threefry2x32": threefry2x32}
+    def random_word(k1: Array, k2: Array, x1: Array, x2: Array) -> Array:
+        first, second = threefry2x32(k1, k2, x1, x2)
+        first ^= second
+        return first
+
+    return {"threefry2x32": threefry2x32, "random_word": random_word}

@@ -259,3 +259,9 @@ def _threefry2x32(eqn: Any, index: tuple[Index, ...], read: Callable) -> tuple[E
         a = a + keys[(group + 1) % 3]
         b = b + keys[(group + 2) % 3] + (group + 1)
     return a, b
+
+
+@element("random_word", cost=71)
+def _random_word(eqn: Any, index: tuple[Index, ...], read: Callable) -> Expr:
+    first, second = _threefry2x32(eqn, index, read)
+    return first ^ second
