@@ -50,7 +50,8 @@ def random_bits(key: Any, width: int, shape: tuple[int, ...]) -> Any:
     k1, k2 = halves(key)
     size = math.prod(shape)
     if width == 64:
-        return reshape(mix(*encrypt_counters(k1, k2, size), width), shape)
+        first, second = encrypt_counters(k1, k2, size)
+        return reshape(mix(first, second, width), shape)
     word = random_word_p.bind(k1, k2, *counters(size))
     return reshape(convert_element_type(word, UINT[width]), shape)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.index import Loop, flatten, index_of
-from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, load, walk
+from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, load, parts_of, walk
 from nr.backends.compiler.rewrite import Rewriter
 
 if TYPE_CHECKING:
@@ -88,6 +88,13 @@ def add_panel(kernel: Kernel, depends: _Depends) -> bool:
     kernel.kept = [*outer, *[k for k in kernel.kept if k not in outer]]
     kernel.tasks = len(outer)
     return True
+
+
+def panel_operand(panel: Store) -> Buffer:
+    """What a panel is a part of."""
+    (e,) = parts_of(panel.value)
+    buffer: Buffer = e.param[0]
+    return buffer
 
 
 def cut_panels(kernel: Kernel) -> Kernel:

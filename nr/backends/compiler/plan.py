@@ -24,14 +24,14 @@ from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.fission import split_scans
 from nr.backends.compiler.hoist import hoist_invariants
 from nr.backends.compiler.lifted import with_lifted_constants
-from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, parts_of, validate, walk
+from nr.backends.compiler.loops import FRAME, Buffer, Kernel, Table, validate, walk
 from nr.backends.compiler.lowering import half_products
 from nr.backends.compiler.lowering.fourier.dimensions import with_dimensions
 from nr.backends.compiler.lowering.rules import ELEMENT, KERNELS, REDUCTION, buffer_for, storage
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.matmul import Body, Layout, is_product, prepare
 from nr.backends.compiler.once import Once
-from nr.backends.compiler.panels import cut_panels
+from nr.backends.compiler.panels import cut_panels, panel_operand
 from nr.backends.compiler.pieces import with_concatenations
 from nr.backends.compiler.places import Timeline, begins_carry, shared_place
 from nr.backends.compiler.recurrence import scan_kernel, while_kernel
@@ -346,8 +346,7 @@ class Planner:
         source = next((graph.producer[v].source for v in cluster.stored), None)
         kernels = []
         for kernel in schedule(graph, cluster, self.target.vector_bytes):
-            operand = kernel.panel and parts_of(kernel.panel.value)[0].param[0]
-            if operand is not None and self.is_constant(operand):
+            if kernel.panel is not None and self.is_constant(panel_operand(kernel.panel)):
                 kernels.append(cut_panels(kernel))
             kernels.append(kernel)
         return self.kernels(kernels, source)
