@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
+from nr.backends.cpu import program
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 rng = np.random.default_rng(0)
@@ -136,6 +138,22 @@ def test_the_plan_counts_what_is_kept() -> None:
     plan = nr.plan(lambda x: conv(w, x), whole(2, 14, 14, 64))
     # Of each window 16 numbers take the place of 9.
     assert plan.constant_bytes == w.nbytes * 16 // 9
+
+
+def test_programs_share_what_is_kept() -> None:
+    w, other = jnp.asarray(whole(3, 3, 64, 64)), jnp.asarray(whole(3, 3, 64, 64))
+    f = nr.jit(lambda x: conv(w, x) + 2 * conv(other, x))
+    g = nr.jit(lambda x: conv(other, x))
+    gc.collect()
+    before = len(program._prepared)
+    for n in (2, 3, 5):  # a program for each shape
+        x = whole(n, 14, 14, 64)
+        np.testing.assert_array_equal(f(x), conv(w, x) + 2 * conv(other, x))
+        np.testing.assert_array_equal(g(x), conv(other, x))
+        assert len(program._prepared) == before + 2
+    del f, g
+    gc.collect()
+    assert len(program._prepared) == before
 
 
 def test_threads_share_what_is_kept() -> None:

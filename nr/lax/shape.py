@@ -11,7 +11,7 @@ import numpy as np
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
-from nr.core.tracing import Primitive, typeof
+from nr.core.tracing import Primitive, Tracer, typeof
 from nr.core.trees import tree_map
 from nr.lax.rules import (
     canonical_axes,
@@ -658,6 +658,7 @@ def stop_gradient(x: Any) -> Any:
 
     def one(leaf: Any) -> Any:
         leaf = as_operand("stop_gradient", leaf)
-        return stop_gradient_p.bind(leaf) if leaf.dtype in dtypes.INEXACT else leaf
+        varies = isinstance(leaf, Tracer) and leaf.dtype in dtypes.INEXACT
+        return stop_gradient_p.bind(leaf) if varies else leaf
 
-    return tree_map(one, x)
+    return one(x) if isinstance(x, Array) else tree_map(one, x)

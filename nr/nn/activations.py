@@ -75,9 +75,10 @@ def relu(x: Any) -> Array:
         Array([0., 0., 2.], dtype=float32)
     """
     x = operand("relu", x)
-    larger = jnp.maximum(stop_gradient(x), 0)
+    if not isinstance(x, Tracer):
+        return jnp.maximum(x, 0)
     # The derivative of a maximum is a half at 0, and at NaN is not 0.
-    return jnp.where(x > 0, x, larger) if isinstance(x, Tracer) else larger
+    return jnp.where(x > 0, x, jnp.maximum(stop_gradient(x), 0))
 
 
 def relu6(x: Any) -> Array:

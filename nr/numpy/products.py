@@ -96,9 +96,9 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
             and type(y) is np.ndarray
             and x.dtype is _F32
             and y.dtype is _F32
-            and x.ndim == 2
+            and 1 <= x.ndim <= 2
             and y.ndim == 2
-            and x.shape[1] == y.shape[0]
+            and x.shape[-1] == y.shape[0]
             and a.committed is None
             and b.committed is None
         ):

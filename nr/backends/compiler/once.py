@@ -1,13 +1,14 @@
 """What needs nothing but constants is done once, when a program is made.
 
 The weights of a model are transposed, transformed for minimal filtering or cut into panels in each
-call, if they are arguments. Those of a model that a function closes over are constants.
+call, if they are arguments. Those of a model that a function closes over are constants. Programs for
+inputs of several shapes share what is the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 from nr.backends.compiler.loops import Buffer
@@ -50,3 +51,31 @@ class Once:
             else:
                 left.append(step)
         return left
+
+    def needed(self, wanted: Collection[Buffer]) -> list[Any]:
+        """The steps that some results take."""
+        found = []
+        missing = set(wanted)
+        for step in reversed(self.steps):
+            if missing & {*step.writes}:
+                found.append(step)
+                missing.update(step.reads)
+        return found[::-1]
+
+    def names(self, constants: Sequence[tuple[Buffer, Any]]) -> dict[Buffer, Hashable]:
+        """What tells results apart, in all programs, as long as the constants are there."""
+        names: dict[Buffer, Hashable] = {b: ("constant", id(value)) for b, value in constants}
+        for step in self.steps:
+            operands = tuple([names[b] for b in step.reads])
+            how = step.units, *_instructions(step)
+            names.update({b: (how, operands, k) for k, b in enumerate(step.writes)})
+        return names
+
+
+def _instructions(step: Any) -> tuple[Hashable, ...]:
+    """What a step does to its operands."""
+    if hasattr(step, "layout"):
+        return step.dtype, step.layout, step.a_offset, step.b_offset
+    code = getattr(step, "emitted", step)  # of a kernel, or a routine
+    order = [(*step.reads, *step.writes).index(b) for b in getattr(code, "buffers", ())]
+    return code.text, tuple(code.integers), tuple(order)

@@ -250,18 +250,17 @@ class Planner:
     def plan(self) -> Plan:
         """What a call does. The values of what is done once are None."""
         constants = [(b, v) for b, v in self.constants if b in self.read]
-        constants += [(b, None) for b in self._kept()]
+        constants += [(b, None) for b in self.kept()]
         return Plan(self.inputs, self.outputs, constants, self.top, self.reused)
 
-    def preparation(self) -> Plan | None:
-        """What is done once, when the program is made."""
-        if not self.once.steps:
-            return None
-        read = {b for step in self.once.steps for b in step.reads}
+    def preparation(self, wanted: list[Buffer]) -> Plan | None:
+        """What is done once, when the program is made, for some of what is kept."""
+        steps = self.once.needed(wanted)
+        read = {b for step in steps for b in step.reads}
         constants = [(b, v) for b, v in self.constants if b in read]
-        return Plan([], kept := self._kept(), constants, Block(form_regions(self.once.steps), kept))
+        return Plan([], wanted, constants, Block(form_regions(steps), wanted)) if steps else None
 
-    def _kept(self) -> list[Buffer]:
+    def kept(self) -> list[Buffer]:
         """What comes of the steps that are done once, and is read by others."""
         written = dict.fromkeys([b for step in self.once.steps for b in step.writes])
         return [b for b in written if b in self.read]

@@ -7,9 +7,10 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -32,6 +33,8 @@ _SHORT_NS = 20_000
 
 _Shapes = Sequence[tuple[tuple[int, ...], np.dtype]]
 
+# What programs have computed of constants, for others to share as long as one of them is there.
+_prepared: WeakValueDictionary[Hashable, np.ndarray] = WeakValueDictionary()
 _kernels: dict[str, int] = {}
 _loaded: list[Any] = []
 _lock = threading.Lock()
@@ -275,17 +278,23 @@ class CompiledProgram(_Executable):
         self.errors = [np.dtype(a.aval.dtype) for a in checked.outvars[len(outputs) :]]
         self.sites = sites
         texts = list(self.assembler.kernels)
-        self.preparation = planner.preparation()
-        if self.preparation is not None:
-            raw = [((b.nbytes,), np.dtype(np.uint8)) for b in self.preparation.outputs]
-            first = _Executable(self.preparation, backend, [], raw)
+        self.preparation = planner.preparation(planner.kept())
+        self.sources = planner.constants  # what is prepared of them is known by their identity
+        names = planner.once.names(planner.constants)
+        found = {b: _prepared.get(names[b]) for b in planner.kept()}
+        prepared = {b: array for b, array in found.items() if array is not None}
+        missing = [b for b in found if b not in prepared]
+        rest = planner.preparation(missing)
+        if rest is not None:
+            raw = [((b.nbytes,), np.dtype(np.uint8)) for b in missing]
+            first = _Executable(rest, backend, [], raw)
             texts += first.assembler.kernels
         lap("assemble")
         self.compiled = load_kernels(texts)
         lap("compile")
-        prepared: dict[Buffer, np.ndarray] = {}
-        if self.preparation is not None:
+        if rest is not None:
             first.load({})
-            prepared.update(zip(self.preparation.outputs, first.program(), strict=True))
+            for b, array in zip(missing, first.program(), strict=True):
+                _prepared[names[b]] = prepared[b] = array
             lap("prepare")
         self.load(prepared)
