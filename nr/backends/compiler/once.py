@@ -1,8 +1,8 @@
 """What needs nothing but constants is done once, when a program is made.
 
 The weights of a model are transposed, transformed for minimal filtering or cut into panels in each
-call, if they are arguments. Those of a model that a function closes over are constants. Programs for
-inputs of several shapes share what is the same.
+call, if they are arguments. Those of a model that a function closes over are constants. Programs
+for inputs of several shapes share what is the same.
 """
 
 from __future__ import annotations
@@ -77,5 +77,6 @@ def _instructions(step: Any) -> tuple[Hashable, ...]:
     if hasattr(step, "layout"):
         return step.dtype, step.layout, step.a_offset, step.b_offset
     code = getattr(step, "emitted", step)  # of a kernel, or a routine
-    order = [(*step.reads, *step.writes).index(b) for b in getattr(code, "buffers", ())]
-    return code.text, tuple(code.integers), tuple(order)
+    places = {b: k for k, b in enumerate((*step.reads, *step.writes))}
+    order = tuple([places.get(b) for b in getattr(code, "buffers", ())])  # None: the frame
+    return code.text, tuple(code.integers), order
