@@ -13,6 +13,8 @@ import nr
 import nr.numpy as jnp
 from nr import lax
 from nr.backends.cpu import program
+from tests.cases import ALL_CASES
+from tests.util import arrays, assert_close, leaves, tolerance
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 rng = np.random.default_rng(0)
@@ -138,6 +140,36 @@ def test_the_plan_counts_what_is_kept() -> None:
     plan = nr.plan(lambda x: conv(w, x), whole(2, 14, 14, 64))
     # Of each window 16 numbers take the place of 9.
     assert plan.constant_bytes == w.nbytes * 16 // 9
+
+
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.name)
+def test_every_operation_of_constants(case: Any) -> None:
+    """Its results are written into, and it is in a loop: each time, from what they were."""
+    ((sample,), dtype) = case.samples(case.dtypes[0], 1), case.dtypes[0]
+    args = arrays(sample)
+
+    def written(i: Any) -> Any:
+        def one(y: Any) -> Any:
+            flat = y.reshape(-1)
+            return flat.at[i].set(flat[-1]).reshape(y.shape) if y.size else y
+
+        return nr.tree.map(one, case.fun(*args))
+
+    def repeated(i: Any) -> Any:
+        stacked = lax.scan(lambda i, _: (i + 1, case.fun(*args)), i, None, length=2)[1]
+        return nr.tree.map(lambda y: y[1], stacked)
+
+    f = nr.jit(lambda i: (written(i), repeated(i)))
+    first, second = [[np.array(y) for y in leaves(f(0))] for _ in range(2)]
+    for a, b in zip(first, second, strict=True):
+        assert a.tobytes() == b.tobytes()
+    plain = [np.array(y) for y in leaves(case.fun(*args))]
+    changed = [y.copy() for y in plain]
+    for y in changed:
+        if y.size:
+            y.reshape(-1)[0] = y.reshape(-1)[-1]
+    for a, y in zip(first, [*changed, *plain], strict=True):
+        assert_close(a, y, tolerance(case, y.dtype), f"{dtype}, constants")
 
 
 def test_programs_share_what_is_kept() -> None:
