@@ -14,16 +14,20 @@ from nr.backends.cpu.target import target
 from tests import native_kernels
 
 
-@pytest.fixture(params=[False, True], ids=["by bits", "by the processor"])
+WAYS = {"by bits": (False, 16), "by the processor": (True, 16), "four vectors": (True, 64)}
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
 def rounded(request):
     """Rounds an array of float32; the bits of the bfloat16s."""
-    if request.param and not target().rounds_bfloat:
+    native, width = request.param
+    if native and not target().rounds_bfloat:
         pytest.skip("this processor does not round to bfloat16")
-    emit = partial(emit_kernel, rounds_bfloat=request.param)
+    emit = partial(emit_kernel, rounds_bfloat=native)
 
     def run(x: np.ndarray) -> np.ndarray:
         with mock.patch.object(native_kernels, "emit_kernel", emit):
-            return native_kernels.evaluate(lambda x: x, x, out="bf16")
+            return native_kernels.evaluate(lambda x: x, x, out="bf16", width=width)
 
     return run
 

@@ -398,24 +398,29 @@ class Memory(Values):
             return f.op(f"fptrunc {kind('float')} {name} to {kind('half')}", scope)
         if dtype != "bf16":
             return name
-        if self.rounds_bfloat and varying and not exact and self.width == _ROUNDED:
+        if self.rounds_bfloat and varying and not exact and self.width % _ROUNDED == 0:
             return self._round_natively(name, scope)
         return self._round_bits(name, scope, varying, exact)
 
     def _round_natively(self, name: str, scope: Scope) -> str:
         """A vector of bfloat16s, by the processor's instruction. As that takes subnormal numbers
         for zero, they are looked for, and if there are any all is done without it."""
-        f, w = self.f, self.width
+        f, w, n = self.f, self.width, _ROUNDED
         test = "llvm.x86.avx512.fpclass.ps.512"
-        f.declare(test, f"<{w} x i1> {{}}(<{w} x float>, i32 immarg)")
+        f.declare(test, f"<{n} x i1> {{}}(<{n} x float>, i32 immarg)")
         slot = f.alloca(f"<{w} x i16>")
         native = f.op(f"fptrunc <{w} x float> {name} to <{w} x bfloat>", scope)
         f.line(f"store <{w} x bfloat> {native}, ptr {slot}", scope)
-        operands = f"<{w} x float> {name}, i32 {_SUBNORMAL}"
-        subnormal = f.op(f"call <{w} x i1> @{test}({operands})", scope)
+        found = ""
+        for first in range(0, w, n):
+            lanes = ", ".join([f"i32 {first + k}" for k in range(n)])
+            kind = f"<{w} x float>"
+            part = f"shufflevector {kind} {name}, {kind} poison, <{n} x i32> <{lanes}>"
+            one = f"<{n} x float> {f.op(part, scope)}, i32 {_SUBNORMAL}"
+            one = f.op(f"call <{n} x i1> @{test}({one})", scope)
+            found = f.op(f"or <{n} x i1> {found}, {one}", scope) if found else one
         rare, done = f.name("rare")[1:], f.name("usual")[1:]
-        any_lane = self._any(subnormal, scope, True)
-        f.line(f"br i1 {any_lane}, label %{rare}, label %{done}", scope)
+        f.line(f"br i1 {self._any(found, scope, True, n)}, label %{rare}, label %{done}", scope)
         f.line(f"{rare}:", scope)
         bits = self._round_bits(name, scope, True, exact=False)
         f.line(f"store <{w} x i16> {bits}, ptr {slot}", scope)

@@ -414,14 +414,14 @@ class Values:
         scope.values.update(before)
         return f.op(f"load {kind}, ptr {slot}", scope)
 
-    def _any(self, test: str, scope: Scope, varying: bool) -> str:
-        """Whether a condition holds in some lane."""
+    def _any(self, test: str, scope: Scope, varying: bool, lanes: int = 0) -> str:
+        """Whether a condition holds in some lane, of those of a vector or of another number."""
         if not varying:
             return test
-        suffix = f"v{self.width}i1"
-        name = f"@llvm.vector.reduce.or.{suffix}"
-        self.f.declare(name[1:], f"i1 {{}}(<{self.width} x i1>)")
-        return self.f.op(f"call i1 {name}(<{self.width} x i1> {test})", scope)
+        kind = f"<{lanes or self.width} x i1>"
+        name = f"@llvm.vector.reduce.or.v{lanes or self.width}i1"
+        self.f.declare(name[1:], f"i1 {{}}({kind})")
+        return self.f.op(f"call i1 {name}({kind} {test})", scope)
 
     def _iterate(self, expr: Expr, scope: Scope, varying: bool) -> str:
         """A loop that goes on while some lane does; a lane that has ended keeps its result."""
