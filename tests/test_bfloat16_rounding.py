@@ -13,7 +13,6 @@ from nr.backends.compiler.emission import emit_kernel
 from nr.backends.cpu.target import target
 from tests import native_kernels
 
-
 WAYS = {"by bits": (False, 16), "by the processor": (True, 16), "four vectors": (True, 64)}
 
 
