@@ -174,6 +174,7 @@ CONVOLUTIONS = {
     "strides": ((2, 17, 20, 32), 48, (3, 3), 2, 1, "SAME"),
     "short lines": ((1, 7, 5, 64), 64, (3, 3), 1, 1, "SAME"),
     "images side by side": ((33, 7, 7, 64), 32, (3, 3), 1, 1, "SAME"),
+    "fewer images than a tile has rows": ((11, 5, 7, 32), 32, (3, 3), 1, 1, "SAME"),
     "images and strides": ((40, 8, 8, 16), 16, (3, 3), 2, 1, "SAME"),
     "dilation": ((2, 30, 18, 32), 32, (3, 3), 1, 2, "SAME"),
     "all at once": ((2, 33, 31, 16), 17, (5, 4), 2, 3, ((2, 5), (0, 3))),

@@ -449,7 +449,7 @@ class Planner:
             )  # fmt: skip
             return list(self.kernels(steps, eqn.source))
         steps = half_products.convolution(
-            instruction, x, images, w, weights, out, results[1:3], p["window_strides"],
+            instruction, x, images, w, weights, out, results, p["window_strides"],
             p["rhs_dilation"], by_images=p["matrix_unit"] == "images",
         )  # fmt: skip
         return list(self.kernels(steps, eqn.source))

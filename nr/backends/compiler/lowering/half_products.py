@@ -79,7 +79,7 @@ def product(
 
 def convolution(
     instruction: str, x: Buffer, shape: Sequence[int], w: Buffer, window: Sequence[int],
-    out: Buffer, pixels: Sequence[int], strides: tuple[int, int], spread: tuple[int, int], *,
+    out: Buffer, results: Sequence[int], strides: tuple[int, int], spread: tuple[int, int], *,
     by_images: bool,
 ) -> list[Routine]:  # fmt: skip
     """A convolution of images of two dimensions, as a sum of products over the window.
@@ -92,25 +92,26 @@ def convolution(
             after the width, and rows of tiles are images, not pixels.
         w: The weights, contiguous: height, width, features, results.
         window: Their shape.
-        out: The results: images, height, width, results.
-        pixels: Height and width of the results.
+        out: The results, contiguous.
+        results: Their shape: number, height, width, features. Of images, or pixels of a line, there
+            are as many as here; `x` may have more.
         strides: How far windows are apart.
         spread: How far pixels of a window are apart.
         by_images: See shape.
     """
-    height, width = pixels
-    taps_y, taps_x, features, n = window
+    images, height, width, n = results
+    taps_y, taps_x, features, _ = window
     right = pack(w, 0, n, taps_y * taps_x * features, (1, n), (), left=False)
     *_, d = shape
     if by_images:
-        _, columns, images, _ = shape
-        row, pixel = d, images * d
+        _, columns, room, _ = shape
+        row, pixel = d, room * d
         left = Left(x, 0, strides[1] * pixel, row, (strides[0] * columns * pixel,))
         result = Result(out, n, width, images, n, height * width * n, (width * n,))
         batch = height
     else:
-        batch, _, columns, _ = shape
-        pixel = d
+        _, _, columns, _ = shape
+        batch, pixel = images, d
         moves = (math.prod(shape[1:]),)
         left = Left(x, 0, strides[0] * columns * d, strides[1] * d, moves)
         result = Result(out, n, height, width, width * n, n, (height * width * n,))
