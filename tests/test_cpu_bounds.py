@@ -43,8 +43,8 @@ class _Guarded:
         assert self.blocks, "nothing ran in this memory"
         for raw, begin, end in self.blocks:
             before, after = raw[:begin] != _FILL, raw[end:] != _FILL
-            assert not before.any(), f"{end - begin} bytes: written {begin - before.argmax()} before"
-            assert not after.any(), f"{end - begin} bytes: {after.sum()} beyond are written"
+            found = before.sum(), after.sum()
+            assert found == (0, 0), f"{end - begin} bytes: {found} before and behind are written"
 
 
 @pytest.fixture
