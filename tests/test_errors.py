@@ -59,6 +59,7 @@ SHAPE_ERRORS = {
     "squeeze": (lambda x: jnp.squeeze(x, 0), [(3, 4)]),
     "expand_dims": (lambda x: jnp.expand_dims(x, 5), [(3, 4)]),
     "pad": (lambda x: lax.pad(x, F(0), [(1, 1, 0)]), [(3, 4)]),
+    "pad below zero": (lambda x: lax.pad(x, F(0), [(-3, -1, 0), (0, 0, 0)]), [(3, 4)]),
     "rev": (lambda x: lax.rev(x, (2,)), [(3, 4)]),
     "conv": (
         lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "SAME"),

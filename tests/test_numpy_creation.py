@@ -132,6 +132,20 @@ def test_errors(call, error, text):
         call()
 
 
+def test_spaced_numbers_between_traced_ends():
+    f = nr.jit(lambda a, b: jnp.linspace(a, b, 8))
+    np.testing.assert_array_equal(f(-3.0, 4.0), np.arange(-3, 5))  # whole ones are exact
+    for low, high in [(-3e38, 3e38), (0.1, 0.7), (5.0, 5.0)]:
+        got, expected = np.asarray(f(low, high), np.float64), np.linspace(low, high, 8)
+        # Three roundings, of numbers up to the ends' size.
+        bound = 2.0**-22 * max(abs(low), abs(high))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=bound)
+    got = f(np.float16(-60000), np.float16(60000))
+    np.testing.assert_allclose(got, np.linspace(-60000, 60000, 8), rtol=4e-3)
+    slopes = np.asarray(nr.jacfwd(f, 0)(-3e38, 3e38))
+    np.testing.assert_allclose(slopes, 1 - np.arange(8) / 7, rtol=0, atol=1e-6)
+
+
 # ---------------------------------------------------------------- from a shape
 def test_constant_arrays():
     same(jnp.zeros(3), np.zeros(3), "float32")

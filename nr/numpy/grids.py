@@ -14,7 +14,7 @@ from nr.core.tracing import EVAL, PYTHON_SCALARS, Tracer, current_trace
 from nr.lax.convert import convert_element_type
 from nr.lax.cumulative import cumprod
 from nr.lax.elementwise import abs as lax_abs
-from nr.lax.elementwise import add, div, eq, exp, floor, ge, gt, log, mul, sub
+from nr.lax.elementwise import add, div, eq, exp, floor, ge, gt, is_finite, log, mul, sub
 from nr.lax.rules import canonical_axis, move_dim, operand
 from nr.lax.select import select
 from nr.lax.shape import (
@@ -153,6 +153,10 @@ def _spaced(low: Any, high: Any, num: int, gaps: int, endpoint: bool) -> Any:
     first, last = [broadcast_in_dim(x, shape, range(1, len(shape))) for x in (low, high)]
     # A weighted mean: exact at the start, and it cannot overflow between finite ends.
     out = add(mul(first, sub(_number(low, 1), part)), mul(last, part))
+    if low.dtype == real:
+        rise = mul(sub(high, low), _number(low, max(gaps, 1)))
+        safe = broadcast_in_dim(is_finite(rise), shape, range(1, len(shape)))
+        out = select(safe, _spaced_whole(low, high, num, gaps), out)
     if endpoint and num > 1:
         end = reshape(high, (1, *high.shape))
         out = concatenate([slice_in_dim(out, 0, num - 1), end], 0)
@@ -160,7 +164,7 @@ def _spaced(low: Any, high: Any, num: int, gaps: int, endpoint: bool) -> Any:
 
 
 def _spaced_whole(low: Any, high: Any, num: int, gaps: int) -> Any:
-    """`_spaced`, exact wherever the result is an integer, for rounding down."""
+    """`_spaced`, exact wherever the result is an integer, if products do not overflow."""
     shape = (num, *low.shape)
     rise = broadcast_in_dim(sub(high, low), shape, range(1, len(shape)))
     numbers = broadcast_in_dim(iota(low.dtype, num), shape, (0,))

@@ -35,13 +35,19 @@ def _floor_start(index: Array, size: int, window: int) -> int:
 
 
 def _pad_axis(size: int, low: int, high: int, interior: int) -> tuple[int, slice, slice]:
-    """Return the padded size, the elements that survive it, and the places they go to."""
+    """Return the padded size, the elements that survive it, and the places they go to.
+
+    Raises:
+        ValueError: The size is negative.
+    """
     step = interior + 1
     padded = low + max((size - 1) * step + 1, 0) + high
+    if padded < 0:
+        raise ValueError("a negative extent")
     first = max(0, -(low // step)) if low < 0 else 0
     last = min(size, (padded - 1 - low) // step + 1)
     if padded <= 0 or last <= first:
-        return max(padded, 0), slice(0, 0), slice(0, 0)
+        return padded, slice(0, 0), slice(0, 0)
     begin = low + first * step
     return padded, slice(first, last), slice(begin, begin + (last - first - 1) * step + 1, step)
 
