@@ -170,6 +170,19 @@ def test_several_results_of_each_feature(results: int, layouts: Any, dtype: str)
             assert not any([k.startswith("2:") and "mul(" in k for k in kernels])
 
 
+@pytest.mark.parametrize("images", [4, 16])
+def test_tasks_take_whole_images_of_many(images: int) -> None:
+    """With their padding and what is computed before, while that is in cache."""
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(nr.nn.relu(x), w, (1, 1), "SAME", dimension_numbers=NHWC)
+
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (images, 16, 16, 32)), whole(rng, (3, 3, 32, 32))
+    assert ("row by row:" in text(f, x, w)) == (images == 16)
+    same(f, x, w)
+
+
 def test_places_within_the_image_are_not_tested() -> None:
     def f(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(

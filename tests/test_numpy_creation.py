@@ -253,3 +253,14 @@ def test_dlpack_shares_memory():
     assert isinstance(jnp.from_dlpack(jnp.arange(3)), ArrayImpl)
     with pytest.raises(TypeError, match="__dlpack__"):
         jnp.from_dlpack([1, 2])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "complex64", "bool"])
+def test_large_copies_begin_at_a_line_of_the_cache(dtype):
+    for shape in ((100, 100), (7, 5000)):
+        x = np.asfortranarray(np.arange(np.prod(shape)).reshape(shape) % 2).astype(dtype)
+        y = jnp.asarray(x)
+        np.testing.assert_array_equal(y, x)
+        assert y.data.ctypes.data % 64 == 0 and y.data.flags.c_contiguous
+        x[0, 0] = 1 - x[0, 0]
+        assert y[0, 0] != x[0, 0]  # it is a copy

@@ -50,6 +50,8 @@ _PYTHON_SET = frozenset(PYTHON_SCALARS)
 # NumPy takes Python floats to these in one rounding; to others they go through double precision.
 _STRAIGHT = frozenset(dtypes.DTYPES[name] for name in ("float32", "float64", "complex64"))
 _LARGEST_F32 = float(np.finfo(np.float32).max)
+# Bytes of a line of the cache, and from how many on copies begin at one.
+_LINE, _LARGE = 64, 1 << 12
 
 
 # ---------------------------------------------------------------- placement
@@ -166,7 +168,7 @@ def _convert(op: str, x: Any, dtype: Any, copy: bool) -> Any:
             dtype = x.dtype
             if dtype not in dtypes.ANY or not dtype.isnative:
                 dtype = _data_dtype(op, x)
-        return ArrayImpl(_cast(x, dtype) if x.dtype != dtype else x.copy())
+        return ArrayImpl(_cast(x, dtype) if x.dtype != dtype else _copied(x))
     if kind is ArrayImpl:
         if dtype is not None and x.dtype != dtype:
             return convert_element_type(x, dtype)
@@ -181,6 +183,18 @@ def _convert(op: str, x: Any, dtype: Any, copy: bool) -> Any:
     if isinstance(x, Tracer):
         return x if dtype is None else convert_element_type(x, dtype)
     return _from_other(op, x, dtype, copy)
+
+
+def _copied(x: np.ndarray) -> np.ndarray:
+    """A copy that begins at a line of the cache, if it is large: kernels read whole vectors, and of
+    NumPy's own arrays most of these lie across two lines."""
+    if x.nbytes < _LARGE:
+        return x.copy()
+    room = np.empty(x.nbytes + _LINE, np.uint8)
+    begin = -room.ctypes.data % _LINE
+    out = room[begin : begin + x.nbytes].view(x.dtype).reshape(x.shape)
+    out[...] = x
+    return out
 
 
 def _from_scalar(op: str, x: Any, kind: type, dtype: np.dtype | None) -> ArrayImpl:

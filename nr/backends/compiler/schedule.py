@@ -35,6 +35,8 @@ from nr.backends.compiler.panels import add_panel, panel_width
 from nr.backends.compiler.rewrite import Rewriter
 from nr.backends.compiler.tiling import fit_tasks, tile
 
+# From so many images on, a task takes whole ones, with what is computed for their windows before.
+_IMAGES = 16
 # A value is worth storing between passes from this many operations on.
 _WORTH_KEEPING = 10
 _MOST_SCRATCH = 1 << 18
@@ -360,6 +362,15 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     return max(lanes, 1)
 
 
+def _overlap(loop: Loop, kernel: Kernel) -> bool:
+    """Whether steps of a loop read what others read, as neighbouring windows do."""
+    for e in walk([v for p in kernel.passes for r in p.reducers for v in r.values]):
+        terms = e.param[1].terms if e.op == "load" else {}
+        if loop in terms and any([k in terms and terms[k] == terms[loop] for k in kernel.reduced]):
+            return True
+    return False
+
+
 def _tasks(kernel: Kernel, depends: _Depends) -> int:
     """How many of the outermost kept loops are flattened into parallel tasks."""
     outer = [loop for loop in kernel.kept if loop is not kernel.vector]
@@ -375,6 +386,8 @@ def _tasks(kernel: Kernel, depends: _Depends) -> int:
     for i, loop in enumerate(outer):
         units *= loop.extent
         if units >= 64 and not strided:
+            return i + 1
+        if units >= _IMAGES and not strided and any([_overlap(k, kernel) for k in outer[i + 1 :]]):
             return i + 1
     if strided or (not kernel.vector.reduced and kernel.vector.extent >= max(16 * units, 512)):
         # Few rows, long vectors: the range of the vector loop is what is shared out.
