@@ -319,10 +319,7 @@ def _inference(
 
 RESNET18 = (64, 128, 256, 512), 2
 
-_DEEP = (
-    "Deep layers have few pixels and megabytes of weights, which each call copies into panels; "
-    "ONNX Runtime lays them out once, when it loads the network."
-)
+_DEEP = "Deep layers have few pixels and megabytes of weights, which are read from memory."
 
 ROWS = [
     _training(
