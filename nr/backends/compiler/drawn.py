@@ -6,6 +6,7 @@ has no rows. From the indices of its dimensions it can be told for a block of ro
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -55,14 +56,11 @@ def _keys(eqn: JaxprEqn, producer: dict[Any, JaxprEqn]) -> list[Any] | None:
 
 def _counter(write: Writer, shape: tuple[int, ...]) -> Any:
     """The flat index of each element of an array: u32."""
-    total, stride = None, 1
-    for d in reversed(range(len(shape))):
-        if shape[d] > 1:
-            one = write.add("iota", [], shape, _UINT32, dtype=_UINT32, shape=shape, dimension=d)
-            if stride > 1:
-                one = write.add("mul", [one, Literal(np.uint32(stride))], shape, _UINT32)
-            total = one if total is None else write.add("add", [one, total], shape, _UINT32)
-        stride *= shape[d]
-    if total is None:
-        total = write.add("iota", [], shape, _UINT32, dtype=_UINT32, shape=shape, dimension=0)
+    total = None
+    for d in [d for d, n in enumerate(shape) if n > 1] or [0]:
+        one = write.add("iota", [], shape, _UINT32, dtype=_UINT32, shape=shape, dimension=d)
+        stride = math.prod(shape[d + 1 :])
+        if stride > 1:
+            one = write.add("mul", [one, Literal(np.uint32(stride))], shape, _UINT32)
+        total = one if total is None else write.add("add", [total, one], shape, _UINT32)
     return total

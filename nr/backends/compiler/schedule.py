@@ -33,7 +33,7 @@ from nr.backends.compiler.lowering.rules import in_range
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.panels import add_panel, panel_width
 from nr.backends.compiler.rewrite import Rewriter
-from nr.backends.compiler.tiling import fit_tasks, tile
+from nr.backends.compiler.tiling import beside, fit_tasks, tile
 
 # From so many images on, a task takes whole ones, with what is computed for their windows before.
 _IMAGES = 16
@@ -364,11 +364,8 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
 
 def _overlap(loop: Loop, kernel: Kernel) -> bool:
     """Whether steps of a loop read what others read, as neighbouring windows do."""
-    for e in walk([v for p in kernel.passes for r in p.reducers for v in r.values]):
-        terms = e.param[1].terms if e.op == "load" else {}
-        if loop in terms and any([k in terms and terms[k] == terms[loop] for k in kernel.reduced]):
-            return True
-    return False
+    read = walk([v for p in kernel.passes for r in p.reducers for v in r.values])
+    return any([loop in beside(e, step) for e in read for step in kernel.reduced])
 
 
 def _tasks(kernel: Kernel, depends: _Depends) -> int:

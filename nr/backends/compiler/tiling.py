@@ -81,9 +81,15 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
 def has_windows(e: Expr, step: Loop, lanes: Set[Loop], tiled: Set[Loop]) -> bool:
     """Whether vectors that are read in one step of a reduced loop are what other steps of a tiled
     one read, as those of windows beside each other are."""
-    terms = e.param[1].terms if e.op == "load" and step.extent <= _LONGEST_WINDOW else {}
-    same = {k for k, c in terms.items() if step in terms and c == terms[step]}
-    return bool(lanes & terms.keys() and tiled & same)
+    found = tiled & beside(e, step) if step.extent <= _LONGEST_WINDOW else ()
+    return bool(found and lanes & e.param[1].terms.keys())
+
+
+def beside(e: Expr, step: Loop) -> set[Loop]:
+    """The loops along which a load goes through an array as it does along another one, and that:
+    their steps read what others of the same loop read."""
+    terms = e.param[1].terms if e.op == "load" else {}
+    return {k for k, c in terms.items() if step in terms and c == terms[step]}
 
 
 def _candidates(

@@ -270,7 +270,8 @@ class CompiledProgram(_Executable):
         self.simplified = simplify(jaxpr)
         checked, sites = with_errors(self.simplified, nan=options.nan)
         lap("simplify")
-        planner = Planner(checked, target(), options.donated)
+        # It holds the constants, by whose identity others know what is prepared of them.
+        planner = self.planner = Planner(checked, target(), options.donated)
         lap("plan")
         inputs = [(v.aval.shape, np.dtype(v.aval.dtype)) for v in jaxpr.invars]
         outputs = [(a.aval.shape, np.dtype(a.aval.dtype)) for a in jaxpr.outvars]
@@ -278,21 +279,19 @@ class CompiledProgram(_Executable):
         self.errors = [np.dtype(a.aval.dtype) for a in checked.outvars[len(outputs) :]]
         self.sites = sites
         texts = list(self.assembler.kernels)
-        self.preparation = planner.preparation(planner.kept())
-        self.sources = planner.constants  # what is prepared of them is known by their identity
         names = planner.once.names(planner.constants)
         found = {b: _prepared.get(names[b]) for b in planner.kept()}
         prepared = {b: array for b, array in found.items() if array is not None}
         missing = [b for b in found if b not in prepared]
-        rest = planner.preparation(missing)
-        if rest is not None:
+        preparation = planner.preparation(missing)
+        if preparation is not None:
             raw = [((b.nbytes,), np.dtype(np.uint8)) for b in missing]
-            first = _Executable(rest, backend, [], raw)
+            first = _Executable(preparation, backend, [], raw)
             texts += first.assembler.kernels
         lap("assemble")
         self.compiled = load_kernels(texts)
         lap("compile")
-        if rest is not None:
+        if preparation is not None:
             first.load({})
             for b, array in zip(missing, first.program(), strict=True):
                 _prepared[names[b]] = prepared[b] = array

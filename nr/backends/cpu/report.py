@@ -30,7 +30,7 @@ def text(program: CompiledProgram, stage: str) -> str:
     if stage == "simplified":
         return str(program.simplified)
     if stage == "loops":
-        first = program.preparation
+        first = program.planner.preparation(program.planner.kept())
         once = [] if first is None else ["once:", *_block_lines(first.top, "  "), "each time:"]
         return "\n".join([*once, *_block_lines(program.plan.top, "  " if once else "")])
     if stage == "llvm":
