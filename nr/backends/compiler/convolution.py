@@ -37,8 +37,6 @@ _SLICE = 1 << 12
 _MOST_SLICES = 32
 # Operands read vector by vector lie in panels, if they are larger than this.
 _MOST_NEAR = 1 << 17
-# A window of so many half floats is worth a copy of the image as float32.
-_MANY_TAPS = 32
 # What only moves elements is not stored for itself.
 _MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
 # Convolutions of spread operands are made of others, up to so many.
@@ -272,12 +270,10 @@ class Preparation:
         if _sums_images(params, rhs.aval, out.aval):
             params = {**params, "tiled": "weights"}
         elif storage(lhs.aval.dtype) in _HALVES and out.aval.size >= _SMALLEST:
-            # Half floats that are read many times, as vectors, are widened once.
+            # Weights that are read many times, as vectors, are widened once.
             spec = params["dimension_numbers"].rhs_spec
             if spec[0] == rhs.aval.ndim - 1:
                 rhs = self.kept(self.convert(rhs, np.float32))
-            if math.prod([rhs.aval.shape[d] for d in spec[2:]]) >= _MANY_TAPS:
-                lhs = self.kept(self.convert(lhs, np.float32))
         return eqn.replace(invars=[lhs, rhs], params=params)
 
     def _suits_matrix_unit(self, left: Any, right: Any, p: dict[str, Any], out: Any) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nr.backends.compiler.expr import NUMPY, Expr
@@ -25,7 +26,7 @@ REGISTERS = {64: 32, 32: 16, 16: 16}
 _MOST_VECTORS = 4
 _MOST_STEPS = 16
 # Windows beside each other are read once, if they are of so many steps.
-_LONGEST_WINDOW = 8
+_LONGEST_WINDOW = 32
 # Tiles pay for reductions of at least so many steps, whose body is no longer than this.
 _SHORTEST = 4
 _LONGEST_BODY = 12
@@ -37,14 +38,35 @@ _MOST_CACHED = 1 << 20
 _LATENCY = 10
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is read in a reduction: the loops that it depends on, and its windows (see `windows`)
+    that a reduced loop goes through."""
+
+    loops: frozenset[Loop]
+    windows: Mapping[Loop, tuple[int, int]]
+    step: Loop
+
+    def times(self, tiles: Mapping[Loop, int]) -> float:
+        """How often it is read for a step of a tile."""
+        times: float = math.prod([n for k, n in tiles.items() if k in self.loops])
+        for loop, (inside, along) in self.windows.items():
+            length, n = self.step.extent, tiles.get(loop, 1)
+            again = max(length - along, 0) * max(n - inside, 0)
+            times *= 1 - again / (length * n)
+        return times
+
+
 def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     """Choose a kernel's tiles and its width; False if tiles do not pay."""
     if not _may_be_tiled(kernel):
         return False
     roots = [v for r in kernel.passes[0].reducers for v in r.values]
     read = [e for e in walk(roots) if e.op == "load"]
-    loads = [depends.loops(e) for e in read]
     vector = kernel.vector
+    step = kernel.reduced[-1]
+    others = {k for k in kernel.kept if k is not vector}
+    loads = [_Read(depends.loops(e), windows(e, step, others, {vector}), step) for e in read]
     far = {loop: _far(loop, read, depends) for loop in kernel.kept if loop is not vector}
     lanes = max(vector_bytes // max([NUMPY[v.dtype].itemsize for v in roots]), 1)
     best: tuple[float, dict[Loop, int]] | None = None
@@ -52,11 +74,13 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
         copies = math.prod(tiles.values())
         # Registers: accumulators, what is read once for several of them, and one that is read last.
         rows = {k for k in tiles if k is not vector}
-        kept = [_times(tiles, needed) for needed in loads if not rows <= needed]
-        if len(kept) == len(loads):
+        kept = [r.times(tiles) for r in loads if not rows <= r.loops]
+        if any([r.windows.keys() & rows for r in loads]):
+            # All steps are done at once; what does not fit is read where it is used.
+            most = REGISTERS[vector_bytes] // 2 - 1
+            kept = [min(n * step.extent, most) for n in kept]
+        elif len(kept) == len(loads):
             kept.remove(max(kept))
-        if any([has_windows(e, kernel.reduced[-1], {vector}, rows) for e in read]):
-            kept.append(copies + kernel.reduced[-1].extent - 1)
         if copies * len(roots) + sum(kept) + 1 >= REGISTERS[vector_bytes]:
             continue
         cost = _whole_cost(kernel, loads, tiles, lanes, len(roots))
@@ -69,37 +93,48 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     kernel.width = lanes
     tiled = [loop for loop in best[1] if loop is not vector]
     rest = [k for k in kernel.kept if k not in best[1]]
-    for e, needed in zip(read, loads, strict=True):
-        size = math.prod([k.extent for k in needed]) * ITEMSIZE[e.param[0].dtype]
-        if vector in needed and size > _MOST_CACHED:
+    for e, r in zip(read, loads, strict=True):
+        size = math.prod([k.extent for k in r.loops]) * ITEMSIZE[e.param[0].dtype]
+        if vector in r.loops and size > _MOST_CACHED:
             # Each part of it should serve all else while it is in cache.
-            rest = [*[k for k in rest if k in needed], *[k for k in rest if k not in needed]]
+            rest = [*[k for k in rest if k in r.loops], *[k for k in rest if k not in r.loops]]
     kernel.kept = [*rest, *tiled, *([] if vector.reduced else [vector])]
     return True
 
 
-def has_windows(e: Expr, step: Loop, lanes: Set[Loop], tiled: Set[Loop]) -> bool:
-    """Whether vectors that are read in one step of a reduced loop are what other steps of a tiled
-    one read, as those of windows beside each other are."""
-    found = tiled & beside(e, step) if step.extent <= _LONGEST_WINDOW else ()
-    return bool(found and lanes & e.param[1].terms.keys())
+def beside(e: Expr, step: Loop) -> dict[Loop, tuple[int, int]]:
+    """The loops along which a load has windows that overlap, if another loop goes through each.
 
-
-def beside(e: Expr, step: Loop) -> set[Loop]:
-    """The loops along which a load goes through an array as it does along another one, and that:
-    their steps read what others of the same loop read."""
+    With the steps of that one and of the loop itself, in units of what both are multiples of: one
+    and one, but for strides and dilations.
+    """
+    found: dict[Loop, tuple[int, int]] = {}
     terms = e.param[1].terms if e.op == "load" else {}
-    return {k for k, c in terms.items() if step in terms and c == terms[step]}
+    inside = terms.get(step, 0)
+    for loop, c in terms.items() if inside > 0 else ():
+        unit = math.gcd(inside, c)
+        # So many steps of one are as many of the other.
+        if type(loop) is Loop and 0 < c < step.extent * unit and inside < loop.extent * unit:
+            found[loop] = inside // unit, c // unit
+    found.pop(step, None)
+    return found
 
 
-def _candidates(
-    kernel: Kernel, loads: list[frozenset[Loop]], lanes: int
-) -> Iterator[dict[Loop, int]]:
+def windows(
+    e: Expr, step: Loop, tiled: Set[Loop], vector: Set[Loop]
+) -> dict[Loop, tuple[int, int]]:
+    """As `beside`, of tiled loops, if a tile may do all steps of windows of vectors at once."""
+    if step.extent > _LONGEST_WINDOW or not (e.op == "load" and vector & e.param[1].terms.keys()):
+        return {}
+    return {loop: steps for loop, steps in beside(e, step).items() if loop in tiled}
+
+
+def _candidates(kernel: Kernel, loads: list[_Read], lanes: int) -> Iterator[dict[Loop, int]]:
     """Tiles of a loop or two and the vector loop; of two loops where the vector loop is reduced."""
     vector = kernel.vector
     loops = [
         loop for loop in kernel.kept
-        if loop is not vector and any([loop not in needed for needed in loads])
+        if loop is not vector and any([loop not in r.loops for r in loads])
     ]  # fmt: skip
     if vector.reduced:
         for two in itertools.combinations(loops, 2):
@@ -149,22 +184,17 @@ def _far(loop: Loop, loads: list[Expr], depends: _Depends) -> int:
     return count
 
 
-def _times(tiles: dict[Loop, int], needed: frozenset[Loop]) -> int:
-    """How often what depends on some loops is read for a step of a tile."""
-    return math.prod([n for k, n in tiles.items() if k in needed])
-
-
-def _cost(loads: list[frozenset[Loop]], tiles: dict[Loop, int], vector: Loop, sums: int) -> float:
+def _cost(loads: list[_Read], tiles: dict[Loop, int], vector: Loop, sums: int) -> float:
     """Half cycles a step of a tile's reduction takes: of its additions, or of what it reads."""
     copies = math.prod(tiles.values())
-    reads = [_times(tiles, needed) for needed in loads]
-    vectors = [r for r, needed in zip(reads, loads, strict=True) if vector in needed]
+    reads = [r.times(tiles) for r in loads]
+    vectors = [n for n, r in zip(reads, loads, strict=True) if vector in r.loops]
     # Vectors come from further away than the numbers that are spread over lanes.
     return max(copies * sums, sum(reads), _LATENCY) + 1 + sum(vectors) / 2
 
 
 def _whole_cost(
-    kernel: Kernel, loads: list[frozenset[Loop]], tiles: dict[Loop, int], lanes: int, sums: int
+    kernel: Kernel, loads: list[_Read], tiles: dict[Loop, int], lanes: int, sums: int
 ) -> float:
     """The cost of all tiles, whole ones and rests."""
     sizes = []

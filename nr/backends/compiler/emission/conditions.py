@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nr.backends.compiler.expr import Expr, const
-from nr.backends.compiler.index import Loop
+from nr.backends.compiler.index import Index, Loop
 from nr.backends.compiler.loops import Reducer, walk
 from nr.backends.compiler.rewrite import Rewriter
 
@@ -26,6 +26,17 @@ def decided(e: Expr, ranges: Mapping[Loop, tuple[int, int]]) -> Expr:
     return const((bounds[1] < limit) == (e.op == "lt"), "b1")
 
 
+class Within(Rewriter):
+    """Rebuilds expressions where loops run within ranges; over other loops, too."""
+
+    def __init__(self, loops: dict[Loop, Index], ranges: Mapping[Loop, tuple[int, int]]) -> None:
+        super().__init__(loops)
+        self.ranges = ranges
+
+    def _one(self, e: Expr) -> Expr:
+        return decided(super()._one(e), self.ranges)
+
+
 def steps_passed_over(
     reducers: Sequence[Reducer], loops: Sequence[Loop], lanes: set[Loop]
 ) -> dict[Loop, list[Expr]]:
@@ -34,7 +45,7 @@ def steps_passed_over(
     common: dict[int, Expr] | None = None
     for r in reducers:
         for value, identity in zip(r.values, r.identity, strict=True):
-            if value.op != "select" or not _same(value.args[2], identity):
+            if value.op != "select" or not same_constant(value.args[2], identity):
                 return {}
             parts = {id(c): c for c in _conjuncts(value.args[0])}
             known = parts if common is None else common
@@ -64,7 +75,8 @@ def _conjuncts(e: Expr) -> list[Expr]:
     return [c for a in e.args for c in _conjuncts(a)]
 
 
-def _same(a: Expr, b: Expr) -> bool:
+def same_constant(a: Expr, b: Expr) -> bool:
+    """Whether both are the same constant, bit by bit."""
     if a.op != "const" or b.op != "const" or a.dtype != b.dtype:
         return False
     return bool(a.param.tobytes() == b.param.tobytes())

@@ -56,8 +56,8 @@ class Scope:
 
     __slots__ = ("lines", "values")
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
+    def __init__(self, lines: list[str] | None = None) -> None:
+        self.lines: list[str] = [] if lines is None else lines
         self.values: dict[Any, str] = {}
 
 

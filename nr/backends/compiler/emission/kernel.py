@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nr.backends.compiler.emission.conditions import Holding, steps_passed_over
+from nr.backends.compiler.emission.conditions import (
+    Holding,
+    Within,
+    same_constant,
+    steps_passed_over,
+)
 from nr.backends.compiler.emission.function import POLL_WORD, Emitted, Scope, scratch_bytes
 from nr.backends.compiler.emission.tiles import Tiles
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Loop
 from nr.backends.compiler.loops import FRAME, Kernel, Pass, Recurrence, Reducer, Store, walk
-from nr.backends.compiler.tiling import has_windows
 
 # Reduced loops are written out up to this many steps in all, and this many expressions.
 _MOST_UNROLLED = 16
@@ -264,14 +268,13 @@ class Emitter(Tiles):
                 self._poll(p)
 
         def nest(loops: list[Loop]) -> None:
-            if loops and loops[0] in unrolled:
+            if loops and loops[0] in unrolled and self.copies:
+                self._written_out(loops[0], p.reducers, summed)
+            elif loops and loops[0] in unrolled:
                 for k in range(loops[0].extent):
                     f.scopes.append(Scope())
                     self.loops[loops[0]] = (len(f.scopes) - 1, str(k))
-                    if self.copies:
-                        self.written[loops[0]] = k
                     nest(loops[1:])
-                    self.written.clear()
                     inner = f.scopes.pop()
                     f.scope.lines += inner.lines
             elif loops:
@@ -318,19 +321,35 @@ class Emitter(Tiles):
                 name = f.op(f"load {self._type(value.dtype, columns)}, ptr {slot}")
                 self._know(r.result(k), name, len(f.scopes) - 1, columns)
 
+    def _written_out(
+        self, loop: Loop, reducers: Sequence[Reducer], summed: Sequence[tuple[Expr, ...]]
+    ) -> None:
+        """All steps of a loop that goes through windows of a tile."""
+        f = self.f
+        scopes = [Scope(f.scope.lines) for _ in range(loop.extent)]
+        inside = [Within({}, {**self.ranges, loop: (k, k)}) for k in range(loop.extent)]
+        self.alive.append(inside)
+        for k, n in self._through_windows(loop, summed):
+            values = tuple([inside[k].expr(v) for v in summed[n]])
+            if all(map(same_constant, values, reducers[n].identity)):
+                continue  # beyond the border
+            f.scopes.append(scopes[k])
+            self.loops[loop] = (len(f.scopes) - 1, str(k))
+            self.written[loop] = k
+            self._accumulate(reducers[n], values)
+            f.scopes.pop()
+        self.written.clear()
+
     def _unrolled(self, serial: list[Loop], p: Pass) -> list[Loop]:
         """The innermost short loops, which are written out: then their counters cost nothing."""
         if p.recurrences or p.condition is not None:
             return []
         roots = [v for r in p.reducers for v in r.values]
         roots += [e for store in p.stores for e in store.exprs()]
-        # The steps of a tile hide the counters; LLVM would read ahead what several of them need.
+        # The steps of a tile hide the counters; of windows, they share what they read.
         if self.copies:
-            tiled = self.ranges.keys() - self.lanes
-            return [
-                k for k in serial[-1:]
-                if any([has_windows(e, k, self.lanes, tiled) for e in walk(roots)])
-            ]  # fmt: skip
+            windows = self.vector in self.kernel.kept and serial
+            return serial[-1:] if windows and self._windows(serial[-1], roots) else []
         most = min(_MOST_UNROLLED, _MOST_WRITTEN // max(len(walk(roots)), 1))
         found: list[Loop] = []
         for loop in reversed(serial):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nr.backends.compiler.emission.function import LLVM, MEMORY, Scope, short
@@ -184,6 +185,10 @@ class Memory(Values):
             if self.vector in first:
                 offset = f.op(f"add i64 {offset}, {self.loops[self.vector][1]}", scope)
             at = scope.values[key] = self._address(buffer, offset, scope)
+        if self.written and steps:
+            # The same place must be the same text, by whichever loops it is reached.
+            unit = math.gcd(*steps)
+            steps = {unit: sum([c // unit * k for c, k in steps.items()])}
         for c, k in steps.items():
             distance = str(k * c)
             if abs(c) > 1:

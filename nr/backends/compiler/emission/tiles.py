@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nr.backends.compiler.emission.conditions import decided
+from nr.backends.compiler.emission.conditions import Within, decided
 from nr.backends.compiler.emission.memory import Memory
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Index, Loop, index_of
 from nr.backends.compiler.loops import Kernel, Pass, Store, walk
-from nr.backends.compiler.rewrite import Rewriter
+from nr.backends.compiler.tiling import windows
 
 
 class Tiles(Memory):
@@ -129,6 +129,27 @@ class Tiles(Memory):
         left = self._splat("i16", f.op(f"trunc i64 {left} to i16"), f.scope)
         return f.op(f"icmp slt <{w} x i16> {self._lanes('i16')}, {left}")
 
+    # ------------------------------------------------------------------------ windows
+    def _windows(self, loop: Loop, values: Sequence[Expr]) -> dict[Loop, tuple[int, int]]:
+        """The windows that a reduced loop goes through; see `tiling.windows`."""
+        found: dict[Loop, tuple[int, int]] = {}
+        for e in walk(values):
+            found |= windows(e, loop, self.ranges.keys() - self.lanes, self.lanes)
+        return found
+
+    def _through_windows(
+        self, loop: Loop, summed: Sequence[Sequence[Expr]]
+    ) -> list[tuple[int, int]]:
+        """A loop's steps, each with the number of a sum of a copy, by the places that they read:
+        what is there is read once, used, and forgotten before the next."""
+        found = []
+        for n, values in enumerate(summed):
+            read = self._windows(loop, values).items()
+            stride = max([inside for _, (inside, _) in read], default=1)
+            first = sum([along * self.origins.get(k, (k, 0))[1] for k, (_, along) in read])
+            found += [(first + stride * step, step, n) for step in range(loop.extent)]
+        return [(step, n) for _, step, n in sorted(found)]
+
     # ------------------------------------------------------------------------ copies
     def _copied_passes(self) -> Sequence[Pass]:
         """The kernel's passes, each with a copy of what it does for every step of the tile."""
@@ -153,21 +174,20 @@ class Tiles(Memory):
         return copied
 
 
-class _Copy(Rewriter):
+class _Copy(Within):
     """Rebuilds expressions over a copy's loops; lanes without its mask are not accessed."""
 
     def __init__(
         self, loops: dict[Loop, Index], lanes: set[Loop], mask: Expr | None,
         ranges: Mapping[Loop, tuple[int, int]],
     ) -> None:  # fmt: skip
-        super().__init__(loops)
+        super().__init__(loops, ranges)
         self.lanes = lanes
         self.mask = mask
-        self.ranges = ranges
         self.varying: set[int] = set()  # what differs between lanes
 
     def _one(self, e: Expr) -> Expr:
-        rebuilt = decided(super()._one(e), self.ranges)
+        rebuilt = super()._one(e)
         loaded = rebuilt.op == "load"
         index = rebuilt.param[1] if loaded else rebuilt.param if rebuilt.op == "index" else None
         differs = index is not None and self._differs(index)
