@@ -170,6 +170,56 @@ def test_several_results_of_each_feature(results: int, layouts: Any, dtype: str)
             assert not any([k.startswith("2:") and "mul(" in k for k in kernels])
 
 
+@pytest.mark.parametrize("spec", ["NHWC", "NCHW"])
+def test_several_features_for_one_result(spec: str) -> None:
+    """The images that make up a group in the weights' gradient must not be added up."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (16, 5, 8, 32)), whole(rng, (3, 3, 2, 16))
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", spec), feature_group_count=16
+        )
+
+    ct = whole(rng, nr.eval_shape(f, x, w).shape)
+    with mock.patch.object(convolution, "_SMALLEST", 1):
+        same(lambda x, w, ct: (f(x, w), nr.vjp(f, x, w)[1](ct)), x, w, ct)
+
+
+WINDOWS = [  # window, stride, dilation, extent, padding
+    (5, 1, 1, 33, (2, 2)), (5, 2, 1, 40, (2, 2)), (5, 3, 1, 50, (0, 4)), (3, 1, 2, 20, (2, 2)),
+    (4, 1, 3, 40, (5, 4)), (7, 2, 3, 45, (9, 9)), (5, 4, 6, 90, (9, 3)), (31, 1, 1, 18, (15, 15)),
+    (33, 1, 1, 40, (16, 16)), (9, 1, 1, 3, (7, 1)), (2, 1, 1, 17, (-1, 1)), (3, 1, 1, 16, (40, 40)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("case", WINDOWS)
+def test_windows_that_share_what_they_read(case: Any, dtype: str) -> None:
+    """A tile's windows are gone through by places, whatever beyond the border known at each."""
+    window, stride, dilation, extent, padding = case
+    rng = np.random.default_rng(0)
+    x = whole(rng, (2, 3, extent, 17)).astype(dtype)
+    w = whole(rng, (2, window, 1, 17)).astype(dtype)
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, (1, stride), [(0, 1), padding], rhs_dilation=(1, dilation),
+            dimension_numbers=NHWC, feature_group_count=17,
+        )  # fmt: skip
+
+    def pooled(x: Any) -> Any:
+        return lax.reduce_window(
+            x, -jnp.inf, lax.max, (1, 1, window, 1), (1, 1, stride, 1),
+            [(0, 0), (0, 0), padding, (0, 0)], window_dilation=(1, 1, dilation, 1),
+        )  # fmt: skip
+
+    ct = whole(rng, nr.eval_shape(f, x, w).shape).astype(dtype)
+    same(lambda x, w, ct: (f(x, w), nr.vjp(f, x, w)[1](ct)), x, w, ct)
+    if padding[0] >= 0:
+        same(pooled, x)
+
+
 @pytest.mark.parametrize("images", [4, 16])
 def test_tasks_take_whole_images_of_many(images: int) -> None:
     """With their padding and what is computed before, while that is in cache."""
@@ -191,8 +241,8 @@ def test_places_within_the_image_are_not_tested() -> None:
 
     x, w = np.ones((2, 33, 33, 32), np.float32), np.ones((3, 3, 1, 32), np.float32)
     llvm = nr.jit(f).lower(x, w).as_text("llvm")
-    # The first tile of a row and the last one are on their own, and it is known of each of their
-    # pixels which of its window's columns are beyond the border; so nobody asks.
+    # The first tile of a row and the last one are on their own, and of each of their pixels it is
+    # known which of its window's columns are beyond the border: nothing asks.
     assert "@llvm.masked.load" not in llvm and "select" not in llvm and " fmul " in llvm
 
 

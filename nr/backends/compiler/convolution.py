@@ -227,6 +227,8 @@ class Preparation:
         many = max(each, results)
         if not (groups > 1 and min(each, results) == 1 < many < _LANES and d == last):
             return False
+        if each > 1 and kind == "batch_group_count":  # images of a group are not added up
+            return False
         if out_spec[1] != last and kind == "feature_group_count" or lhs.aval.size < _SMALLEST:
             return False
         params = {**p, kind: groups * many}
