@@ -220,6 +220,20 @@ def test_windows_that_share_what_they_read(case: Any, dtype: str) -> None:
         same(pooled, x)
 
 
+def test_tasks_of_rows_beside_tiles_of_places() -> None:
+    """One step of a loop is no tile, and may be in another task than the next."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (1, 40, 24)), whole(rng, (5, 40, 8))
+    dims = ("NCW", "OIW", "NCW")
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, (2,), "SAME", rhs_dilation=(2,), dimension_numbers=dims
+        )  # fmt: skip
+
+    same(f, x, w)
+
+
 @pytest.mark.parametrize("images", [4, 16])
 def test_tasks_take_whole_images_of_many(images: int) -> None:
     """With their padding and what is computed before, while that is in cache."""
@@ -374,3 +388,17 @@ def test_float64_products_of_a_float32_result_are_added_as_float64() -> None:
         ).astype(jnp.float16),
         x, w,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("features", [2, 32])
+def test_truth_values_are_or_of_and(features: int) -> None:
+    def convolve(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC)
+
+    rng = np.random.default_rng(3)
+    x = rng.random((2, 9, 9, features)) < 0.05
+    w = rng.random((3, 3, features, features)) < 0.3
+    got = nr.jit(convolve)(x, w)
+    assert got.dtype == np.bool_
+    counts = convolve(x.astype(np.float32), w.astype(np.float32))
+    np.testing.assert_array_equal(got, np.asarray(counts) > 0.5)

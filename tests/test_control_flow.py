@@ -533,6 +533,7 @@ def test_map_is_a_loop(batch_size):
     want = (np.sin(xs["a"]) * xs["b"][:, None], xs["b"])
     close(lax.map(f, xs, batch_size=batch_size), want)
     close(nr.jit(lambda xs: lax.map(f, xs, batch_size=batch_size))(xs), want)
+    assert lax.map(lambda x: x[1:], jnp.ones((7, 3, 0)), batch_size=batch_size).shape == (7, 2, 0)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 8, 13])

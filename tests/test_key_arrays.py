@@ -30,21 +30,44 @@ MOVES = {
     "swapaxes": lambda m, k, ks: m.swapaxes(ks[None], 0, 1),
     "transpose": lambda m, k, ks: m.transpose(ks[None]),
     "split": lambda m, k, ks: m.split(ks, 3)[1],
+    "unstack": lambda m, k, ks: m.unstack(ks)[1],
+    "array": lambda m, k, ks: m.array([k, k]),
+    "asarray": lambda m, k, ks: m.asarray(k),
+    "full_like": lambda m, k, ks: m.full_like(ks, k),
+    "zeros_like": lambda m, k, ks: m.zeros_like(ks),
+    "at set": lambda m, k, ks: ks.at[1].set(k),
+    "at set of several": lambda m, k, ks: ks[None].at[..., np.array([2, 0])].set(k),
+    "at get": lambda m, k, ks: ks.at[1].get(mode="clip"),
 }
+LAX_MOVES = {
+    "concatenate": lambda m, k, ks: m.concatenate([ks, ks], 0),
+    "reshape": lambda m, k, ks: m.reshape(ks, (3, 1)),
+    "transpose": lambda m, k, ks: m.transpose(ks[None], (1, 0)),
+    "rev": lambda m, k, ks: m.rev(ks, (0,)),
+    "slice_in_dim": lambda m, k, ks: m.slice_in_dim(ks, 0, 2),
+    "dynamic_slice": lambda m, k, ks: m.dynamic_slice(ks, (1,), (2,)),
+    "dynamic_index_in_dim": lambda m, k, ks: m.dynamic_index_in_dim(ks, 1, keepdims=False),
+    "dynamic_update_slice": lambda m, k, ks: m.dynamic_update_slice(ks, ks[:1], (1,)),
+    "select": lambda m, k, ks: m.select(True, k, ks[1]),
+    "broadcast_in_dim": lambda m, k, ks: m.broadcast_in_dim(k, (2,), ()),
+    "loop": lambda m, k, ks: m.fori_loop(0, 3, lambda i, a: a.at[i].set(k), ks),
+}
+CASES = [(jnp, name) for name in MOVES] + [(nr.lax, name) for name in LAX_MOVES]
 
 
-@pytest.mark.parametrize("name", MOVES)
-def test_moves(name):
-    move = MOVES[name]
+@pytest.mark.parametrize(("module", "name"), CASES)
+def test_moves(module, name):
+    move = (MOVES if module is jnp else LAX_MOVES)[name]
     theirs = jax.random.key(0)
-    want = jax.random.key_data(move(jax.numpy, theirs, jax.random.split(theirs, 3)))
+    want = move(jax.numpy if module is jnp else jax.lax, theirs, jax.random.split(theirs, 3))
+    want = jax.random.key_data(want)
     key = nr.random.key(0)
     keys = nr.random.split(key, 3)
     for run in (move, nr.jit(move, static_argnums=0)):
-        got = run(jnp, key, keys)
+        got = run(module, key, keys)
         assert isinstance(got, nr.random.PRNGKeyArray)
         np.testing.assert_array_equal(nr.random.key_data(got), want)
-    lanes = nr.vmap(lambda key: move(jnp, key, keys))(keys)
+    lanes = nr.vmap(lambda key: move(module, key, keys))(keys)
     assert lanes.shape == (3, *got.shape)
 
 
@@ -55,6 +78,7 @@ def test_numbers_cannot_stand_beside_keys():
         lambda: jnp.where(True, key, 1),
         lambda: jnp.append(key, 3),
         lambda: jnp.add(key, 1),
+        lambda: jnp.result_type(key),
     ):
         with pytest.raises(TypeError, match="a typed key is no array of numbers"):
             wrong()
@@ -70,3 +94,14 @@ def test_vectorized_functions_of_keys():
     np.testing.assert_array_equal(got, jnp.broadcast_to(want, (2, 5, 3, 4)))
     folded = jnp.vectorize(lambda key: nr.random.fold_in(key, 1))(keys)
     assert folded.shape == keys.shape and folded.dtype == keys.dtype
+
+
+def test_questions_about_keys():
+    keys = nr.random.split(nr.random.key(0), 3)
+    assert (jnp.shape(keys), jnp.ndim(keys), jnp.size(keys)) == ((3,), 1, 3)
+    assert getattr(keys, "weak_type", None) is False
+    assert keys.devices() == {keys.device}
+    dtypes = nr.tree.map(lambda x: x.dtype, keys)  # of the words: no keys any more
+    assert dtypes == nr.tree.map(lambda x: x.dtype, keys) and not dtypes != dtypes
+    with pytest.raises(TypeError, match="set: typed keys were expected"):
+        keys.at[0].set(1)

@@ -348,3 +348,12 @@ def test_primitives_by_jax_names():
     assert eqn.primitive is lax.tanh_p
     with pytest.raises(AttributeError, match="no attribute 'nothing_p'"):
         lax.nothing_p  # noqa: B018
+
+
+def test_what_only_tells_its_shape():
+    like = nr.ShapeDtypeStruct((2, 3), "int8")
+    assert (jnp.shape(like), jnp.ndim(like), jnp.size(like), jnp.size(like, 1)) == ((2, 3), 2, 6, 3)
+    assert lax.dtype(like) == "int8"
+    x = lax.full_like(like, 7)
+    assert x.dtype == "int8" and np.array_equal(x, np.full((2, 3), 7))
+    assert (jnp.shape([[1.0, 2.0]]), jnp.ndim(3), jnp.size([1, 2])) == ((1, 2), 0, 2)

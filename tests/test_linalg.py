@@ -150,6 +150,19 @@ def test_lu_in_panels(shape):
     assert np.array_equal(permutation, again)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_triangular_systems_of_half_floats(dtype):
+    a, b = jnp.array([[2, 0], [1, 4]], dtype), jnp.array([[1], [3]], dtype)
+    solved = np.array([[0.5], [0.625]])
+    for f in (lambda g: g, nr.jit):
+        x = f(lambda a, b: nr.lax.linalg.triangular_solve(a, b, left_side=True, lower=True))(a, b)
+        assert x.dtype == a.dtype and np.array_equal(x.astype("float32"), solved)
+    x = SCIPY.cho_solve((a, True), SCIPY.solve_triangular(a, b, lower=True))
+    expected = scipy.linalg.cho_solve((np.asarray(a, float), True), solved)
+    assert x.dtype == a.dtype
+    close(x.astype("float32"), expected, 1e-2)
+
+
 @pytest.mark.parametrize("lower", [False, True])
 def test_large_triangular_systems(lower):
     rng = np.random.default_rng(0)

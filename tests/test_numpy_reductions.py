@@ -167,6 +167,7 @@ def test_var_divisors():
     assert float(jnp.var(x, mean=asarray(0.0))) == 7.0
     assert np.isnan(float(jnp.var(x, ddof=3)))
     assert np.isnan(float(jnp.var(x, ddof=2, where=asarray([True, False, True]))))
+    assert jnp.std(x, dtype=np.complex64).dtype == np.complex64
 
 
 @pytest.mark.parametrize(

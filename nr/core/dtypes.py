@@ -27,6 +27,10 @@ class prng_key(extended):  # noqa: N801
     """The kind of typed keys' dtypes: ``issubdtype(key.dtype, prng_key)`` tells keys apart."""
 
 
+NO_NUMBERS = (
+    "array: a typed key is no array of numbers; got {}. Use nr.random.key_data(key) for its bits."
+)
+
 bool_dt = np.dtype(np.bool_)
 _bf16 = np.dtype(bfloat16)
 
@@ -136,6 +140,8 @@ def _join(names: frozenset[str]) -> str:
 
 
 def _node(dtype: np.dtype, weak: bool) -> str:
+    if not isinstance(dtype, np.dtype):
+        raise TypeError(NO_NUMBERS.format(dtype))
     return _WEAK_NAME[dtype.kind] if weak else dtype.name
 
 

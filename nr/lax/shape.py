@@ -181,8 +181,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None) -> Array:
 
 
 def full_like(x: Any, fill_value: Any, dtype: Any = None, shape: Any = None) -> Array:
-    """An array of one value with the shape and dtype of another."""
-    aval = typeof(x)
+    """An array of one value with the shape and dtype of another (or of a ShapeDtypeStruct)."""
+    aval = x if isinstance(getattr(x, "dtype", None), np.dtype) else typeof(x)
     return full(aval.shape if shape is None else shape, fill_value, dtype or aval.dtype)
 
 

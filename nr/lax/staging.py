@@ -130,4 +130,6 @@ def dtype(x: Any) -> np.dtype:
         return typeof(x(0)).dtype
     if isinstance(x, (np.dtype, str)):
         return dtypes.canonicalize(x)
+    if isinstance(getattr(x, "dtype", None), np.dtype):  # ShapeDtypeStructs, too
+        return dtypes.canonicalize(x.dtype)
     return typeof(x).dtype

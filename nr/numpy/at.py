@@ -37,6 +37,7 @@ from nr.numpy.indexing import (
     numpy_index,
     parse,
     rewriting_take,
+    unwrapped,
 )
 from nr.numpy.promotion import promote
 
@@ -65,7 +66,8 @@ class IndexUpdateRef:
     may make the operation cheaper. `mode` says what becomes of indices out of range: "drop"
     leaves them out, "clip" moves them to the nearest end, "promise_in_bounds" says that there are
     none. Without a mode such an index raises IndexError if its numbers are known, and is
-    dropped if it is traced. Values are converted to the array's dtype and broadcast.
+    dropped if it is traced. Without `wrap_negative_indices` negative indices are out of range, too.
+    Values are converted to the array's dtype and broadcast.
     """
 
     __slots__ = ("array", "index")
@@ -84,6 +86,7 @@ class IndexUpdateRef:
         unique_indices: bool = False,
         mode: Mode = None,
         fill_value: Any = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """``x[index]``; with mode "fill" what is out of range gives `fill_value`.
 
@@ -94,7 +97,7 @@ class IndexUpdateRef:
         """
         return rewriting_take(
             self.array,
-            self.index,
+            self.index if wrap_negative_indices else unwrapped(self.index),
             indices_are_sorted=indices_are_sorted,
             unique_indices=unique_indices,
             mode=mode,
@@ -108,6 +111,7 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with ``x[index] = values``; where several values meet, the last one stays.
 
@@ -116,11 +120,11 @@ class IndexUpdateRef:
             >>> jnp.zeros(4).at[1:3].set(jnp.array([5.0, 6.0]))
             Array([0., 5., 6., 0.], dtype=float32)
         """
-        if mode is None:
+        if mode is None and wrap_negative_indices:
             out = _set_now(self.array, self.index, values)
             if out is not None:
                 return out
-        return self._update("set", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update("set", values, indices_are_sorted, unique_indices, mode)
 
     def add(
         self,
@@ -129,6 +133,7 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with values added; all that meet at a place are summed.
 
@@ -137,7 +142,7 @@ class IndexUpdateRef:
             >>> jnp.zeros(3).at[jnp.array([0, 0, 2])].add(1.0)
             Array([2., 0., 1.], dtype=float32)
         """
-        return self._update("add", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update("add", values, indices_are_sorted, unique_indices, mode)
 
     def subtract(
         self,
@@ -146,10 +151,11 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with values subtracted."""
         values = neg(promote("at.subtract", self.array, _not_nested(values))[1])
-        return self._update("add", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update("add", values, indices_are_sorted, unique_indices, mode)
 
     def multiply(
         self,
@@ -158,9 +164,10 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the indexed elements multiplied by values."""
-        return self._update("mul", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update("mul", values, indices_are_sorted, unique_indices, mode)
 
     mul = multiply
 
@@ -171,11 +178,13 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the indexed elements divided by values; integers become floats."""
         x = operand("at.divide", self.array)
         x = convert_element_type(x, dtypes.to_inexact(x.dtype))
-        factors = self._factors(x, values, indices_are_sorted, unique_indices, mode)
+        ref = self._counted(wrap_negative_indices)
+        factors = ref._factors(x, values, indices_are_sorted, unique_indices, mode)
         return div(x, factors)
 
     def power(
@@ -185,10 +194,16 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the indexed elements raised to powers."""
         x = operand("at.power", self.array)
-        return pow(x, self._factors(x, values, indices_are_sorted, unique_indices, mode))
+        ref = self._counted(wrap_negative_indices)
+        return pow(x, ref._factors(x, values, indices_are_sorted, unique_indices, mode))
+
+    def _counted(self, from_end: bool) -> IndexUpdateRef:
+        """The part itself, or with negative numbers in its index out of range."""
+        return self if from_end else IndexUpdateRef(self.array, unwrapped(self.index))
 
     def _factors(self, x: Array, values: Any, *options: Any) -> Array:
         """The product of the values that meet at each place, 1 where there are none."""
@@ -202,9 +217,10 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the smaller of the indexed elements and values."""
-        return self._update("min", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update("min", values, indices_are_sorted, unique_indices, mode)
 
     def max(
         self,
@@ -213,9 +229,10 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the larger of the indexed elements and values."""
-        return self._update("max", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update("max", values, indices_are_sorted, unique_indices, mode)
 
     def apply(
         self,
@@ -224,11 +241,15 @@ class IndexUpdateRef:
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode: Mode = None,
+        wrap_negative_indices: bool = True,
     ) -> Array:
         """x with a function (element by element) of the indexed elements.
 
         It is applied as often as an element is indexed, or once where indices are traced.
         """
+        if not wrap_negative_indices:
+            ref = self._counted(False)
+            return ref.apply(func, unique_indices=unique_indices, mode=mode)
         mask = _traced_mask(self.index)
         if mask is not None:
             return self._update_masked(mask, lambda x, _: _cast(func(x), x), 0)

@@ -45,6 +45,7 @@ from nr.numpy.indexing import (
     is_checked,
     rewriting_take,
     signed_index_dtype,
+    unwrapped,
 )
 
 Mode = str | GatherScatterMode | None
@@ -172,6 +173,8 @@ def take_along_axis(
     axis: int | None = -1,
     mode: Mode = None,
     fill_value: Any = None,
+    *,
+    wrap_negative_indices: bool = True,
 ) -> Array:
     """Elements picked along an axis, in each line of the array by the same line of the indices.
 
@@ -179,8 +182,10 @@ def take_along_axis(
         arr: array.
         indices: integers of the same rank; other dimensions than the axis broadcast.
         axis: the axis that they are positions on; None means that both are flattened.
-        mode: what positions out of range give: "fill" or "clip". By default IndexError where the
-            numbers of the indices are known, else as "fill".
+        mode: what positions out of range give: "fill", "clip", or "one_hot" for 0. By default
+            IndexError where the numbers of the indices are known, else as "fill".
+        fill_value: what "fill" gives; by default as in `take`.
+        wrap_negative_indices: whether negative positions count from the end.
 
     Example:
         >>> import nr.numpy as jnp
@@ -189,6 +194,10 @@ def take_along_axis(
                [3]], dtype=int32)
     """
     x, places = operand("take_along_axis", arr), _integers("take_along_axis", "indices", indices)
+    if not wrap_negative_indices:
+        places = _integers("take_along_axis", "indices", unwrapped(places))
+    if mode == "one_hot":
+        mode, fill_value = "fill", 0
     if axis is None:
         x, places, axis = _flat(x), _flat_places(places), 0
     axis, places, known = _line_places("take_along_axis", x, places, axis, mode)

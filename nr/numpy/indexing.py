@@ -23,9 +23,11 @@ from nr.core.tracing import EVAL, Tracer, current_trace, typeof
 from nr.lax.checks import check_index
 from nr.lax.convert import convert_element_type
 from nr.lax.dynamic_slice import dynamic_slice_p
+from nr.lax.elementwise import lt
 from nr.lax.gather import gather, wrap_negative
 from nr.lax.indexing import GatherDimensionNumbers, GatherScatterMode, gather_mode
 from nr.lax.rules import operand
+from nr.lax.select import select
 from nr.lax.shape import (
     broadcast_in_dim,
     broadcast_shapes,
@@ -242,6 +244,19 @@ def _int_entry(value: int, dim: int, extent: int, mode: Any) -> Int | Advanced:
     if is_checked(mode):
         raise out_of_bounds(value, dim, extent)
     return array_entry(np.asarray(value), dim, extent, mode)
+
+
+def unwrapped(index: Any) -> Any:
+    """The index with its negative numbers out of range, not counted from the end."""
+    if isinstance(index, tuple):
+        return tuple([unwrapped(item) for item in index])
+    if type(index) is int:
+        return index if index >= 0 else np.iinfo(np.int32).min
+    dtype = getattr(index, "dtype", None)
+    if dtype is None or dtype.kind != "i":
+        return index
+    index = convert_element_type(operand("index", index), signed_index_dtype(dtype))
+    return select(lt(index, full_like(index, 0)), full_like(index, np.iinfo(index.dtype).min), index)
 
 
 def array_entry(array: Any, dim: int, extent: int, mode: Any) -> Advanced:

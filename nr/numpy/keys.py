@@ -11,24 +11,45 @@ from nr.core.array import Array
 from nr.core.trees import tree_flatten, tree_map, tree_unflatten
 from nr.transforms.vmap import vmap
 
-# The functions of nr.numpy that move elements, and which of their arguments they move.
-_MOVING: dict[str, tuple[int, ...]] = {
+# The functions that move elements, and which of their positional arguments they move.
+OF_NUMPY: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         (
-            *("broadcast_to", "concat", "concatenate", "expand_dims", "flip", "hstack", "moveaxis"),
-            *("ravel", "repeat", "reshape", "roll", "split", "squeeze", "stack", "swapaxes"),
-            *("take", "tile", "transpose", "vstack"),
+            *("array", "array_split", "asarray", "atleast_1d", "atleast_2d", "broadcast_to"),
+            *("concat", "concatenate", "copy", "empty_like", "expand_dims", "flip", "hstack"),
+            *("moveaxis", "permute_dims", "ravel", "repeat", "reshape", "roll", "split"),
+            *("squeeze", "stack", "swapaxes", "take", "take_along_axis", "tile", "transpose"),
+            *("unstack", "vstack", "zeros_like"),
         ),
         (0,),
     ),
     "append": (0, 1),
+    "full_like": (0, 1),
     "where": (1, 2),
+}
+OF_LAX: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        (
+            *("broadcast", "broadcast_in_dim", "collapse", "concatenate", "dynamic_index_in_dim"),
+            *("dynamic_slice", "dynamic_slice_in_dim", "expand_dims", "index_in_dim", "reshape"),
+            *("rev", "slice", "slice_in_dim", "split", "squeeze", "transpose"),
+        ),
+        (0,),
+    ),
+    **dict.fromkeys(
+        (
+            *("dynamic_update_index_in_dim", "dynamic_update_slice"),
+            "dynamic_update_slice_in_dim",
+        ),
+        (0, 1),
+    ),
+    "select": (1, 2),
 }
 
 
-def install(names: dict[str, Any]) -> None:
+def install(names: dict[str, Any], moving: dict[str, tuple[int, ...]]) -> None:
     """Let the functions among a module's names take keys."""
-    for name, which in _MOVING.items():
+    for name, which in moving.items():
         names[name] = also_of_keys(names[name], which)
 
 

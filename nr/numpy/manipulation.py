@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -210,24 +211,22 @@ def atleast_3d(*arys: Any) -> Any:
 
 
 def ndim(a: Any) -> int:
-    """The rank of an array."""
-    return as_operand("ndim", a).ndim
+    """The rank of what has a `shape`."""
+    return len(shape(a))
 
 
 def shape(a: Any) -> tuple[int, ...]:
-    """The shape of an array."""
-    return as_operand("shape", a).shape
+    """The shape of an array (of numbers or typed keys), of what only tells it, as a
+    ShapeDtypeStruct, or of nested sequences."""
+    return tuple(a.shape) if hasattr(a, "dtype") else np.shape(a)
 
 
 def size(a: Any, axis: Any = None) -> int:
     """The number of elements, or the extent along an axis (the product of several)."""
-    a = as_operand("size", a)
+    extents = shape(a)
     if axis is None:
-        return a.size
-    n = 1
-    for d in canonical_axes("size", axis, a.ndim):
-        n *= a.shape[d]
-    return n
+        return math.prod(extents)
+    return math.prod([extents[d] for d in canonical_axes("size", axis, len(extents))])
 
 
 # ---------------------------------------------------------------- order of axes

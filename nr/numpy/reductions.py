@@ -437,7 +437,7 @@ def _variance(
     result = _divide_by_freedom(total, n, ddof)
     if op == "std":
         result = sqrt(result)
-    result = convert_element_type(result, dtypes.to_real(result_dtype))
+    result = convert_element_type(result, dtypes.to_real(result_dtype) if dtype is None else dtype)
     return _keep(result, shape, axes) if keepdims else result
 
 
@@ -467,7 +467,7 @@ def var(
     Args:
         a: an array; complex ones have a real variance.
         axis: an axis or a tuple of them; None means all.
-        dtype: the dtype of the computation; must be floating.
+        dtype: the dtype of the computation and of the result; floating or complex.
         out: None.
         ddof: subtracted from the number of elements in the divisor.
         keepdims: keep the axes with extent 1.

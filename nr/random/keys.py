@@ -60,16 +60,14 @@ class PRNGKeyArray(Array):
     __slots__ = ("_data",)
     __hash__ = None  # type: ignore[assignment]
     dtype = KEY_DTYPE  # type: ignore[assignment]
+    weak_type = False  # type: ignore[assignment]
 
     def __init__(self, data: Any) -> None:
         self._data = data
 
     @property
     def aval(self) -> Any:  # type: ignore[override]
-        raise TypeError(
-            f"array: a typed key is no array of numbers; got key<fry>{list(self.shape)}. "
-            f"Use nr.random.key_data(key) for its bits."
-        )
+        raise TypeError(dtypes.NO_NUMBERS.format(f"{KEY_DTYPE}{list(self.shape)}"))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,10 +99,24 @@ class PRNGKeyArray(Array):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> PRNGKeyArray:
-        entries = index if isinstance(index, tuple) else (index,)
-        if not any(entry is Ellipsis for entry in entries):
-            entries = (*entries, Ellipsis)
-        return PRNGKeyArray(getitem(self._data, (*entries, slice(None))))
+        return PRNGKeyArray(getitem(self._data, _of_words(index)))
+
+    @property
+    def at(self) -> _KeyUpdateHelper:
+        """The keys with some exchanged: ``keys.at[index].set(others)``, or ``.get()`` of those."""
+        return _KeyUpdateHelper(self._data)
+
+    @property
+    def device(self) -> Any:
+        return self._data.device
+
+    @property
+    def sharding(self) -> Any:
+        return self._data.sharding
+
+    def devices(self) -> set:
+        """The set that holds the keys' device."""
+        return self._data.devices()
 
     def reshape(self, *shape: Any) -> PRNGKeyArray:
         """The same keys in another shape; one extent may be -1."""
@@ -143,6 +155,8 @@ class PRNGKeyArray(Array):
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, PRNGKeyArray):
             return NotImplemented
+        if not all(isinstance(x._data, (Array, np.ndarray)) for x in (self, other)):
+            return self._data == other._data  # what a tree.map has made of them, such as dtypes
         same = eq(*_broadcast_keys(self._data, other._data))
         return reduce_and(same, (same.ndim - 1,))
 
@@ -158,6 +172,48 @@ class PRNGKeyArray(Array):
 
     def __repr__(self) -> str:
         return f"Array({self.shape}, dtype={self.dtype}) overlaying:\n{self._data}"
+
+
+def _of_words(index: Any) -> tuple:
+    """The index that takes all words of the keys at an index."""
+    entries = index if isinstance(index, tuple) else (index,)
+    if not any(entry is Ellipsis for entry in entries):
+        entries = (*entries, Ellipsis)
+    return (*entries, slice(None))
+
+
+class _KeyUpdateHelper:
+    """The property ``at`` of arrays of keys."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __getitem__(self, index: Any) -> _KeyUpdateRef:
+        return _KeyUpdateRef(self.data.at[_of_words(index)])
+
+
+class _KeyUpdateRef:
+    """A part of an array of keys; the options are those of arrays of numbers."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: Any) -> None:
+        self.words = words
+
+    def get(self, **options: Any) -> PRNGKeyArray:
+        """The keys of this part."""
+        return PRNGKeyArray(self.words.get(**options))
+
+    def set(self, values: PRNGKeyArray, **options: Any) -> PRNGKeyArray:
+        """The array with other keys in this part."""
+        if not isinstance(values, PRNGKeyArray):
+            raise TypeError(
+                f"set: typed keys were expected for those of an array of keys; got {values!r}. "
+                f"Make them with nr.random.key(seed) or wrap_key_data."
+            )
+        return PRNGKeyArray(self.words.set(values._data, **options))
 
 
 def _broadcast_keys(x: Any, y: Any) -> tuple[Any, Any]:

@@ -345,10 +345,13 @@ def map(  # noqa: A001 - JAX's name
     parts = []
     if whole:
         batched = tree_map(
-            lambda x: operand("map", x[:whole]).reshape(-1, batch_size, *x.shape[1:]), xs
+            lambda x: operand("map", x[:whole]).reshape(
+                whole // batch_size, batch_size, *x.shape[1:]
+            ),
+            xs,
         )
         out = scan(lambda _, x: ((), vmap(f)(x)), (), batched)[1]
-        parts.append(tree_map(lambda y: y.reshape(-1, *y.shape[2:]), out))
+        parts.append(tree_map(lambda y: y.reshape(whole, *y.shape[2:]), out))
     if whole < n or not n:
         parts.append(vmap(f)(tree_map(lambda x: operand("map", x[whole:]), xs)))
     if len(parts) == 1:

@@ -35,13 +35,15 @@ def panel_width(kernel: Kernel, depends: _Depends) -> int:
         return 0
     buffer = e.param[0]
     wide = PANEL // ITEMSIZE[buffer.dtype]
-    needed = depends.loops(e)
-    reads = math.prod([
-        -(-k.extent // kernel.tiles.get(k, 1)) for k in kernel.kept if k not in needed
-    ])  # fmt: skip
     panels, rest = divmod(kernel.vector.extent, wide)
-    pays = reads >= _FEWEST_READS and buffer.nbytes > LARGE
+    pays = _is_read_again(kernel, e, depends) and buffer.nbytes > LARGE
     return wide if pays and panels >= FEWEST_PANELS and not rest else 0
+
+
+def _is_read_again(kernel: Kernel, e: Expr, depends: _Depends) -> bool:
+    needed = depends.loops(e)
+    tiles = [-(-k.extent // kernel.tiles.get(k, 1)) for k in kernel.kept if k not in needed]
+    return math.prod(tiles) >= _FEWEST_READS
 
 
 def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
@@ -68,9 +70,9 @@ def _far_load(kernel: Kernel, depends: _Depends) -> Expr | None:
 
 def add_panel(kernel: Kernel, depends: _Depends) -> bool:
     """Have each task of a tiled kernel fill a panel with what it reads vector by vector; False if
-    there is no such operand."""
+    there is no such operand, or if it is not read again."""
     e = _far_load(kernel, depends)
-    if e is None:
+    if e is None or not _is_read_again(kernel, e, depends):
         return False
     needed = depends.loops(e)
     inner = [*[k for k in kernel.reduced if k in needed], kernel.vector]

@@ -37,6 +37,8 @@ from nr.backends.compiler.tiling import beside, fit_tasks, tile
 
 # From so many images on, a task takes whole ones, with what is computed for their windows before.
 _IMAGES = 16
+# Rows of more steps than this are hardly slower for how their results are stored.
+_SHORT_ROW = 32
 # A value is worth storing between passes from this many operations on.
 _WORTH_KEEPING = 10
 _MOST_SCRATCH = 1 << 18
@@ -172,10 +174,12 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     kernel, tiled = _kernel(draft, depends, vector_bytes)
     width = panel_width(kernel, depends) if tiled else 0
     if width:
-        draft = _split_vector(draft, kernel.vector, width)
-        kernel, tiled = _kernel(draft, depends, vector_bytes)
-    if not (width and tiled and add_panel(kernel, depends)):
-        kernel.tasks = _tasks(kernel, depends)
+        split = _split_vector(draft, kernel.vector, width)
+        cut, still_tiled = _kernel(split, depends, vector_bytes)
+        if still_tiled and add_panel(cut, depends):
+            fit_tasks(cut, depends)
+            return cut
+    kernel.tasks = _tasks(kernel, depends)
     if tiled:
         fit_tasks(kernel, depends)
     if len(kernel.passes) > 1 and kernel.vector.reduced:
@@ -279,15 +283,19 @@ class _Depends:
 
 def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
     """The loop along which most accesses are contiguous."""
-    # What is stored once a row counts as one store, however many results a row has.
     places = [(store.index, 1.5) for store in draft.stores]
-    places += [(store.index, 1.5 / len(draft.after)) for store in draft.after]
-    roots = [v for r in draft.reducers for v in r.values]
-    for store in (*draft.stores, *draft.after):
-        roots += store.exprs()
-    for e in walk(roots):
-        if e.op == "load":
-            places.append((e.param[1], 1.0))
+    inner = walk(
+        [v for r in draft.reducers for v in r.values] + [e for s in draft.stores for e in s.exprs()]
+    )
+    places += [(e.param[1], 1.0) for e in inner if e.op == "load"]
+    # What is stored once a row counts as one store, however many results a row has, and for
+    # less the more steps a row has.
+    steps = math.prod([loop.extent for loop in draft.loops if loop.reduced])
+    rarely = min(_SHORT_ROW / max(steps, 1), 1)
+    places += [(store.index, 1.5 * rarely / len(draft.after)) for store in draft.after]
+    known = {id(e) for e in inner}
+    after = walk([e for store in draft.after for e in store.exprs()])
+    places += [(e.param[1], rarely) for e in after if e.op == "load" and id(e) not in known]
     best, best_score = None, -math.inf
     for loop in draft.loops:
         score = 0.0

@@ -89,10 +89,10 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
             best = cost, tiles
     if best is None or math.prod(best[1].values()) == 1:
         return False
-    kernel.tiles = best[1]
+    kernel.tiles = {loop: n for loop, n in best[1].items() if n > 1 or loop is vector}
     kernel.width = lanes
-    tiled = [loop for loop in best[1] if loop is not vector]
-    rest = [k for k in kernel.kept if k not in best[1]]
+    tiled = [loop for loop in kernel.tiles if loop is not vector]
+    rest = [k for k in kernel.kept if k not in kernel.tiles]
     for e, r in zip(read, loads, strict=True):
         size = math.prod([k.extent for k in r.loops]) * ITEMSIZE[e.param[0].dtype]
         if vector in r.loops and size > _MOST_CACHED:

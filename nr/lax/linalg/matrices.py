@@ -24,12 +24,16 @@ from nr.lax.shape import slice as lax_slice
 LAPACK_DTYPES = frozenset(
     dtypes.DTYPES[n] for n in ("float32", "float64", "complex64", "complex128")
 )
+HALF_DTYPES = frozenset(dtypes.DTYPES[n] for n in ("bfloat16", "float16"))
 
 
 # ---------------------------------------------------------------- checks
-def check_matrices(op: str, x: ShapedArray, name: str = "a", *, square: bool = False) -> None:
-    """Raise TypeError for dtypes that LAPACK lacks, ValueError for what is no (square) matrix."""
-    if x.dtype not in LAPACK_DTYPES:
+def check_matrices(
+    op: str, x: ShapedArray, name: str = "a", *, square: bool = False, half: bool = False
+) -> None:
+    """Raise TypeError for dtypes that LAPACK lacks (but half floats that the caller widens, if
+    half), ValueError for what is no (square) matrix."""
+    if x.dtype not in LAPACK_DTYPES and not (half and x.dtype in HALF_DTYPES):
         raise TypeError(
             f'{op}: the dtype must be f32, f64, c64 or c128; got {x} for "{name}". '
             f'Convert it, as with {name}.astype("float32").'

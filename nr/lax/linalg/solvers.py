@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nr.core.array import Array
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.tracing import Primitive, typeof
+from nr.lax.convert import convert_element_type
 from nr.lax.dot import product_operands
 from nr.lax.elementwise import neg
 from nr.lax.linalg.matrices import (
+    HALF_DTYPES,
     check_matrices,
     conjugated,
     keep,
@@ -125,10 +129,11 @@ def triangular_solve(
         unit_diagonal: whether ones are taken to be on the diagonal, which is then not read.
 
     Returns:
-        x in the shape of b; infinities and NaNs where a is singular.
+        x in the shape of b; infinities and NaNs where a is singular. Half floats are solved for
+        in f32, and rounded once.
 
     Raises:
-        TypeError: if dtypes differ, or are other than f32, f64, c64 and c128.
+        TypeError: if dtypes differ, or are other than f16, bf16, f32, f64, c64 and c128.
         ValueError: if shapes don't fit.
 
     Example:
@@ -138,6 +143,9 @@ def triangular_solve(
         Array([1., 2.], dtype=float32)
     """
     a, b = product_operands("triangular_solve", a, b)
+    dtype = b.dtype
+    if a.dtype == dtype and dtype in HALF_DTYPES:
+        a, b = convert_element_type(a, np.float32), convert_element_type(b, np.float32)
     vector = b.ndim == a.ndim - 1
     if vector:
         b = reshape(b, (*b.shape, 1) if left_side else (*b.shape[:-1], 1, *b.shape[-1:]))
@@ -151,6 +159,7 @@ def triangular_solve(
         conjugate_a=bool(conjugate_a),
         unit_diagonal=bool(unit_diagonal),
     )
+    x = convert_element_type(x, dtype)
     if not vector:
         return x
     return reshape(x, x.shape[:-1] if left_side else (*x.shape[:-2], x.shape[-1]))

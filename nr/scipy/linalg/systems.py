@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 
-def _system(op: str, a: Any, b: Any) -> tuple[Any, Any, bool]:
+def _system(op: str, a: Any, b: Any, *, half: bool = False) -> tuple[Any, Any, bool]:
     """a, b as matrices in stacks of one shape, and whether b was a vector."""
     a, b = promote_inexact(op, a, b)
-    check_matrices(op, a.aval, square=True)
+    check_matrices(op, a.aval, square=True, half=half)
     n = a.shape[-1]
     vector = b.ndim == 1
     if b.ndim == 0 or b.shape[0 if vector else -2] != n:
@@ -71,7 +71,7 @@ def solve_triangular(
     kinds = {0: 0, "N": 0, 1: 1, "T": 1, 2: 2, "C": 2}
     if trans not in kinds:
         raise ValueError(f'solve_triangular: trans must be 0, 1, 2, "N", "T", "C"; got {trans!r}.')
-    a, b, vector = _system("solve_triangular", a, b)
+    a, b, vector = _system("solve_triangular", a, b, half=True)
     x = lax.linalg.triangular_solve(
         a,
         b,
@@ -141,7 +141,7 @@ def cho_solve(
 ) -> Array:
     """The solution x of ``a @ x == b`` from `cho_factor(a)`."""
     c, lower = c_and_lower
-    c, b, vector = _system("cho_solve", c, b)
+    c, b, vector = _system("cho_solve", c, b, half=True)
     for transposed in (not lower, lower):
         b = lax.linalg.triangular_solve(
             c, b, left_side=True, lower=lower, transpose_a=transposed, conjugate_a=transposed

@@ -12,7 +12,7 @@ from nr.backends.compiler import expr as e
 from nr.backends.compiler.expr import Complex, Expr
 from nr.backends.compiler.index import Index
 from nr.backends.compiler.loops import parts_of
-from nr.backends.compiler.lowering.reduce import add, repeated
+from nr.backends.compiler.lowering.reduce import add_products, repeated
 from nr.backends.compiler.lowering.rules import (
     REDUCTION,
     ReductionRule,
@@ -96,7 +96,7 @@ def _product(a: Value, b: Value) -> Value:
     if type(a) is Complex and type(b) is Complex:
         return Complex(a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re)
     assert type(a) is Expr and type(b) is Expr
-    return a * b
+    return a & b if a.dtype == "b1" else a * b
 
 
-REDUCTION["conv_general_dilated"] = ReductionRule(_domain, _values, repeated(0), add)
+REDUCTION["conv_general_dilated"] = ReductionRule(_domain, _values, repeated(0), add_products)

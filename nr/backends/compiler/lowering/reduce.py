@@ -192,8 +192,9 @@ def _dot_values(eqn: Any, loops: tuple[Index, ...], read: Callable) -> tuple[Exp
     return (a * b,)
 
 
-def _dot_combine(a: tuple, b: tuple) -> tuple:
+def add_products(a: tuple, b: tuple) -> tuple:
+    """a + b of sums of products; of truth values, whether either holds."""
     return (a[0] | b[0],) if a[0].dtype == "b1" else add(a, b)
 
 
-REDUCTION["dot_general"] = ReductionRule(_dot_domain, _dot_values, repeated(0), _dot_combine)
+REDUCTION["dot_general"] = ReductionRule(_dot_domain, _dot_values, repeated(0), add_products)
