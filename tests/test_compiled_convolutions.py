@@ -220,6 +220,40 @@ def test_windows_that_share_what_they_read(case: Any, dtype: str) -> None:
         same(pooled, x)
 
 
+def test_few_results_are_sums_of_vectors() -> None:
+    """Forward along what is summed, and gradients of weights along what they are for: vectors of
+    three lanes would do little."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (4, 16, 16, 32)), whole(rng, (3, 3, 32, 3))
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=NHWC)
+
+    ct = whole(rng, nr.eval_shape(f, x, w).shape)
+    both = lambda x, w, ct: (f(x, w), nr.vjp(f, x, w)[1](ct))  # noqa: E731
+    same(both, x, w, ct)
+    products = [k for k in text(both, x, w, ct).split("kernel ") if " mul(" in k]
+    assert len(products) == 3
+    assert not any([" in 3 vector" in k for k in products])
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_depthwise_in_three_dimensions_is_tiled(window: int) -> None:
+    """However many conditions on places there are."""
+    rng = np.random.default_rng(0)
+    x, w = whole(rng, (2, 8, 9, 10, 32)), whole(rng, (3, window, 3, 1, 32))
+    dims = ("NDHWC", "DHWIO", "NDHWC")
+
+    def f(x: Any, w: Any) -> Any:
+        return lax.conv_general_dilated(
+            x, w, (1, 1, 1), "SAME", dimension_numbers=dims, feature_group_count=32
+        )
+
+    ct = whole(rng, nr.eval_shape(f, x, w).shape)
+    same(lambda x, w, ct: (f(x, w), nr.vjp(f, x, w)[1](ct)), x, w, ct)
+    assert " in 10 by 10" in text(f, x, w)
+
+
 def test_tasks_of_rows_beside_tiles_of_places() -> None:
     """One step of a loop is no tile, and may be in another task than the next."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nr
+import nr.numpy as jnp
 from nr.backends.compiler.checks import with_errors
 from nr.backends.compiler.plan import Planner, TableCall
 from nr.backends.compiler.simplify import simplify
@@ -66,3 +67,15 @@ def test_no_step_in_python(case):
         steps = [step for step, _ in steps_of(Planner(jaxpr, target()).top)]
         names = {step.eqn.primitive.name for step in steps if type(step) is TableCall}
         assert not names, f"{dtype}: {names} would run in Python"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("to", [np.inf, -np.inf, 1.0])
+def test_neighbours_of_all_half_floats(dtype: str, to: float) -> None:
+    """They are computed as float32, whose neighbours are others."""
+    x = jnp.asarray(np.arange(1 << 16, dtype=np.uint16)).view(dtype)
+    got, want = (f(x, jnp.full_like(x, to)) for f in (nr.jit(jnp.nextafter), jnp.nextafter))
+    number = ~np.isnan(np.asarray(want))
+    assert np.array_equal(np.isnan(np.asarray(got)), ~number)
+    bits = [np.asarray(y.view("uint16"))[number] for y in (got, want)]
+    assert np.array_equal(*bits)

@@ -29,6 +29,8 @@ _HALVES = ("bf16", "f16")
 # Lines of pixels are a vector loop where they fill this part of the vectors.
 _FILLED = 0.7
 _LANES = 16
+# Summing up the lanes of a vector takes about so many products.
+_LANE_SUM = 8
 # Features of half floats that are worth a matrix unit, whose tiles are rows of 32.
 _FEWEST_FEATURES = 16
 # Numbers that are summed in one go, so that what is read for them stays in cache; and how many
@@ -38,7 +40,7 @@ _MOST_SLICES = 32
 # Operands read vector by vector lie in panels, if they are larger than this.
 _MOST_NEAR = 1 << 17
 # What only moves elements is not stored for itself.
-_MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim")
+_MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim", "rev")
 # Convolutions of spread operands are made of others, up to so many.
 _MOST_PHASES = 16
 
@@ -233,12 +235,12 @@ class Preparation:
             return False
         params = {**p, kind: groups * many}
         if each == 1:
-            lhs = self.kept(self.repeated(lhs, d, many))
+            lhs, rhs = self.kept(self.repeated(lhs, d, many)), self.kept(rhs)
             self.convolution(eqn.replace(invars=[lhs, rhs], params=params))
             return True
         # A result of each feature, which are added up for each group.
         rhs = self.transpose(rhs, (*rhs_spec[2:], rhs_spec[0], rhs_spec[1]))
-        rhs = self.stored(self.reshape(rhs, (*rhs.aval.shape[:-2], 1, groups * many)))
+        rhs = self.kept(self.reshape(rhs, (*rhs.aval.shape[:-2], 1, groups * many)))
         params["dimension_numbers"] = type(dims)(
             lhs_spec, (last, last - 1, *range(last - 1)), out_spec
         )
@@ -271,11 +273,11 @@ class Preparation:
         params = eqn.params
         if _sums_images(params, rhs.aval, out.aval):
             params = {**params, "tiled": "weights"}
-        elif storage(lhs.aval.dtype) in _HALVES and out.aval.size >= _SMALLEST:
+            return eqn.replace(invars=[lhs, rhs], params=params)
+        halves = storage(lhs.aval.dtype) in _HALVES and out.aval.size >= _SMALLEST
+        if halves and params["dimension_numbers"].rhs_spec[0] == rhs.aval.ndim - 1:
             # Weights that are read many times, as vectors, are widened once.
-            spec = params["dimension_numbers"].rhs_spec
-            if spec[0] == rhs.aval.ndim - 1:
-                rhs = self.kept(self.convert(rhs, np.float32))
+            rhs = self.kept(self.convert(rhs, np.float32))
         return eqn.replace(invars=[lhs, rhs], params=params)
 
     def _suits_matrix_unit(self, left: Any, right: Any, p: dict[str, Any], out: Any) -> bool:
@@ -397,8 +399,11 @@ class Preparation:
             operands = [self.stored(lhs), self.stored(rhs)]
             self.result("conv_general_dilated", operands, out, **params)
             return
-        # Output features last, in what they are read from and written to.
-        if rhs_spec[0] != last:
+        # Output features last, in what they are read from and written to; of a few, what is summed.
+        if params["tiled"] is True and _are_few(params, rhs.aval):
+            order = [rhs_spec[0], *rhs_spec[2:], rhs_spec[1]]
+            rhs, rhs_spec = self.transpose(rhs, order), _moved(rhs_spec, order)
+        elif rhs_spec[0] != last:
             order = [*[d for d in range(last + 1) if d != rhs_spec[0]], rhs_spec[0]]
             rhs, rhs_spec = self.transpose(rhs, order), _moved(rhs_spec, order)
         channels = max(lhs_spec[:2])  # in a weight's gradient they are what images are elsewhere
@@ -528,6 +533,15 @@ class Preparation:
             "slice", [joined], out, start_indices=(0,) * aval.ndim,
             limit_indices=out.aval.shape, strides=(1,) * aval.ndim,
         )  # fmt: skip
+
+
+def _are_few(params: dict[str, Any], rhs: Any) -> bool:
+    """Whether vectors of what is summed, and then the sums of their lanes, are less work than
+    vectors of output features."""
+    results = rhs.shape[params["dimension_numbers"].rhs_spec[0]]
+    steps = rhs.size // max(results, 1)
+    alone = params["feature_group_count"] == params["batch_group_count"] == 1
+    return alone and results * (steps / _LANES + _LANE_SUM) < -(-results // _LANES) * steps
 
 
 def _sums_images(params: dict[str, Any], rhs: Any, out: Any) -> bool:

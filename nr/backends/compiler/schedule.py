@@ -310,7 +310,7 @@ def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
             else:
                 score -= 1.5 * weight
         if loop.extent < 8:
-            score -= 3
+            score -= 3 if loop.extent < 4 else 1.5
         if score >= best_score:
             best, best_score = loop, score
     return best

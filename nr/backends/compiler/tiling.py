@@ -31,7 +31,7 @@ _LONGEST_WINDOW = 32
 _SHORTEST = 4
 _LONGEST_BODY = 12
 # Where lanes are combined in the end, that costs about as much as so many steps.
-_SHORTEST_OF_LANES = 256
+_SHORTEST_OF_LANES = 64
 _PAGE = 4096
 _MOST_CACHED = 1 << 20
 # Additions begin one after the other so many half cycles apart, if each needs the one before.
@@ -59,7 +59,7 @@ class _Read:
 
 def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     """Choose a kernel's tiles and its width; False if tiles do not pay."""
-    if not _may_be_tiled(kernel):
+    if not _may_be_tiled(kernel, depends):
         return False
     roots = [v for r in kernel.passes[0].reducers for v in r.values]
     read = [e for e in walk(roots) if e.op == "load"]
@@ -155,7 +155,7 @@ def _candidates(kernel: Kernel, loads: list[_Read], lanes: int) -> Iterator[dict
             yield {outer: min(size, outer.extent), inner: inner.extent, vector: vectors}
 
 
-def _may_be_tiled(kernel: Kernel) -> bool:
+def _may_be_tiled(kernel: Kernel, depends: _Depends) -> bool:
     if len(kernel.passes) != 1:
         return False
     (p,) = kernel.passes
@@ -166,7 +166,13 @@ def _may_be_tiled(kernel: Kernel) -> bool:
     body = walk([v for r in p.reducers for v in r.values])
     if any([_is_dear(e) for e in body]):
         return False
-    return len([e for e in body if e.op not in ("load", "const", "index")]) <= _LONGEST_BODY
+    # Conditions on places alone are known of most steps, or of all steps of a loop.
+    work = [
+        e for e in body
+        if e.op not in ("load", "const", "index")
+        and (e.dtype != "b1" or kernel.vector in depends.loops(e))
+    ]  # fmt: skip
+    return len(work) <= _LONGEST_BODY
 
 
 def _is_dear(e: Expr) -> bool:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler import expr as e
-from nr.backends.compiler.expr import FLOATS, NUMPY, SIGNED, UNSIGNED, Complex, Expr
+from nr.backends.compiler.expr import (
+    FLOATS,
+    NUMPY,
+    ROUNDINGS,
+    SIGNED,
+    UNSIGNED,
+    Complex,
+    Expr,
+)
 from nr.backends.compiler.index import Index
 from nr.backends.compiler.lowering.rules import (
     ELEMENT,
@@ -20,6 +28,7 @@ from nr.backends.compiler.lowering.rules import (
     register,
     round_to,
     storage,
+    storage_of,
 )
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.math.complex import COMPLEX_FUNCTIONS
@@ -123,21 +132,6 @@ def _is_finite(x: Expr) -> Expr:
     return e.unary("abs", x) < float("inf")
 
 
-def _nextafter(x: Expr, y: Expr) -> Expr:
-    integer = {"f32": "i32", "f64": "i64"}[x.dtype]
-    bits = e.bitcast(x, integer)
-    up = y > x
-    away = e.compare("gt", x, 0)
-    step = e.select(
-        e.compare("eq", e.convert(up, "i32"), e.convert(away, "i32")), e.const(1, integer), -1
-    )
-    moved = e.bitcast(bits + step, x.dtype)
-    tiny = e.copysign(e.bitcast(e.const(1, integer), x.dtype), y)
-    result = e.select(e.eq(x, 0), tiny, moved)
-    result = e.select(e.eq(x, y), y, result)
-    return e.select(e.ne(x, x) | e.ne(y, y), x + y, result)
-
-
 def _conj(x: Value, **params: Any) -> Complex:
     if type(x) is Complex:
         return Complex(x.re, -x.im)
@@ -183,7 +177,6 @@ def _register_all() -> None:
     _scalars("sqrt", lambda x: e.unary("sqrt", x), cost=6)
     _scalars("square", lambda x: x * x)
     _scalars("is_finite", _is_finite)
-    pointwise("nextafter", _nextafter, cost=6)
     pointwise("shift_left", _shifted("left"), cost=2)
     pointwise("shift_right_logical", _shifted("right"), cost=2)
     pointwise("shift_right_arithmetic", _shifted("arithmetic"), cost=2)
@@ -206,6 +199,34 @@ def _register_all() -> None:
 
 
 _register_all()
+
+
+# How far neighbours are in the bits of a register, by the type that is stored.
+_NEXT = {"f64": 1, "f32": 1, "bf16": 1 << 16, "f16": 1 << 13}
+# Below the first, float16s are apart by the second; the third is the largest.
+_LEAST_HALF, _HALF_STEP, _LARGEST_HALF = 2.0**-14, 2.0**-24, 65504.0
+
+
+@element("nextafter", cost=6)
+def _nextafter(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
+    x, y = [read(k, index if a.aval.shape else ()) for k, a in enumerate(eqn.invars)]
+    kind = storage_of(eqn.outvars[0].aval)
+    if kind in ROUNDINGS.values():
+        x, y = round_to(x, kind), round_to(y, kind)
+    integer = {"f32": "i32", "f64": "i64"}[x.dtype]
+    further = e.eq(e.convert(y > x, "i32"), e.convert(e.compare("gt", x, 0), "i32"))
+    step = e.select(further, e.const(_NEXT[kind], integer), -_NEXT[kind])
+    result = e.bitcast(e.bitcast(x, integer) + step, x.dtype)
+    least = e.bitcast(e.const(_NEXT[kind], integer), x.dtype)
+    if kind == "f16":
+        size, least = e.unary("abs", x), e.const(_HALF_STEP, x.dtype)
+        near = e.copysign(size + e.select(further, least, -_HALF_STEP), x)
+        largest = e.copysign(e.const(_LARGEST_HALF, x.dtype), x)
+        result = e.select(size > _LARGEST_HALF, largest, round_to(result, kind))
+        result = e.select(size <= _LEAST_HALF, near, result)
+    result = e.select(e.eq(x, 0), e.copysign(least, y), result)
+    result = e.select(e.eq(x, y), y, result)
+    return e.select(e.ne(x, x) | e.ne(y, y), x + y, result)
 
 
 @element("select_n", cost=1)
