@@ -250,6 +250,12 @@ def test_static_arguments_and_decorator_options():
     close(by_place(X, kind=False), X)
 
 
+def test_numbers_stay_weak():
+    for run in (lambda f: f, nr.jit):
+        assert run(nr.checkpoint(lambda x: x * 2))(1.0).weak_type
+        assert not run(nr.checkpoint(lambda x: x * np.float32(2)))(jnp.float32(1)).weak_type
+
+
 def test_errors():
     with pytest.raises(TypeError, match="checkpoint: arguments must be arrays.*'sin'"):
         nr.checkpoint(deep)("sin")

@@ -191,6 +191,32 @@ def test_scan_weak_carry_takes_the_type_of_the_body():
     )
 
 
+def test_a_weak_carry_of_the_right_dtype_is_weak_in_the_body():
+    strong, seen = np.float32(2), []
+
+    def body(c, x):
+        seen.append(jnp.asarray(c).weak_type)
+        return c + strong, c * x
+
+    carry, ys = lax.scan(body, 0.0, jnp.ones(3, "bfloat16"))
+    assert (ys.dtype, carry.dtype, carry.weak_type) == ("bfloat16", "float32", False)
+    last = lax.fori_loop(0, 3, lambda i, c: body(c, 1)[0], 0.0)
+    last = lax.while_loop(lambda c: c < 9, lambda c: body(c, 1)[0], 1.0), last
+    assert seen == [True] * 3  # traced once each
+    assert [(float(x), x.weak_type) for x in last] == [(9.0, False), (6.0, False)]
+    slope = nr.grad(lambda a: lax.scan(lambda c, x: (c + a, c * x), 0.0, jnp.ones(3))[1].sum())
+    assert float(nr.jit(slope)(strong)) == float(slope(strong)) == 3.0
+
+
+def test_results_of_branches_are_weak_as_in_the_first():
+    strong = jnp.float32(2)
+    for run in (lambda f: f, nr.jit):
+        assert run(lambda p: lax.cond(p > 0, lambda: strong, lambda: 1.0))(1.0).weak_type
+        assert not run(lambda p: lax.cond(p > 0, lambda: 1.0, lambda: strong))(1.0).weak_type
+        assert run(lambda i: lax.switch(i, [lambda: 1.0, lambda: strong]))(1).weak_type
+        assert not run(lambda i: lax.switch(i, [lambda: strong, lambda: 1.0]))(1).weak_type
+
+
 def test_python_numbers_start_loops_with_all_their_digits():
     total = lambda c, x: (c + x, None)  # noqa: E731
     assert float(lax.scan(total, 0.1, np.zeros(2))[0]) == 0.1

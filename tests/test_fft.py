@@ -99,10 +99,11 @@ def test_dtypes_are_those_of_jax(dtype):
 
 def test_lax_transforms_of_real_numbers():
     x = jnp.array([1.0, 2.0, 4.0])
-    for kind in ("FFT", "IFFT"):
-        out = nr.lax.fft(x, kind, (3,))
-        assert out.dtype == np.complex64
-        np.testing.assert_array_equal(out, nr.lax.fft(x.astype(out.dtype), kind, (3,)))
+    for kind in ("FFT", "ifft"):
+        for real in (x, x.astype("int32")):
+            out = nr.lax.fft(real, kind, (3,))
+            assert out.dtype == np.complex64
+            np.testing.assert_array_equal(out, nr.lax.fft(x.astype(out.dtype), kind, (3,)))
 
 
 ERRORS = {
@@ -112,7 +113,7 @@ ERRORS = {
     "axis": (lambda: FFT.fft(jnp.ones(4), axis=1), ValueError, "fft: axis 1 is out of bounds"),
     "axes": (lambda: FFT.fft2(jnp.ones((4, 4)), axes=(0,)), ValueError, "fft2: two axes"),
     "twice": (lambda: FFT.fftn(jnp.ones((4, 4)), axes=(0, 0)), ValueError, "duplicate value"),
-    "lax": (lambda: nr.lax.fft(jnp.arange(4), "FFT", (4,)), TypeError, "complex; got i32.4."),
+    "lax": (lambda: nr.lax.fft(jnp.ones(4, "c8"), "RFFT", (4,)), TypeError, "or f64; got c64"),
     "extent": (lambda: nr.lax.fft(jnp.ones(4), "RFFT", (5,)), ValueError, "must be .5,.; got f32"),
     "kind": (lambda: nr.lax.fft(jnp.ones(4), "DCT", (4,)), ValueError, "fft_type must be FFT"),
 }

@@ -487,3 +487,18 @@ def test_updates_of_nothing_have_gradients():
     assert dx.shape == dy.shape == (0, 3)
     with pytest.raises(ValueError, match="arrays used as indices must have shapes that broadcast"):
         jnp.zeros((3, 4))[np.array([0, 1]), np.array([0, 1, 2])]
+
+
+@pytest.mark.parametrize("f", [lambda f: f, nr.jit])
+def test_negative_indices_out_of_range(f):
+    index, options = np.array([0, -1], np.int8), {"mode": "drop", "wrap_negative_indices": False}
+    for i in (index, jnp.asarray(index), (index,)):
+        got = f(lambda x, i: x.at[i].add(2.0, **options))(jnp.zeros(3), i)
+        np.testing.assert_array_equal(got, [2.0, 0.0, 0.0])
+    x = jnp.arange(3.0)
+    options = {"mode": "fill", "fill_value": 7.0, "wrap_negative_indices": False}
+    np.testing.assert_array_equal(f(lambda x: x.at[-1].get(**options))(x), 7.0)
+    got = f(lambda x, i: jnp.take_along_axis(x, i, **options))(x, index)
+    np.testing.assert_array_equal(got, [0.0, 7.0])
+    got = f(lambda x, i: jnp.take_along_axis(x, i, mode="one_hot"))(x, np.array([-1, 3]))
+    np.testing.assert_array_equal(got, [2.0, 0.0])

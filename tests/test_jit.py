@@ -455,10 +455,24 @@ def test_lower_and_compile():
     assert "mul" in lowered.as_text()
     assert lowered.out_info["y"] == nr.ShapeDtypeStruct((3,), "float64")
     compiled = lowered.compile()
-    close(compiled(X, {"w": X}, n=3)["y"], 3 * X * X)
+    close(compiled(X, {"w": X})["y"], 3 * X * X)
     with pytest.raises(TypeError, match=r"compiled.*f64\[3\], f64\[3\]; got f64\[2\], f64\[3\]"):
-        compiled(X[:2], {"w": X}, n=3)
+        compiled(X[:2], {"w": X})
+    with pytest.raises(TypeError, match="compiled.*static ones left out; got"):
+        compiled(X, {"w": X}, n=2)
     assert f.eval_shape(X, {"w": X})["y"] == nr.ShapeDtypeStruct((3,), "float64")
+
+
+def test_compiled_programs_keep_their_static_arguments():
+    def f(x, n, y, *, m=2):
+        return x * n + y * m
+
+    for donated in ((), (0,)):
+        jitted = nr.jit(f, static_argnums=1, static_argnames="m", donate_argnums=donated)
+        compiled = jitted.lower(X, 3, X, m=5).compile()
+        close(compiled(jnp.array(X), X), 8 * X)
+        with pytest.raises(TypeError, match="compiled f: arguments must have the structure"):
+            compiled(X, 4, X)
 
 
 def test_eval_shape_does_not_run():
@@ -603,9 +617,9 @@ def test_the_stages_of_a_program():
         assert stage.donate_argnums == (0,)
         assert [str(a) for a in (*stage.in_avals[0], *stage.out_avals)] == ["f32[3]", "f32[3]"]
     assert lowered.cost_analysis() == compiled.cost_analysis() == {"flops": 3.0}
-    assert compiled(jnp.ones(3), 2)["y"].tolist() == [2.0, 2.0, 2.0]
+    assert compiled(jnp.ones(3))["y"].tolist() == [2.0, 2.0, 2.0]
     with pytest.raises(TypeError, match=r"compiled <lambda>: arguments must be .*f32\[3\]; got f3"):
-        compiled(jnp.ones(2), 2)
+        compiled(jnp.ones(2))
 
 
 def test_ensure_compile_time_eval_traces_what_depends_on_tracers():

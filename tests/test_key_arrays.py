@@ -102,6 +102,6 @@ def test_questions_about_keys():
     assert getattr(keys, "weak_type", None) is False
     assert keys.devices() == {keys.device}
     dtypes = nr.tree.map(lambda x: x.dtype, keys)  # of the words: no keys any more
-    assert dtypes == nr.tree.map(lambda x: x.dtype, keys) and not dtypes != dtypes
+    assert dtypes == nr.tree.map(lambda x: x.dtype, keys)
     with pytest.raises(TypeError, match="set: typed keys were expected"):
         keys.at[0].set(1)

@@ -357,3 +357,6 @@ def test_what_only_tells_its_shape():
     x = lax.full_like(like, 7)
     assert x.dtype == "int8" and np.array_equal(x, np.full((2, 3), 7))
     assert (jnp.shape([[1.0, 2.0]]), jnp.ndim(3), jnp.size([1, 2])) == ((1, 2), 0, 2)
+    for shape in ((), (2, 3)):
+        extents = lax.shape_as_value(shape)
+        assert extents.dtype == "int32" and tuple(extents.tolist()) == shape

@@ -264,3 +264,9 @@ def test_large_copies_begin_at_a_line_of_the_cache(dtype):
         assert y.data.ctypes.data % 64 == 0 and y.data.flags.c_contiguous
         x[0, 0] = 1 - x[0, 0]
         assert y[0, 0] != x[0, 0]  # it is a copy
+
+
+def test_full_of_a_number_without_extents_is_weak():
+    out = jnp.full((), 2.0)
+    assert out.weak_type and (out * jnp.ones(2, "bfloat16")).dtype == "bfloat16"
+    assert not jnp.full((), 2.0, "float32").weak_type

@@ -173,6 +173,17 @@ def test_sequences():
     assert jnp.trim_zeros(asarray([0, 1, 0, 2, 0])).tolist() == [1, 0, 2]
 
 
+def test_axes_in_arrays():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    for of in (np.array, jnp.array):
+        axes = of([0, 2])
+        assert np.array_equal(jnp.moveaxis(x, axes, of([1, 0])), np.moveaxis(x, [0, 2], [1, 0]))
+        assert np.array_equal(jnp.sum(x, axis=axes), x.sum((0, 2)))
+        assert np.array_equal(jnp.flip(x, axes), np.flip(x, (0, 2)))
+        assert jnp.expand_dims(x, axes).shape == (1, 2, 1, 3, 4)
+        assert jnp.squeeze(x[None], of([0])).shape == x.shape
+
+
 def test_traced_counts_and_positions():
     x = asarray(V)
     counts = asarray([1, 0, 2, 0, 1, 0])
@@ -185,6 +196,8 @@ def test_traced_counts_and_positions():
     delete = nr.jit(lambda x, i: jnp.delete(x, i, assume_unique_indices=True))
     assert delete(x, asarray([4, -6])).tolist() == [1, 2, 3, 5]
     assert delete(x, -1).tolist() == [0, 1, 2, 3, 4]
+    corners = jnp.delete(jnp.arange(4), np.array([[1], [-2]]))
+    np.testing.assert_array_equal(corners, [0, 3])
 
 
 def test_vectorize():
@@ -224,6 +237,7 @@ def test_vectorize():
         (lambda: jnp.split(zeros(5), 2), ValueError, "array_split"),
         (lambda: jnp.block([[zeros(1)], zeros(1)]), ValueError, "nested"),
         (lambda: jnp.delete(zeros(3), 5), IndexError, "positions"),
+        (lambda: jnp.delete(zeros(3), np.array([True, False])), ValueError, "a mask must have"),
         (lambda: jnp.pad(zeros(3), -1), ValueError, "negative"),
         (lambda: jnp.pad(zeros(3), 1.5), TypeError, "integers"),
         (lambda: jnp.pad(zeros(3), 1, "foo"), ValueError, "'foo'"),

@@ -349,3 +349,9 @@ def test_dtype_functions():
     assert jnp.astype(jnp.array([1.9, -1.9]), "int32").tolist() == [1, -1]
     assert jnp.astype(jnp.array([1 + 2j, 0]), bool).tolist() == [True, False]
     assert jnp.astype(jnp.array([1 + 2j, 0]), "float32").tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("f", [lambda f: f, nr.jit])
+def test_arctan2_of_complex_numbers(f):
+    x, y = (np.array(v, np.complex64) for v in ([0.5 + 0.25j, -1 + 2j], [1 - 1j, 0.3 + 1j]))
+    np.testing.assert_allclose(f(jnp.arctan2)(x, y), ref.arctan2(x, y), rtol=1e-5)

@@ -312,6 +312,8 @@ def test_zeta_and_polygamma():
     y = 10.0 ** rng.uniform(-2, 3, 3000)
     assert_close(SPECIAL["polygamma"](m, y), scipy_special.polygamma(m.astype(int), y), 2e-14, "")
     assert np.all(np.isnan(SPECIAL["polygamma"](np.array([1.5, -1.0]), np.ones(2))))
+    at_infinity = np.array([2.5, 3.0]), np.full(2, np.inf)
+    assert np.array_equal(SPECIAL["zeta"](*at_infinity), [0.0, 0.0])
 
 
 DOTS = [

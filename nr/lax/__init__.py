@@ -172,6 +172,7 @@ from nr.lax.shape import (
     pad,
     reshape,
     rev,
+    shape_as_value,
     slice,
     slice_in_dim,
     split,

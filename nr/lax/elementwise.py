@@ -549,8 +549,15 @@ def atan(x: Any) -> Array:
 
 
 def atan2(x: Any, y: Any) -> Array:
-    """The angle of the point (y, x), in radians in [-pi, pi]."""
-    return atan2_p.bind(*operands("atan2", x, y, accepts=FLOATING))
+    """The angle of the point (y, x), in radians in [-pi, pi].
+
+    Of complex numbers it is -i log((y + i x) / sqrt(x^2 + y^2)).
+    """
+    x, y = operands("atan2", x, y, accepts=INEXACT)
+    if x.dtype in FLOATING:
+        return atan2_p.bind(x, y)
+    ratio = div(add(y, mul(const_like(x, 1j), x)), sqrt(add(square(x), square(y))))
+    return mul(const_like(x, -1j), log(ratio))
 
 
 # ---------------------------------------------------------------- hyperbolic functions

@@ -81,8 +81,9 @@ def fft(x: Any, fft_type: FftType | int | str, fft_lengths: Any) -> Array:
 
     Args:
         x: complex, or real; for RFFT it must be.
-        fft_type: a `FftType`, its number or its name. RFFT gives the first n // 2 + 1 frequencies
-            along the last dimension, which IRFFT takes; inverses divide by the number of elements.
+        fft_type: a `FftType`, its number or its name, "RFFT" or "rfft". RFFT gives the first
+            n // 2 + 1 frequencies along the last dimension, which IRFFT takes; inverses divide by
+            the number of elements.
         fft_lengths: the extents of the transform; IRFFT's result has these.
 
     Returns:
@@ -99,11 +100,12 @@ def fft(x: Any, fft_type: FftType | int | str, fft_lengths: Any) -> Array:
     """
     x = operand("fft", x)
     names = FftType.__members__
-    kind = next((k for k, v in names.items() if fft_type in (k, v)), None)
+    kind = next((k for k, v in names.items() if fft_type in (k, k.lower(), v)), None)
     if kind is None:
         raise ValueError(f"fft: fft_type must be FFT, IFFT, RFFT or IRFFT; got {fft_type!r}.")
-    if kind != "RFFT" and x.dtype in dtypes.FLOATING:
-        x = convert_element_type(x, dtypes.to_complex(x.dtype))
+    if x.dtype not in dtypes.COMPLEX:
+        real_dtype = dtypes.to_inexact(x.dtype)
+        x = convert_element_type(x, real_dtype if kind == "RFFT" else dtypes.to_complex(real_dtype))
     params: dict[str, Any] = {"fft_type": kind, "fft_lengths": tuple([int(n) for n in fft_lengths])}
     # NumPy would convert, pad and cut: check before.
     _fft_aval(typeof(x), **params)

@@ -492,13 +492,18 @@ def canonical_axis(op: str, axis: Any, ndim: int) -> int:
     return axis + ndim if axis < 0 else axis
 
 
+def sequence_of_axes(axes: Any) -> Any:
+    """One axis as a sequence; several (also those in an array) as they are."""
+    if isinstance(axes, (tuple, list, range)) or getattr(axes, "ndim", 0) == 1:
+        return axes
+    return (axes,)
+
+
 def canonical_axes(op: str, axes: Any, ndim: int) -> tuple[int, ...]:
-    """Non-negative, distinct axes; None means all."""
+    """Non-negative, distinct axes, in a sequence or an array of them; None means all."""
     if axes is None:
         return tuple(range(ndim))
-    if not isinstance(axes, (tuple, list, range)):
-        axes = (axes,)
-    result = tuple([canonical_axis(op, axis, ndim) for axis in axes])
+    result = tuple([canonical_axis(op, axis, ndim) for axis in sequence_of_axes(axes)])
     if len(set(result)) != len(result):
         raise ValueError(f"{op}: duplicate value in axis; got {tuple(axes)} for rank {ndim}.")
     return result

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nr.core import dtypes
-from nr.core.array import Array
+from nr.core.array import Array, ArrayImpl
 from nr.core.avals import ShapedArray, UndefinedPrimal, Zero
 from nr.core.tracing import Primitive, Tracer, typeof
 from nr.core.trees import tree_map
@@ -616,6 +616,11 @@ def broadcasted_iota(dtype: Any, shape: Any, dimension: int) -> Array:
         shape=shape,
         dimension=canonical_axis("iota", dimension, len(shape)),
     )
+
+
+def shape_as_value(shape: Sequence[int]) -> Array:
+    """The extents of a shape as an array of the default integer dtype."""
+    return ArrayImpl(np.asarray(shape, dtypes.scalar_dtype(int)))
 
 
 # ---------------------------------------------------------------- copy

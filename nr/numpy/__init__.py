@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as _np
 
-from nr import lax as _lax
 from nr.core.array import Array as ndarray
 from nr.core.config import config as _config
 from nr.numpy import array_methods as _array_methods
@@ -798,5 +797,4 @@ __all__ = [
 ]
 
 _array_methods.install(globals())
-_keys.install(globals(), _keys.OF_NUMPY)
-_keys.install(vars(_lax), _keys.OF_LAX)
+_keys.install(globals())

@@ -124,7 +124,9 @@ class IndexUpdateRef:
             out = _set_now(self.array, self.index, values)
             if out is not None:
                 return out
-        return self._counted(wrap_negative_indices)._update("set", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update(
+            "set", values, indices_are_sorted, unique_indices, mode
+        )
 
     def add(
         self,
@@ -142,7 +144,9 @@ class IndexUpdateRef:
             >>> jnp.zeros(3).at[jnp.array([0, 0, 2])].add(1.0)
             Array([2., 0., 1.], dtype=float32)
         """
-        return self._counted(wrap_negative_indices)._update("add", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update(
+            "add", values, indices_are_sorted, unique_indices, mode
+        )
 
     def subtract(
         self,
@@ -155,7 +159,9 @@ class IndexUpdateRef:
     ) -> Array:
         """x with values subtracted."""
         values = neg(promote("at.subtract", self.array, _not_nested(values))[1])
-        return self._counted(wrap_negative_indices)._update("add", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update(
+            "add", values, indices_are_sorted, unique_indices, mode
+        )
 
     def multiply(
         self,
@@ -167,7 +173,9 @@ class IndexUpdateRef:
         wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the indexed elements multiplied by values."""
-        return self._counted(wrap_negative_indices)._update("mul", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update(
+            "mul", values, indices_are_sorted, unique_indices, mode
+        )
 
     mul = multiply
 
@@ -220,7 +228,9 @@ class IndexUpdateRef:
         wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the smaller of the indexed elements and values."""
-        return self._counted(wrap_negative_indices)._update("min", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update(
+            "min", values, indices_are_sorted, unique_indices, mode
+        )
 
     def max(
         self,
@@ -232,7 +242,9 @@ class IndexUpdateRef:
         wrap_negative_indices: bool = True,
     ) -> Array:
         """x with the larger of the indexed elements and values."""
-        return self._counted(wrap_negative_indices)._update("max", values, indices_are_sorted, unique_indices, mode)
+        return self._counted(wrap_negative_indices)._update(
+            "max", values, indices_are_sorted, unique_indices, mode
+        )
 
     def apply(
         self,
@@ -248,8 +260,11 @@ class IndexUpdateRef:
         It is applied as often as an element is indexed, or once where indices are traced.
         """
         if not wrap_negative_indices:
-            ref = self._counted(False)
-            return ref.apply(func, unique_indices=unique_indices, mode=mode)
+            sorted_and_unique = {
+                "indices_are_sorted": indices_are_sorted,
+                "unique_indices": unique_indices,
+            }
+            return self._counted(False).apply(func, mode=mode, **sorted_and_unique)
         mask = _traced_mask(self.index)
         if mask is not None:
             return self._update_masked(mask, lambda x, _: _cast(func(x), x), 0)

@@ -407,6 +407,8 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None) 
     """
     shape = canonical_shape("full", shape)
     value = _convert("full", fill_value, dtype, False)
+    if not shape and value.weak_type:
+        return place(value, device)
     if type(value) is ArrayImpl and value.committed is None and current_trace() is EVAL:
         out = np.empty(shape, value.dtype)
         try:

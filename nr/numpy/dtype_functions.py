@@ -106,7 +106,7 @@ class FloatLimits:
         return f"finfo(dtype={self.dtype}, min={self.min}, max={self.max}, eps={self.eps})"
 
 
-def finfo(dtype: Any, /) -> FloatLimits:
+def finfo(dtype: Any) -> FloatLimits:
     """The limits of a floating dtype; of its parts for a complex one.
 
     Args:
@@ -123,11 +123,11 @@ def finfo(dtype: Any, /) -> FloatLimits:
     return FloatLimits(dtypes.canonicalize(_dtype_of(dtype)))
 
 
-def iinfo(dtype: Any, /) -> np.iinfo:
+def iinfo(int_type: Any) -> np.iinfo:
     """The limits of an integer dtype.
 
     Args:
-        dtype: a dtype, or an array for its own.
+        int_type: a dtype, or an array for its own.
 
     Raises:
         ValueError: for another dtype.
@@ -137,7 +137,7 @@ def iinfo(dtype: Any, /) -> np.iinfo:
         >>> jnp.iinfo(jnp.int8).max
         127
     """
-    return dtypes.iinfo(dtypes.canonicalize(_dtype_of(dtype)))
+    return dtypes.iinfo(dtypes.canonicalize(_dtype_of(int_type)))
 
 
 _KINDS = {

@@ -33,6 +33,7 @@ from nr.lax.shape import (
     broadcast_shapes,
     concatenate,
     expand_dims,
+    full_like,
     index_in_dim,
     rev,
     squeeze,
@@ -256,7 +257,8 @@ def unwrapped(index: Any) -> Any:
     if dtype is None or dtype.kind != "i":
         return index
     index = convert_element_type(operand("index", index), signed_index_dtype(dtype))
-    return select(lt(index, full_like(index, 0)), full_like(index, np.iinfo(index.dtype).min), index)
+    negative = lt(index, full_like(index, 0))
+    return select(negative, full_like(index, np.iinfo(np.int32).min), index)
 
 
 def array_entry(array: Any, dim: int, extent: int, mode: Any) -> Advanced:

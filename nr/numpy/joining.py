@@ -348,11 +348,14 @@ def _positions(op: str, obj: Any, n: int) -> np.ndarray:
         return np.arange(*obj.indices(n))
     places = np.asarray(obj)
     if places.dtype.kind == "b":
+        if op == "delete" and places.shape != (n,):
+            raise ValueError(f"{op}: a mask must have the shape {(n,)} of the axis; got {obj!r}.")
         places = np.flatnonzero(places)
     if places.size == 0:
         places = places.astype(np.int64)
-    if places.dtype.kind not in "iu" or places.ndim > 1:
-        raise TypeError(f'{op}: integers of rank 0 or 1 were expected for "obj"; got {obj!r}.')
+    if places.dtype.kind not in "iu" or (places.ndim > 1 and op == "insert"):
+        most = " of rank 0 or 1" if op == "insert" else ""
+        raise TypeError(f'{op}: integers{most} were expected for "obj"; got {obj!r}.')
     limit = n + (op == "insert")
     if ((places < -n) | (places >= limit)).any():
         raise IndexError(f"{op}: positions must lie in [{-n}, {limit}); got {places}.")

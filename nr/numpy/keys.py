@@ -6,13 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from nr import lax
 from nr.core import dtypes
 from nr.core.array import Array
 from nr.core.trees import tree_flatten, tree_map, tree_unflatten
 from nr.transforms.vmap import vmap
 
 # The functions that move elements, and which of their positional arguments they move.
-OF_NUMPY: dict[str, tuple[int, ...]] = {
+_OF_NUMPY: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         (
             *("array", "array_split", "asarray", "atleast_1d", "atleast_2d", "broadcast_to"),
@@ -27,7 +28,7 @@ OF_NUMPY: dict[str, tuple[int, ...]] = {
     "full_like": (0, 1),
     "where": (1, 2),
 }
-OF_LAX: dict[str, tuple[int, ...]] = {
+_OF_LAX: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         (
             *("broadcast", "broadcast_in_dim", "collapse", "concatenate", "dynamic_index_in_dim"),
@@ -47,10 +48,11 @@ OF_LAX: dict[str, tuple[int, ...]] = {
 }
 
 
-def install(names: dict[str, Any], moving: dict[str, tuple[int, ...]]) -> None:
-    """Let the functions among a module's names take keys."""
-    for name, which in moving.items():
-        names[name] = also_of_keys(names[name], which)
+def install(names: dict[str, Any]) -> None:
+    """Let the functions among the names of nr.numpy, and those of nr.lax, take keys."""
+    for module, moving in ((names, _OF_NUMPY), (vars(lax), _OF_LAX)):
+        for name, which in moving.items():
+            module[name] = also_of_keys(module[name], which)
 
 
 def _is_key(x: Any) -> bool:

@@ -17,7 +17,7 @@ from nr.lax.cumulative import cumsum
 from nr.lax.elementwise import add, bitwise_and, mul, ne, rem, shift_right_logical, sub
 from nr.lax.indexing import ScatterDimensionNumbers
 from nr.lax.reduce import reduce_sum
-from nr.lax.rules import canonical_axes, canonical_axis, operand
+from nr.lax.rules import canonical_axes, canonical_axis, operand, sequence_of_axes
 from nr.lax.scatter import scatter_add
 from nr.lax.shape import (
     broadcast_in_dim,
@@ -151,7 +151,7 @@ def expand_dims(a: Any, axis: Any) -> Array:
         (1, 3, 1)
     """
     a = as_operand("expand_dims", a)
-    places = tuple(axis) if isinstance(axis, (tuple, list, range)) else (axis,)
+    places = tuple(sequence_of_axes(axis))
     old = iter(a.shape)
     rank = a.ndim + len(places)
     try:

@@ -54,7 +54,7 @@ def _toward_zero(x: Array) -> Array:
 
 
 @unary(np.trunc, NATIVE_FLOATING)
-def trunc(x: Any, /) -> Array:
+def trunc(x: Any) -> Array:
     """x without its fractional part, in the dtype of x."""
     return _rounded("trunc", _toward_zero, x)
 
@@ -264,7 +264,7 @@ def _integers(op: str, x1: Any, x2: Any) -> list[Array]:
 
 
 @binary(np.gcd)
-def gcd(x1: Any, x2: Any, /) -> Array:
+def gcd(x1: Any, x2: Any) -> Array:
     """The greatest common divisor of |x1| and |x2|, by Euclid's algorithm."""
     from nr.transforms.control_flow import while_loop
 

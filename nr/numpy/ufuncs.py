@@ -485,7 +485,7 @@ def arctan(x: Any, /) -> Array:
 @binary(np.arctan2, NATIVE_FLOATING)
 def arctan2(x1: Any, x2: Any, /) -> Array:
     """The angle of the point (x2, x1), in radians in [-pi, pi]."""
-    return lax.atan2_p.bind(*promote_broadcast("arctan2", x1, x2, inexact=True))
+    return lax.atan2(*promote_broadcast("arctan2", x1, x2, inexact=True))
 
 
 @unary(np.sinh, NATIVE_INEXACT)

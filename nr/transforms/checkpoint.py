@@ -15,7 +15,7 @@ from nr.core.jaxprs import Jaxpr, cached_on_jaxpr, eval_jaxpr, trace_closed, tra
 from nr.core.source_info import api_boundary, function_name, wraps
 from nr.core.tracing import Primitive, typeof
 from nr.core.trees import keystr, tree_flatten, tree_flatten_with_path, tree_unflatten
-from nr.lax.rules import operand
+from nr.lax.rules import operand, weak_where
 from nr.transforms.ad import (
     call_jvp,
     call_transpose,
@@ -152,7 +152,8 @@ def checkpoint(
             jaxpr=jaxpr,
             policy=policy,
         )
-        return tree_unflatten(flat.out_tree, outs)
+        weak = [a.weak_type for a in jaxpr.out_avals]
+        return tree_unflatten(flat.out_tree, weak_where(weak, outs))
 
     return checkpointed
 

@@ -380,18 +380,13 @@ class JitFunction:
         """The traced program for the given arguments (arrays or ShapeDtypeStructs)."""
         traced, _, key = self._trace(args, kwargs, abstract=True)
         options = self._options(self._donated_leaves(args, kwargs))
-        program = Program(self, traced.jaxpr, key[0], traced.out_tree, key[1], options)
+        in_tree, avals, statics = key[:3]
+        program = Program(self, traced.jaxpr, in_tree, traced.out_tree, avals, statics, options)
         return Traced(program)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for given arguments (arrays or ShapeDtypeStructs), to look at or compile."""
         return self.trace(*args, **kwargs).lower()
-
-    def input_avals(self, args: tuple, kwargs: dict) -> tuple[Any, tuple, list[Any]]:
-        """The structure of dynamic arguments, their avals, and themselves."""
-        dynamic, named, _ = self._split(args, kwargs)
-        leaves, in_tree = tree_flatten((dynamic, named))
-        return in_tree, tuple([_input_aval(x) for x in leaves]), leaves
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The output's shapes and dtypes, without running."""

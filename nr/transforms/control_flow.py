@@ -49,7 +49,7 @@ def _strengthened(
     carry_tree: PyTreeDef,
     init: Any,
 ) -> tuple[Jaxpr, list[Any], list[Any]]:
-    """Trace a loop body; weak carries (Python scalars) take the type that the body gives them.
+    """Trace a loop body; weak carries (Python scalars) take the dtype that the body gives them.
 
     Returns:
         The body's jaxpr, its closed-over operands, and the initial carry in its final types.
@@ -60,7 +60,7 @@ def _strengthened(
     changed = False
     carry = list(carry)  # Python scalars as they are: they take their digits from the final dtype
     for i, (before, after) in enumerate(zip(avals, outs, strict=True)):
-        if before.weak_type and not (after.weak_type and _same_type(before, after)):
+        if before.weak_type and not _same_type(before, after):
             kinds = "biufVc"
             grows = kinds.index(after.dtype.kind) >= kinds.index(before.dtype.kind)
             dtype = after.dtype if grows and not after.shape else before.dtype
@@ -170,7 +170,7 @@ def scan(
         reverse=bool(reverse),
         unroll=_steps_at_once(unroll, length),
     )
-    final = weak_where([typeof(x).weak_type for x in carry], outs[:n])
+    final = weak_where([a.weak_type for a in jaxpr.out_avals[:n]], outs[:n])
     return tree_unflatten(carry_tree, final), tree_unflatten(y_tree[0], outs[n:])
 
 
@@ -259,7 +259,7 @@ def while_loop(cond_fun: Callable, body_fun: Callable, init_val: Any) -> Any:
         cond_nconsts=len(cond_operands),
         body_nconsts=len(body_operands),
     )
-    return tree_unflatten(tree, weak_where([typeof(x).weak_type for x in carry], results))
+    return tree_unflatten(tree, weak_where([a.weak_type for a in body.out_avals], results))
 
 
 @api_boundary
@@ -447,7 +447,7 @@ def cond(
         return (true_fun if known else false_fun)(*operands)
     jaxprs, args, out_tree = _branch_jaxprs("cond", (false_fun, true_fun), operands)
     outs = cond_p.bind(pred, *args, branches=jaxprs)
-    return tree_unflatten(out_tree, weak_where(_weak_in_all(jaxprs), outs))
+    return tree_unflatten(out_tree, _weak_as_first(jaxprs, outs))
 
 
 def _predicate(pred: Any) -> Any:
@@ -490,13 +490,12 @@ def switch(
         return branches[int(known)](*operands)
     jaxprs, args, out_tree = _branch_jaxprs("switch", branches, operands)
     outs = cond_p.bind(index, *args, branches=jaxprs)
-    return tree_unflatten(out_tree, weak_where(_weak_in_all(jaxprs), outs))
+    return tree_unflatten(out_tree, _weak_as_first(jaxprs, outs))
 
 
-def _weak_in_all(branches: Sequence[Jaxpr]) -> list[bool]:
-    """Of each result of branches, whether it is weak in all of them."""
-    columns = zip(*[b.out_avals for b in branches], strict=True)
-    return [all([a.weak_type for a in column]) for column in columns]
+def _weak_as_first(branches: Sequence[Jaxpr], outs: Sequence[Any]) -> list[Any]:
+    """The results of branches, of which those are weak that are in the first, as in JAX."""
+    return weak_where([a.weak_type for a in branches[0].out_avals], outs)
 
 
 def _branch_index(index: Any, n: int) -> Any:

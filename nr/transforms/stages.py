@@ -9,12 +9,13 @@ import numpy as np
 
 from nr.backends.base import NO_OPTIONS, Options, ProgramPlan
 from nr.core import devices
+from nr.core.array import weak_scalar
 from nr.core.avals import ShapedArray
 from nr.core.jaxprs import Jaxpr
-from nr.core.trees import PyTreeDef, tree_unflatten
+from nr.core.trees import PyTreeDef, tree_flatten, tree_unflatten
 from nr.lax.rules import operand
 from nr.transforms.jit import jit_p
-from nr.transforms.make_jaxpr import ShapeDtypeStruct
+from nr.transforms.make_jaxpr import ShapeDtypeStruct, aval_of
 
 if TYPE_CHECKING:
     from nr.transforms.compiled_function import JitFunction
@@ -29,6 +30,7 @@ class Program:
     in_tree: PyTreeDef
     out_tree: PyTreeDef
     in_avals: tuple[ShapedArray, ...]
+    statics: tuple[tuple[int | str, type, Any], ...]
     options: Options
 
 
@@ -128,7 +130,10 @@ class Lowered(Stage):
 
 
 class Compiled(Stage):
-    """A compiled program: call it with arguments of the signature it was lowered for."""
+    """A compiled program: call it with arguments of the signature it was lowered for.
+
+    Static arguments are part of the program, and are left out.
+    """
 
     def __init__(self, lowered: Lowered) -> None:
         super().__init__(lowered._program)
@@ -148,17 +153,27 @@ class Compiled(Stage):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         function = self._program.function
-        in_tree, avals, leaves = function.input_avals(args, kwargs)
+        leaves, in_tree = tree_flatten((args, kwargs))
+        if in_tree != self.in_tree:
+            raise TypeError(
+                f"compiled {function.name}: arguments must have the structure it was lowered for, "
+                f"{self.in_tree}, static ones left out; got {in_tree}."
+            )
+        avals = [aval_of(weak_scalar(x)) for x in leaves]
         expected = self._program.in_avals
-        if in_tree != self.in_tree or [(a.shape, a.dtype) for a in avals] != [
-            (a.shape, a.dtype) for a in expected
-        ]:
+        if [(a.shape, a.dtype) for a in avals] != [(a.shape, a.dtype) for a in expected]:
             raise TypeError(
                 f"compiled {function.name}: arguments must be those it was lowered for, "
                 f"{', '.join(map(str, expected))}; got {', '.join(map(str, avals))}."
             )
         if self._program.options != NO_OPTIONS:
-            return function(*args, **kwargs)
+            whole = list(args)
+            for place, _, value in self._program.statics:
+                if isinstance(place, int):
+                    whole.insert(place, value)
+                else:
+                    kwargs[place] = value
+            return function(*whole, **kwargs)
         operands = [operand("jit", x) for x in leaves]
         outs = jit_p.bind(*operands, jaxpr=self.jaxpr, name=function.name)
         return tree_unflatten(self.out_tree, outs)

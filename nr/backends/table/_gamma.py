@@ -297,7 +297,7 @@ def _zeta_positive(xp: Any, x: Array, q: Array) -> Array:
         total += xp.power(q + k, -x)
     end = q + _DIRECT_TERMS
     last = xp.power(end, -x)
-    total += last * end / (x - 1.0)
+    total += xp.where(last == 0, 0.0, last * end / (x - 1.0))
     total += 0.5 * last
     factor = xp.where(last == 0, 0.0, last * (x / end))
     for k, coefficient in enumerate(_EULER_MACLAURIN):

@@ -72,6 +72,7 @@ def _ufunc_rows(xp: Any) -> dict[str, Callable[..., Array]]:
         "max": xp.maximum,
         "min": xp.minimum,
         "nextafter": xp.nextafter,
+        "atan2": xp.arctan2,
         "eq": xp.equal,
         "ne": xp.not_equal,
         "lt": xp.less,
@@ -160,12 +161,6 @@ def _arithmetic_rows(xp: Any) -> dict[str, Callable[..., Array]]:
             result = div(xp.ones_like(result), result)
         return narrow(result, x.dtype)
 
-    def atan2(y: Array, x: Array) -> Array:
-        if y.dtype.kind != "c":
-            return xp.arctan2(y, x)
-        ratio = (x + y * y.dtype.type(1j)) / xp.sqrt(xp.square(x) + xp.square(y))
-        return xp.log(ratio) * y.dtype.type(-1j)
-
     return {
         "div": div,
         "rem": rem,
@@ -175,7 +170,6 @@ def _arithmetic_rows(xp: Any) -> dict[str, Callable[..., Array]]:
         "logistic": logistic,
         "pow": pow_,
         "integer_pow": integer_pow,
-        "atan2": atan2,
     }
 
 
