@@ -538,10 +538,14 @@ class Preparation:
 def _are_few(params: dict[str, Any], rhs: Any) -> bool:
     """Whether vectors of what is summed, and then the sums of their lanes, are less work than
     vectors of output features."""
-    results = rhs.shape[params["dimension_numbers"].rhs_spec[0]]
+    spec = params["dimension_numbers"].rhs_spec
+    results, row = rhs.shape[spec[0]], rhs.shape[spec[1]]
+    if params["rhs_dilation"][-1] == 1:
+        row *= rhs.shape[spec[-1]]
     steps = rhs.size // max(results, 1)
+    vectors = -(-row // _LANES) * (steps // max(row, 1))
     alone = params["feature_group_count"] == params["batch_group_count"] == 1
-    return alone and results * (steps / _LANES + _LANE_SUM) < -(-results // _LANES) * steps
+    return alone and results * (vectors + _LANE_SUM) < -(-results // _LANES) * steps
 
 
 def _sums_images(params: dict[str, Any], rhs: Any, out: Any) -> bool:

@@ -65,7 +65,7 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     read = [e for e in walk(roots) if e.op == "load"]
     vector = kernel.vector
     step = kernel.reduced[-1]
-    others = {k for k in kernel.kept if k is not vector}
+    others = set() if vector.reduced else {k for k in kernel.kept if k is not vector}
     loads = [_Read(depends.loops(e), windows(e, step, others, {vector}), step) for e in read]
     far = {loop: _far(loop, read, depends) for loop in kernel.kept if loop is not vector}
     lanes = max(vector_bytes // max([NUMPY[v.dtype].itemsize for v in roots]), 1)
