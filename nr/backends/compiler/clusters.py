@@ -20,7 +20,15 @@ from typing import Any, final
 import numpy as np
 
 from nr.backends.compiler.expr import Complex, Expr, const
-from nr.backends.compiler.index import Index, Loop, flatten, index_of, strides_of, unflatten
+from nr.backends.compiler.index import (
+    Index,
+    Loop,
+    flatten,
+    index_of,
+    reindexed,
+    strides_of,
+    unflatten,
+)
 from nr.backends.compiler.loops import Buffer, Reducer, load
 from nr.backends.compiler.lowering.rules import (
     ELEMENT,
@@ -641,7 +649,7 @@ class _Views(Reads):
     def value(self, var: Var, index: tuple[Index, ...]) -> Value:
         root = self.graph.root(var)
         if root is not var:
-            index = unflatten(flatten(index, var.aval.shape), root.aval.shape)
+            index = reindexed(index, var.aval.shape, root.aval.shape)
         eqn = self.producer.get(root)
         if eqn is not None and eqn.primitive.name in _VIEWS and eqn.outvars[0].aval.size:
             return self.element(root, index)
@@ -663,7 +671,7 @@ class _Reader(Reads):
     def value(self, var: Var, index: tuple[Index, ...]) -> Value:
         root = self.graph.root(var)
         if root is not var:
-            index = unflatten(flatten(index, var.aval.shape), root.aval.shape)
+            index = reindexed(index, var.aval.shape, root.aval.shape)
             var = root
         cluster = self.cluster
         if var in cluster.full:

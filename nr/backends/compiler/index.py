@@ -285,6 +285,30 @@ def unflatten(flat: Index, shape: Sequence[int]) -> tuple[Index, ...]:
     return tuple(indices)
 
 
+def reindexed(
+    indices: Sequence[Index], shape: Sequence[int], to: Sequence[int]
+) -> tuple[Index, ...]:
+    """The indices of an element of an array of another shape, and as many elements.
+
+    Dimensions that are the same in both, or that are joined and split among themselves, are done
+    apart: where a condition keeps an index within its dimension, nothing has to be divided.
+    """
+    if 0 in shape:
+        return unflatten(flatten(indices, shape), to)
+    result: list[Index] = []
+    begin = 0
+    for end in range(1, len(shape) + 1):
+        size = math.prod(shape[begin:end])
+        count = 0
+        while math.prod(to[len(result) : len(result) + count]) < size:
+            count += 1
+        part = to[len(result) : len(result) + count]
+        if math.prod(part) == size and (end == len(shape) or shape[end] != 1):
+            result += unflatten(flatten(indices[begin:end], shape[begin:end]), part)
+            begin = end
+    return (*result, *[ZERO] * (len(to) - len(result)))
+
+
 def index_text(index: Index, expression: Callable[[Expr], str] = str) -> str:
     """As a sum, e.g. ``128*i + j + 3``."""
     parts = []

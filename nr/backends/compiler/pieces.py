@@ -57,6 +57,12 @@ def pieces_of(eqn: JaxprEqn, inner: Callable[[Var], JaxprEqn | None]) -> Sequenc
     """
     if eqn.primitive.name != "concatenate":
         return ()
+    # Pieces of pieces may be of other sizes, as those of rolled arrays that are stacked are.
+    return _alike(eqn, inner) or _alike(eqn, lambda var: None)
+
+
+def _alike(eqn: JaxprEqn, inner: Callable[[Var], JaxprEqn | None]) -> Sequence[Piece]:
+    """The pieces of a concatenation, and of what it concatenates, if all are of one size."""
     found: list[Piece] = []
     stack: list[tuple[JaxprEqn, tuple[_Level, ...]]] = [(eqn, ())]
     while stack and len(found) + len(stack) <= _MOST:

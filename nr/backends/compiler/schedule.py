@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nr.backends.compiler.clusters import Cluster, Graph
+from nr.backends.compiler.borders import narrowed
 from nr.backends.compiler.expr import NUMPY, Expr, node, select
 from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
 from nr.backends.compiler.loops import (
@@ -367,7 +368,7 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     extent = kernel.vector.extent
     while lanes // 2 >= extent and lanes > 1:
         lanes //= 2
-    return max(lanes, 1)
+    return max(narrowed(kernel, lanes, vector_bytes // _lane_bytes(kernel)), 1)
 
 
 def _overlap(loop: Loop, kernel: Kernel) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from nr.backends.compiler.expr import Expr, const
 from nr.backends.compiler.index import Index, Loop
-from nr.backends.compiler.loops import Reducer, walk
+from nr.backends.compiler.loops import Pass, Reducer, walk
 from nr.backends.compiler.rewrite import Rewriter
 
 _PLAIN = ("index", "const", "and", "lt", "le", "gt", "ge", "eq", "ne")
@@ -35,6 +35,17 @@ class Within(Rewriter):
 
     def _one(self, e: Expr) -> Expr:
         return decided(super()._one(e), self.ranges)
+
+    def passes(self, passes: Sequence[Pass]) -> list[Pass]:
+        """Passes without recurrences, rebuilt."""
+        return [
+            Pass(
+                [self.reducer(r) for r in p.reducers],
+                [self.store(s) for s in p.stores],
+                [self.store(s) for s in p.after],
+            )
+            for p in passes
+        ]
 
 
 def steps_passed_over(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nr.backends.compiler.borders import between_borders
 from nr.backends.compiler.emission.conditions import (
     Holding,
     Within,
@@ -99,7 +100,7 @@ class Emitter(Tiles):
         if kernel.panel is not None and len(loops) == len(kernel.kept) - kernel.tasks:
             self._fill(kernel.panel)
         if not loops:
-            self._passes()
+            self._versions()
             return
         loop = loops[0]
         low, high = bounds.get(loop) or ("0", self.f.integer(loop.extent))
@@ -190,11 +191,48 @@ class Emitter(Tiles):
         f.line(f"{done}:")
 
     # ------------------------------------------------------------------------ passes
-    def _passes(self) -> None:
-        self.kept_depth = len(self.f.scopes) - 1
+    def _versions(self) -> None:
+        """The passes; between borders, without conditions that are known there."""
+        f = self.f
+        between = {} if self.kernel.tiles else between_borders(self.kernel)
         # What is computed at this level is not known to another copy of the body.
         self.depends.clear()
-        for p in self._copied_passes():
+        if not between:
+            self._passes(self._copied_passes())
+            return
+        inside, beside, done = [f.name(s)[1:] for s in ("inside", "beside", "done")]
+        test = "true"
+        for loop, (low, high) in between.items():
+            name = self.loops[loop][1]
+            last = high - (self.width - 1 if loop is self.vector else 0)
+            for order, step in (("sge", low), ("sle", last)):
+                one = f.op(f"icmp {order} i64 {name}, {f.integer(step)}")
+                test = f.op(f"and i1 {test}, {one}")
+        f.line(f"br i1 {test}, label %{inside}, label %{beside}")
+        within = Within({}, between)
+        self.alive.append(within)
+        depth = len(f.scopes) - 1
+        for label, passes in (
+            (inside, within.passes(self.kernel.passes)),
+            (beside, self.kernel.passes),
+        ):
+            f.line(f"{label}:")
+            f.scopes.append(Scope())
+            # What is computed for a step is computed in its version.
+            moved = {k: at for k, at in self.loops.items() if at[0] == depth}
+            self.loops.update({k: (depth + 1, name) for k, (_, name) in moved.items()})
+            self.depends.clear()
+            self._passes(passes)
+            self.loops.update(moved)
+            inner = f.scopes.pop()
+            f.scope.lines += inner.lines
+            f.line(f"br label %{done}")
+        f.line(f"{done}:")
+        self.depends.clear()
+
+    def _passes(self, passes: Sequence[Pass]) -> None:
+        self.kept_depth = len(self.f.scopes) - 1
+        for p in passes:
             if p.stores or p.reducers or p.recurrences:
                 self._pass(p)
             for store in p.after:

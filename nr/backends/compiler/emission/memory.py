@@ -99,6 +99,30 @@ class Memory(Values):
             return None
         return rest, index.terms.get(vector, 0), self.loops[vector][1]
 
+    def _compared_lanes(self, expr: Expr, scope: Scope) -> str | None:
+        """In which lanes an index is below a limit, or not, if it counts lanes: these are compared
+        as small numbers, many of which are in a register."""
+        f = self.f
+        index, limit = expr.args
+        if index.op != "index" or limit.op != "const":
+            return None
+        split = self._split_vector(index.param)
+        if split is None or split[1] != 1:
+            return None
+        rest, _, variable = split
+        start = f.op(f"add i64 {self._offset(rest)}, {variable}", scope)
+        left = f.op(f"sub i64 {f.integer(int(limit.param))}, {start}", scope)
+        return self._first_lanes(left, scope, "slt" if expr.op == "lt" else "sge")
+
+    def _first_lanes(self, count: str, scope: Scope, order: str = "slt") -> str:
+        """A mask of the first lanes, so many of them; or of the others."""
+        f, w = self.f, self.width
+        for test, bound in (("slt", w), ("sgt", 0)):
+            within = f.op(f"icmp {test} i64 {count}, {bound}", scope)
+            count = f.op(f"select i1 {within}, i64 {count}, i64 {bound}", scope)
+        count = self._splat("i16", f.op(f"trunc i64 {count} to i16", scope), scope)
+        return f.op(f"icmp {order} <{w} x i16> {self._lanes('i16')}, {count}", scope)
+
     def _index_vector(self, index: Index, kind: str, scope: Scope) -> str:
         """An index that differs between lanes, as a vector of integers."""
         f, w = self.f, self.width
@@ -205,19 +229,22 @@ class Memory(Values):
         align = ITEMSIZE[buffer.dtype] // (2 if complex_pair else 1)
         if complex_pair:
             index = index * 2 + part
+        guard = expr.args[0] if expr.args else None
         if not varying:
             at = self._place(buffer, index, scope)
-            if expr.args:
-                zero = f.globals.setdefault("@zero", "[16 x i8] zeroinitializer") and "@zero"
-                test = self._value(expr.args[0])
-                at = f.op(f"select i1 {test}, ptr {at}, ptr {zero}", scope)
+            test = None if guard is None else self._value(guard)
+            at = self._at_or_zeros(at, test, kind, 1, scope)
             raw = f.op(f"load {kind}, ptr {at}, align {align}", scope)
             return self._widen(buffer.dtype, raw, scope, False)
-        mask = self.mask
-        if expr.args:
-            guard = self._vectorized(expr.args[0])
-            mask = guard if mask is None else f.op(f"and <{w} x i1> {mask}, {guard}", scope)
+        mask, test = self.mask, None
         split = self._split_vector(index)
+        in_row = split is not None and split[1] in (1, -1)
+        if guard is not None and in_row and not self._where(guard)[1]:
+            test = self._value(guard)
+        elif guard is not None:
+            lanes = self._vectorized(guard)
+            mask = lanes if mask is None else f.op(f"and <{w} x i1> {mask}, {lanes}", scope)
+            test = self._any(mask, scope, True) if in_row else None
         if split is not None and split[1] == 0:  # the guard alone differs between lanes
             at = self._address(buffer, self._offset(split[0]), scope)
             pointers = self._splat("ptr", at, scope)
@@ -232,12 +259,13 @@ class Memory(Values):
             if stride == 1:
                 at = self._place(buffer, index, scope)
                 self._fetch_ahead(kind, at, index, scope)
+                at = self._at_or_zeros(at, test, kind, w, scope)
                 return self._widen(
                     buffer.dtype, self._contiguous(kind, at, mask, align, scope), scope, True
                 )
             offset = f.op(f"sub i64 {self._offset(rest)}, {variable}", scope)
             offset = f.op(f"sub i64 {offset}, {w - 1}", scope)
-            at = self._address(buffer, offset, scope)
+            at = self._at_or_zeros(self._address(buffer, offset, scope), test, kind, w, scope)
             back = ", ".join([f"i32 {w - 1 - i}" for i in range(w)])
             if mask is not None:
                 mask = f.op(
@@ -258,6 +286,16 @@ class Memory(Values):
             f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}", scope
         )
         return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+
+    def _at_or_zeros(self, at: str, test: str | None, kind: str, n: int, scope: Scope) -> str:
+        """An address, or that of zeros where a condition does not hold: then what lies at the
+        address may not be memory at all, and to pass over it lane by lane takes processors
+        hundreds of cycles."""
+        if test is None:
+            return at
+        name = f"@zeros{n}{short(kind)}"
+        self.f.globals[name] = f"[{n} x {kind}] zeroinitializer, align 64"
+        return self.f.op(f"select i1 {test}, ptr {at}, ptr {name}", scope)
 
     def _fetch_ahead(self, kind: str, at: str, index: Index, scope: Scope) -> None:
         """Have the processor fetch what a tile reads at a later step from further than its
@@ -283,6 +321,8 @@ class Memory(Values):
         pairs = None if self._is_written(buffer) else scope.values.get(key)
         if pairs is None:
             at = self._pairs_address(buffer, rest, variable, scope)
+            if mask is not None and mask != self.mask:
+                at = self._at_or_zeros(at, self._any(mask, scope, True), kind, 2 * w, scope)
             if mask is None:
                 pairs = f.op(f"load <{2 * w} x {kind}>, ptr {at}, align {align}", scope)
             else:

@@ -121,13 +121,8 @@ class Tiles(Memory):
 
     def _lanes_below(self, variable: str, bound: str) -> str:
         """The mask of the lanes that are within the vector loop's range."""
-        f, w = self.f, self.width
-        left = f.op(f"sub i64 {bound}, {variable}")
-        # 32 bits are enough: what is left over is clamped to the width.
-        smaller = f.op(f"icmp slt i64 {left}, {w}")
-        left = f.op(f"select i1 {smaller}, i64 {left}, i64 {w}")
-        left = self._splat("i16", f.op(f"trunc i64 {left} to i16"), f.scope)
-        return f.op(f"icmp slt <{w} x i16> {self._lanes('i16')}, {left}")
+        left = self.f.op(f"sub i64 {bound}, {variable}")
+        return self._first_lanes(left, self.f.scope)
 
     # ------------------------------------------------------------------------ windows
     def _windows(self, loop: Loop, values: Sequence[Expr]) -> dict[Loop, tuple[int, int]]:

@@ -80,6 +80,10 @@ class Values:
         """The value of an index, as an integer of the expression's type."""
         raise NotImplementedError
 
+    def _compared_lanes(self, expr: Expr, scope: Scope) -> str | None:
+        """In which lanes an index is below a limit, or not, if it counts lanes."""
+        raise NotImplementedError
+
     def _gather(self, kind: str, pointers: str, mask: str | None, scope: Scope) -> str:
         """What a vector of pointers points to, in the lanes of a mask."""
         raise NotImplementedError
@@ -198,6 +202,10 @@ class Values:
             )
         if expr.op in FUNCTIONS:
             return self._call(expr, scope)
+        if varying and expr.op in ("lt", "ge"):
+            known = self._compared_lanes(expr, scope)
+            if known is not None:
+                return known
         names = [self._operand(a, varying) for a in expr.args]
         operand = expr.args[0].dtype
         return self.instruction(expr.op, expr.dtype, operand, names, scope, varying)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nr.backends.compiler import expr as e
-from nr.backends.compiler.index import ZERO, Index, flatten, index_of, unflatten
+from nr.backends.compiler.index import ZERO, Index, index_of, reindexed
 from nr.backends.compiler.lowering.rules import (
     Value,
     choose,
@@ -33,8 +33,7 @@ def _broadcast_in_dim(eqn: Any, index: tuple[Index, ...], read: Callable) -> Val
 
 @element("reshape", cost=0)
 def _reshape(eqn: Any, index: tuple[Index, ...], read: Callable) -> Value:
-    flat = flatten(index, eqn.outvars[0].aval.shape)
-    return read(0, unflatten(flat, eqn.invars[0].aval.shape))
+    return read(0, reindexed(index, eqn.outvars[0].aval.shape, eqn.invars[0].aval.shape))
 
 
 @element("squeeze", cost=0)
