@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from nr.backends.compiler.clusters import Cluster, Graph
 from nr.backends.compiler.borders import narrowed
+from nr.backends.compiler.clusters import Cluster, Graph
 from nr.backends.compiler.expr import NUMPY, Expr, node, select
 from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
 from nr.backends.compiler.loops import (
