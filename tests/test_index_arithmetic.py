@@ -24,6 +24,7 @@ from nr.backends.compiler.index import (
     Mod,
     flatten,
     index_of,
+    reindexed,
     strides_of,
     unflatten,
 )
@@ -180,7 +181,7 @@ def test_moves_read_the_elements_that_numpy_reads(seed: int) -> None:
         which = r.randrange(5)
         if which == 0:
             array = array.reshape(shapes(r, array.size))
-            moves.append(lambda p, a=array.shape, b=before: unflatten(flatten(p, a), b))
+            moves.append(lambda p, a=array.shape, b=before: reindexed(p, a, b))
         elif which == 1:
             order = r.sample(range(array.ndim), array.ndim)
             array = array.transpose(order)
@@ -278,3 +279,25 @@ def test_strides_and_flat_places(shape: tuple[int, ...]) -> None:
     assert unflatten(flat, shape) == tuple(
         [ZERO if loop in trivial else index_of(loop) for loop in loops]
     )
+
+
+@properties
+@given(seeds)
+def test_reshapes_leave_dimensions_alone_that_stay(seed: int) -> None:
+    """Whatever is read there, a condition outside of the index may rule it out."""
+    r = random.Random(seed)
+    before, after = [shapes(r, 24) for _ in range(2)]
+    loops = [Loop(f"i{d}", n) for d, n in enumerate((*before, 7))]
+    places = [index_of(loop) for loop in loops]
+    beyond = places[-1] - 3
+    to = (*after, 7)
+    found = reindexed([*places[:-1], beyond], (*before, 7), to)
+    assert len(found) == len(to) and found[-1] == beyond
+    whole = reindexed(places, (*before, 7), to)
+    want = unflatten(flatten(places, (*before, 7)), to)
+    env = points(loops)
+    for one, other in zip(whole, want, strict=True):
+        np.testing.assert_array_equal(value_of(one, env) + 0 * env[loops[0]], value_of(other, env))
+    unit = reindexed([beyond], (7,), (1, 7, 1, 1))
+    assert unit == (ZERO, beyond, ZERO, ZERO)
+    assert len(reindexed(places[:1], (0,), (3, 0))) == 2

@@ -103,3 +103,19 @@ def test_other_sums_of_padded_parts_stay_sums(padding: list, value: float) -> No
         return first + second, first * 2
 
     same(f, array(16, 16), array(16, 16) + 1)
+
+
+def test_stacks_of_rolled_arrays_are_stored_array_by_array() -> None:
+    """A rolled array is a concatenation of two parts of different sizes."""
+
+    def f(x: Any) -> Any:
+        shifts = [(k % 3 - 1, k // 3 - 1) for k in range(9)]
+        rolled = jnp.stack([jnp.roll(x[k], s, (0, 1)) for k, s in enumerate(shifts)])
+        return rolled - rolled.sum(0)
+
+    x = array(9, 24, 48)
+    first, _ = text(f, x).split("kernel")[1:]
+    assert first.count("] = ") == 9, first
+    assert "//" not in first, "places are not divided"
+    same(f, x)
+    same(nr.grad(lambda x: (f(x) * x).sum()), x)
