@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nr.backends.compiler import winograd
-from nr.backends.compiler.lowering.amx import DEPTH, SIDE
+from nr.backends.compiler.lowering.amx import DEPTH, SIDE, is_worth
 from nr.backends.compiler.lowering.rules import storage
 from nr.backends.compiler.panels import FEWEST_PANELS, LARGE, PANEL
 from nr.core.jaxprs import JaxprEqn, Literal, Var
@@ -39,6 +39,7 @@ _SLICE = 1 << 12
 _MOST_SLICES = 32
 # Operands read vector by vector lie in panels, if they are larger than this.
 _MOST_NEAR = 1 << 17
+NO_TYPES: Mapping[str, str] = {}
 # What only moves elements is not stored for itself.
 _MOVES = ("transpose", "slice", "reshape", "squeeze", "broadcast_in_dim", "rev")
 # Convolutions of spread operands are made of others, up to so many.
@@ -46,7 +47,7 @@ _MOST_PHASES = 16
 
 
 def prepare_convolutions(
-    eqns: Sequence[JaxprEqn], matrix_types: Collection[str] = ()
+    eqns: Sequence[JaxprEqn], matrix_types: Mapping[str, str] = NO_TYPES
 ) -> list[JaxprEqn]:
     """Equivalent eqns whose convolutions loops can do, and large ones at full speed; or the
     processor's matrix unit, for the types it has."""
@@ -62,7 +63,7 @@ def prepare_convolutions(
 class Preparation:
     """Eqns in the place of those of a jaxpr."""
 
-    def __init__(self, matrix_types: Collection[str]) -> None:
+    def __init__(self, matrix_types: Mapping[str, str]) -> None:
         self.matrix_types = matrix_types
         self.eqns: list[JaxprEqn] = []
         self.known: dict[tuple, Var] = {}
@@ -290,13 +291,14 @@ class Preparation:
         lhs, rhs = left.aval.shape, right.aval.shape
         pixels = math.prod([out.shape[d] for d in out_spec[2:]])
         taps = math.prod([rhs[d] for d in rhs_spec[2:]])
+        features, results = lhs[lhs_spec[int(taps <= pixels)]], rhs[rhs_spec[0]]
         return (
             len(types) == 1
             and types <= {*self.matrix_types}
             and storage(out.dtype) in (*types, "f32")
             and max(p["feature_group_count"], p["batch_group_count"]) == 1
-            and lhs[lhs_spec[int(taps <= pixels)]] >= _FEWEST_FEATURES
-            and rhs[rhs_spec[0]] >= _FEWEST_FEATURES
+            and min(features, results) >= _FEWEST_FEATURES
+            and is_worth(self.matrix_types[types.pop()], features, results)
         )
 
     def on_matrix_unit(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:

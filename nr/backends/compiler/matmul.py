@@ -13,14 +13,15 @@ cannot be joined become batch dimensions.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nr.backends.compiler.convolution import prepare_convolutions
+from nr.backends.compiler.convolution import NO_TYPES, prepare_convolutions
 from nr.backends.compiler.index import strides_of
+from nr.backends.compiler.lowering.amx import is_worth
 from nr.backends.compiler.lowering.reduce import dot_dimensions
 from nr.backends.compiler.lowering.rules import storage
 from nr.backends.compiler.panels import PANEL
@@ -207,7 +208,7 @@ def contiguous(eqn: JaxprEqn) -> Layout | None:
     return layout(eqn, a, b)
 
 
-def prepare(jaxpr: Jaxpr, matrix_types: Collection[str] = ()) -> Body:
+def prepare(jaxpr: Jaxpr, matrix_types: Mapping[str, str] = NO_TYPES) -> Body:
     """The jaxpr as a body whose large dot products are ready for tiled loops, or for panels.
 
     Transposes of results are made part of products. Where neither way takes the operands as they
@@ -222,7 +223,7 @@ def prepare(jaxpr: Jaxpr, matrix_types: Collection[str] = ()) -> Body:
 class _Preparation:
     """Rewrites the dot products of a jaxpr."""
 
-    def __init__(self, jaxpr: Body, matrix_types: Collection[str]) -> None:
+    def __init__(self, jaxpr: Body, matrix_types: Mapping[str, str]) -> None:
         self.matrix_types = matrix_types
         self.jaxpr = jaxpr
         self.producer = {v: q for q in jaxpr.eqns for v in q.outvars}
@@ -291,8 +292,10 @@ class _Preparation:
 
     def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
         """Whether the processor's matrix unit is faster, though it has to pack operands."""
-        known = storage(eqn.invars[0].aval.dtype) in self.matrix_types
-        return known and math.prod(sizes(eqn)) >= _SMALLEST_FOR_UNIT
+        instruction = self.matrix_types.get(storage(eqn.invars[0].aval.dtype))
+        _, _, n, k = shape = sizes(eqn)
+        large = math.prod(shape) >= _SMALLEST_FOR_UNIT
+        return instruction is not None and large and is_worth(instruction, k, n)
 
     def _suits_tiles(self, eqn: JaxprEqn) -> bool:
         """Whether rows of the right operand and of the result are contiguous, and what is read for

@@ -53,6 +53,13 @@ declare void @llvm.x86.tilestored64(i8 immarg, ptr, i64)
 """
 
 
+def is_worth(instruction: str, k: int, columns: int) -> bool:
+    """Whether products of so many contracted numbers and columns are faster than float32's, tiles
+    being filled up: dot products of pairs only do twice as much."""
+    whole = -(-k // DEPTH) * DEPTH * -(-columns // DEPTH) * DEPTH
+    return instruction != DOT or 2 * k * columns >= whole
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """Where the rows of a left operand are, in elements: it begins at `offset`, and there are
