@@ -67,7 +67,8 @@ def schedule(graph: Graph, cluster: Cluster, vector_bytes: int) -> list[Kernel]:
     draft = _Draft(list(cluster.loops), list(cluster.reducers), stores, after)
     if not cluster.split:
         return [_finish(draft, vector_bytes)]
-    return [_finish(d, vector_bytes) for d in _split_reduction(draft, near=cluster.weights)]
+    drafts = _split_reduction(draft, vector_bytes, near=cluster.weights)
+    return [_finish(d, vector_bytes) for d in drafts]
 
 
 class _Draft:
@@ -105,6 +106,13 @@ class _Draft:
 
 
 # ------------------------------------------------------------------------------ loops
+def _simplified(draft: _Draft, vector_bytes: int) -> tuple[_Draft, Loop | None]:
+    """The draft with as few loops as do, of which none is divided but one through small groups."""
+    draft = _drop_trivial(draft)
+    few = _few_a_group(draft, vector_bytes)
+    return _merge_loops(draft if few is not None else _split_loops(draft)), few
+
+
 def _split_loops(draft: _Draft) -> _Draft:
     """Split loops whose variable is divided by something, until none is."""
     for _ in range(16):
@@ -120,6 +128,30 @@ def _split_loops(draft: _Draft) -> _Draft:
         loops = [*draft.loops[:at], outer, inner, *draft.loops[at + 1 :]]
         draft = draft.substitute(loops, {loop: index_of(outer) * divisor + index_of(inner)})
     return draft
+
+
+def _few_a_group(draft: _Draft, vector_bytes: int) -> Loop | None:
+    """A loop through groups of few results each, of which a vector may hold several: all that is
+    divided is its variable, to find what a group reads."""
+    found: set[tuple[Loop, int]] = set()
+    for index in draft.indices():
+        for atom, c in index.terms.items():
+            if type(atom) in (Div, Mod):
+                (inner, one), *others = atom.index.terms.items()
+                if type(atom) is Mod or others or atom.index.offset or one != 1:
+                    return None
+                if type(inner) is not Loop or inner.reduced or not 0 < c <= atom.divisor:
+                    return None
+                found.add((inner, atom.divisor))
+    if len(found) != 1:
+        return None
+    ((loop, few),) = found
+    values = [v for r in draft.reducers for v in r.values]
+    values += [v for store in draft.stores for v in parts_of(store.value)]
+    lanes = vector_bytes // max([ITEMSIZE[v.dtype] for v in values], default=1)
+    # Half a vector of results needs no lanes moved, which costs as much as to multiply them.
+    most = lanes // 4 if draft.reducers else lanes
+    return loop if few <= most and lanes % few == 0 and loop.extent >= lanes else None
 
 
 def _divided_loop(index: Index) -> tuple[Loop, int] | None:
@@ -170,9 +202,12 @@ def _steps_as_one(index: Index, outer: Loop, inner: Loop) -> bool:
 
 # ------------------------------------------------------------------------------ kernels
 def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
-    draft = _merge_loops(_split_loops(_drop_trivial(draft)))
+    draft, few = _simplified(draft, vector_bytes)
     depends = _Depends()
-    kernel, tiled = _kernel(draft, depends, vector_bytes)
+    kernel, tiled = _kernel(draft, depends, vector_bytes, few)
+    if few is not None and (kernel.vector is not few or draft.reducers and not tiled):
+        draft = _merge_loops(_split_loops(draft))
+        kernel, tiled = _kernel(draft, depends, vector_bytes)
     width = panel_width(kernel, depends) if tiled else 0
     if width:
         split = _split_vector(draft, kernel.vector, width)
@@ -196,10 +231,12 @@ def _split_vector(draft: _Draft, vector: Loop, width: int) -> _Draft:
     return draft.substitute(loops, {vector: index_of(outer) * width + index_of(inner)})
 
 
-def _kernel(draft: _Draft, depends: _Depends, vector_bytes: int) -> tuple[Kernel, bool]:
+def _kernel(
+    draft: _Draft, depends: _Depends, vector_bytes: int, few: Loop | None = None
+) -> tuple[Kernel, bool]:
     """The kernel of a draft, whose tasks are not decided; whether it is tiled."""
     loops = draft.loops
-    vector = _choose_vector(draft, depends)
+    vector = _choose_vector(draft, depends, few)
     if vector is None:
         vector = Loop("v", 1)
         loops = [vector]
@@ -282,8 +319,8 @@ class _Depends:
         return index.terms.get(loop, 0)
 
 
-def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
-    """The loop along which most accesses are contiguous."""
+def _choose_vector(draft: _Draft, depends: _Depends, few: Loop | None = None) -> Loop | None:
+    """The loop along which most accesses are contiguous, or of few elements for all lanes."""
     places = [(store.index, 1.5) for store in draft.stores]
     inner = walk(
         [v for r in draft.reducers for v in r.values] + [e for s in draft.stores for e in s.exprs()]
@@ -303,7 +340,7 @@ def _choose_vector(draft: _Draft, depends: _Depends) -> Loop | None:
         for index, weight in places:
             step = depends.step(index, loop)
             if step is None:
-                score -= 2 * weight
+                score -= 0 if loop is few else 2 * weight
             elif abs(step) == 1:
                 score += weight
             elif step == 0:
@@ -499,12 +536,12 @@ def _parts_in_cache(draft: _Draft, loop: Loop) -> int:
     return min(enough, default=max(even, default=1))
 
 
-def _split_reduction(draft: _Draft, *, near: bool = False) -> list[_Draft]:
+def _split_reduction(draft: _Draft, vector_bytes: int, *, near: bool = False) -> list[_Draft]:
     """Two drafts: the reductions over parts of the longest reduced loop, and over the parts.
 
     With `near`, the parts are such that what they read stays in cache.
     """
-    draft = _merge_loops(_split_loops(_drop_trivial(draft)))
+    draft, _ = _simplified(draft, vector_bytes)
     longest = max([loop for loop in draft.loops if loop.reduced], key=lambda loop: loop.extent)
     # Parts of one length need no test of whether they have ended.
     parts = max([k for k in range(1, _PARTS + 1) if longest.extent % k == 0])

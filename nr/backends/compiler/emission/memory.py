@@ -238,13 +238,21 @@ class Memory(Values):
             return self._widen(buffer.dtype, raw, scope, False)
         mask, test = self.mask, None
         split = self._split_vector(index)
-        in_row = split is not None and split[1] in (1, -1)
+        few = self._few_a_group(index) if split is None else None
+        in_row = few is not None or split is not None and split[1] in (1, -1)
         if guard is not None and in_row and not self._where(guard)[1]:
             test = self._value(guard)
         elif guard is not None:
             lanes = self._vectorized(guard)
             mask = lanes if mask is None else f.op(f"and <{w} x i1> {mask}, {lanes}", scope)
             test = self._any(mask, scope, True) if in_row else None
+        if few is not None:
+            at = self._at_or_zeros(self._place(buffer, index, scope), test, kind, w, scope)
+            wanted = self._first_of_groups(mask, few, scope)
+            raw = self._contiguous(kind, at, wanted, align, scope)
+            wide = self._widen(buffer.dtype, raw, scope, True)
+            scalar = LLVM[expr.dtype]
+            return self._shuffled(scalar, wide, [k // few[0] * few[1] for k in range(w)], scope)
         if split is not None and split[1] == 0:  # the guard alone differs between lanes
             at = self._address(buffer, self._offset(split[0]), scope)
             pointers = self._splat("ptr", at, scope)
@@ -286,6 +294,40 @@ class Memory(Values):
             f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}", scope
         )
         return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+
+    def _few_a_group(self, index: Index) -> tuple[int, int] | None:
+        """How many lanes read the same element, and how far it is to that of the next lanes, if
+        lanes go through groups; and these lie close together."""
+        divided = [(a, c) for a, c in index.terms.items() if type(a) is Div]
+        if len(divided) != 1:
+            return None
+        ((atom, step),) = divided
+        rest = Index({a: c for a, c in index.terms.items() if a is not atom})
+        ((inner, one), *others) = atom.index.terms.items()
+        plain = inner in self.lanes and one == 1 and not others and not atom.index.offset
+        many = atom.divisor
+        if not plain or self._where_index(rest)[1] or self.width % many or not 0 < step <= many:
+            return None
+        return many, step
+
+    def _first_of_groups(self, mask: str | None, few: tuple[int, int], scope: Scope) -> str:
+        """Where in a row the elements lie that some lanes of a mask read."""
+        w = self.width
+        many, step = few
+        first = [k // step * many if k % step == 0 else w for k in range(w)]  # lane of a group
+        if mask is None:
+            read = ", ".join([f"i1 {'true' if lane < w else 'false'}" for lane in first])
+            return f"<{read}>"
+        return self._shuffled("i1", mask, [min(lane, w) for lane in first], scope)
+
+    def _shuffled(self, kind: str, vector: str, lanes: list[int], scope: Scope) -> str:
+        """Lanes of a vector in another order; zeros where their number is the width."""
+        w = self.width
+        order = ", ".join([f"i32 {lane}" for lane in lanes])
+        return self.f.op(
+            f"shufflevector <{w} x {kind}> {vector}, <{w} x {kind}> zeroinitializer, "
+            f"<{w} x i32> <{order}>", scope,
+        )  # fmt: skip
 
     def _at_or_zeros(self, at: str, test: str | None, kind: str, n: int, scope: Scope) -> str:
         """An address, or that of zeros where a condition does not hold: then what lies at the

@@ -33,12 +33,12 @@ _PANELS = 4
 _BATCH_DIMS = 3
 # How many words of a product's arguments are about its left operand.
 _WORDS = 6 + _BATCH_DIMS
-# Nanoseconds of a multiplication, and of a packed number.
-_NS, _PACK_NS = 1e-3, 0.1
+# Nanoseconds of a multiplication, by tiles and by dot products of pairs, and of a packed number.
+_NS, _DOT_NS, _PACK_NS = 1e-3, 1e-2, 0.1
 # What a unit reads of its right operand stays in cache (such processors have 2 MiB each); its work
 # is worth sharing out.
 _BLOCK_BYTES = 1 << 20
-_FEWEST, _MOST_UNITS = 1 << 22, 32
+_FEWEST_NS, _MOST_UNITS = 4000, 32
 
 # The instruction that takes the place of those of tiles, and how many rows it is given at a time.
 DOT = "avx512bf16.dpbf16ps.512"
@@ -286,7 +286,8 @@ def multiply(
     high = count + count % 2
     each = SIDE * 2 * SIDE * depth * DEPTH  # multiplications of a tile of rows, and a pair
     products = math.prod(batch)
-    enough = max(_FEWEST, count * pairs * products * each // _MOST_UNITS)
+    ns = _DOT_NS if instruction == DOT else _NS
+    enough = max(int(_FEWEST_NS / ns), count * pairs * products * each // _MOST_UNITS)
     while high > 2 and high * wide * each > enough:
         high = -(-high // 4) * 2
     while wide > 1 and high * wide * each > enough:
@@ -305,7 +306,7 @@ def multiply(
     return Routine(
         f"{kind} product", _product_text(instruction, c.buffer.dtype),
         [a.buffer, otherwise.buffer, b.buffer], [c.buffer], integers, down * along * products,
-        _NS * count * pairs * each * products, 4 * _TILE,
+        ns * count * pairs * each * products, 4 * _TILE,
     )  # fmt: skip
 
 
