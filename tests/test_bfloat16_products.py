@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 import nr
 import nr.numpy as jnp
 from nr import lax
-from nr.backends.compiler.lowering.amx import DOT
+from nr.backends.compiler import convolution as convolutions
+from nr.backends.compiler import matmul
+from nr.backends.compiler.lowering.amx import DOT, is_worth
 from nr.backends.compiler.plan import Target
 from nr.backends.cpu import llvm, program
 
@@ -40,9 +42,11 @@ def uses_matrix_unit(f: Any, *args: Any) -> bool:
     return " product(" in f.lower(*args).as_text("loops")
 
 
-def has_matrix_unit(dtype: str) -> bool:
+def has_matrix_unit(dtype: str, k: int, columns: int) -> bool:
+    """Whether the processor has one that is faster than its products of float32."""
     name = {"bfloat16": "bf16", "float16": "f16"}[dtype]
-    return name in program.target().matrix_types
+    instruction = program.target().matrix_types.get(name)
+    return instruction is not None and is_worth(instruction, k, columns)
 
 
 def assert_product(out: Any, a: np.ndarray, b: np.ndarray) -> None:
@@ -75,13 +79,13 @@ def test_products_of_all_forms(form: str, m: int, n: int, k: int, out: str) -> N
     y = exact(b) if right == "kn" else exact(b).T
     assert_product(f(a, b), x, y)
     if min(m, n, k) >= 15 and m * n * k >= 1 << 16:
-        assert uses_matrix_unit(f, a, b) == has_matrix_unit("bfloat16")
+        assert uses_matrix_unit(f, a, b) == has_matrix_unit("bfloat16", k, n)
 
 
 def test_float16() -> None:
     a, b = half(70, 90, dtype="float16"), half(90, 50, dtype="float16")
     f = nr.jit(jnp.matmul)
-    assert uses_matrix_unit(f, a, b) == has_matrix_unit("float16")
+    assert uses_matrix_unit(f, a, b) == has_matrix_unit("float16", *b.shape)
     assert_product(f(a, b), exact(a), exact(b))
 
 
@@ -212,7 +216,7 @@ def assert_close(out: Any, expected: Any, f: Any, *args: Any) -> None:
 def test_convolutions(case: str) -> None:
     f, x, w = convolution(case)
     g = nr.jit(f)
-    assert uses_matrix_unit(g, x, w) == has_matrix_unit("bfloat16")
+    assert uses_matrix_unit(g, x, w) == has_matrix_unit("bfloat16", *w.shape[2:])
     assert_close(g(x, w), nr.jit(f)(*wide(x, w)), nr.jit(f), x, w)
     f, x, w = convolution(case, out="float32")
     assert_close(nr.jit(f)(x, w), nr.jit(f)(*wide(x, w)), nr.jit(f), x, w)
@@ -253,7 +257,12 @@ def test_dot_products_of_pairs(monkeypatch: Any) -> None:
     """What processors without tiles have gives what tiles give, but for the order of sums."""
     if "+avx512bf16" not in llvm.host().features:
         pytest.skip("the processor has no dot products of bfloat16")
+    assert [is_worth(DOT, *sizes) for sizes in ((16, 16), (32, 16), (40, 40), (48, 48))] == [
+        False, True, False, True,
+    ]  # fmt: skip
     monkeypatch.setattr(program, "target", lambda: Target(64, {"bf16": DOT}))
+    for module in (matmul, convolutions):  # even where float32 would be faster
+        monkeypatch.setattr(module, "is_worth", lambda *args: True)
     for m, n, k in ((64, 64, 64), (33, 47, 65), (7, 300, 129), (100, 5, 200)):
         a, b, c = half(m, k), half(k, n), half(n, k)
         f, g = nr.jit(lambda a, b: a @ b), nr.jit(lambda a, c: a @ c.T)

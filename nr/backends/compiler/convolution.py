@@ -286,19 +286,19 @@ class Preparation:
         dimensions and with enough features."""
         if out.ndim != 4 or not _has_phases(p) and max(p["lhs_dilation"]) > 1:
             return False
-        types = {storage(a.aval.dtype) for a in (left, right)}
+        kind, other = [storage(a.aval.dtype) or "" for a in (left, right)]
         lhs_spec, rhs_spec, out_spec = p["dimension_numbers"]
         lhs, rhs = left.aval.shape, right.aval.shape
         pixels = math.prod([out.shape[d] for d in out_spec[2:]])
         taps = math.prod([rhs[d] for d in rhs_spec[2:]])
         features, results = lhs[lhs_spec[int(taps <= pixels)]], rhs[rhs_spec[0]]
         return (
-            len(types) == 1
-            and types <= {*self.matrix_types}
-            and storage(out.dtype) in (*types, "f32")
+            kind == other
+            and kind in self.matrix_types
+            and storage(out.dtype) in (kind, "f32")
             and max(p["feature_group_count"], p["batch_group_count"]) == 1
             and min(features, results) >= _FEWEST_FEATURES
-            and is_worth(self.matrix_types[types.pop()], features, results)
+            and is_worth(self.matrix_types[kind], features, results)
         )
 
     def on_matrix_unit(self, lhs: Any, rhs: Any, params: dict[str, Any], out: Var) -> None:

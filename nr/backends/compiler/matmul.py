@@ -292,7 +292,7 @@ class _Preparation:
 
     def _suits_matrix_unit(self, eqn: JaxprEqn) -> bool:
         """Whether the processor's matrix unit is faster, though it has to pack operands."""
-        instruction = self.matrix_types.get(storage(eqn.invars[0].aval.dtype))
+        instruction = self.matrix_types.get(storage(eqn.invars[0].aval.dtype) or "")
         _, _, n, k = shape = sizes(eqn)
         large = math.prod(shape) >= _SMALLEST_FOR_UNIT
         return instruction is not None and large and is_worth(instruction, k, n)
