@@ -21,8 +21,10 @@ from nr.core.tracing import Primitive
 
 # From so many steps on; of a while loop's number nothing is known.
 _FEWEST_STEPS = 8
-# What is multiplied with vectors is copied from so many elements on.
+# What is multiplied with vectors is copied from so many elements on; if it has short lines: long
+# ones are vectors of their own.
 _SMALLEST_MATRIX = 1024
+_LONGEST_LINE = 64
 # Products of more rows hardly notice what their panels cost, and profit from panels on both sides.
 _MOST_ROWS = 256
 
@@ -97,7 +99,9 @@ def _constant_side(
         return None
     _, _, lf, rf, lc, rc = dot_dimensions(eqn)
     for side, free, other, contracted in ((1, rf, lf, rc), (0, lf, rf, lc)):
-        vector = vectors and not other and eqn.invars[side].aval.size >= _SMALLEST_MATRIX
+        shape = eqn.invars[side].aval.shape
+        vector = vectors and not other and math.prod(shape) >= _SMALLEST_MATRIX
+        vector = vector and math.prod([shape[d] for d in contracted]) < _LONGEST_LINE
         if free and (vector or (side == 1 and is_product(eqn))):
             array, order = _lines(eqn, side, producer)
             # Which of the operand's dimensions is the last of the array.

@@ -130,17 +130,17 @@ def windows(
 
 
 def _candidates(kernel: Kernel, loads: list[_Read], lanes: int) -> Iterator[dict[Loop, int]]:
-    """Tiles of a loop or two and the vector loop; of two loops where the vector loop is reduced."""
+    """Tiles of a loop or two and the vector loop; of one or two where the vector loop is reduced."""
     vector = kernel.vector
     loops = [
         loop for loop in kernel.kept
         if loop is not vector and any([loop not in r.loops for r in loads])
     ]  # fmt: skip
     if vector.reduced:
-        for two in itertools.combinations(loops, 2):
-            sizes = [range(1, min(loop.extent, _MOST_VECTORS + 2) + 1) for loop in two]
+        for some in itertools.combinations(loops, min(len(loops), 2)):
+            sizes = [range(1, min(loop.extent, _MOST_VECTORS + 2) + 1) for loop in some]
             for chosen in itertools.product(*sizes):
-                yield dict(zip(two, chosen, strict=True))
+                yield dict(zip(some, chosen, strict=True))
         return
     columns = min(-(-vector.extent // lanes), _MOST_VECTORS)
     for loop in loops:
