@@ -130,7 +130,7 @@ def windows(
 
 
 def _candidates(kernel: Kernel, loads: list[_Read], lanes: int) -> Iterator[dict[Loop, int]]:
-    """Tiles of a loop or two and the vector loop; of one or two where the vector loop is reduced."""
+    """Tiles of a loop or two, and of the vector loop unless that is reduced."""
     vector = kernel.vector
     loops = [
         loop for loop in kernel.kept
