@@ -136,6 +136,8 @@ def _candidates(kernel: Kernel, loads: list[_Read], lanes: int) -> Iterator[dict
         loop for loop in kernel.kept
         if loop is not vector and any([loop not in r.loops for r in loads])
     ]  # fmt: skip
+    if not loops:
+        return
     if vector.reduced:
         for some in itertools.combinations(loops, min(len(loops), 2)):
             sizes = [range(1, min(loop.extent, _MOST_VECTORS + 2) + 1) for loop in some]
