@@ -108,6 +108,15 @@ def test_vectors_of_which_nothing_is_read_are_read_elsewhere() -> None:
     assert loads and all([any([f"ptr {c}," in line for c in chosen]) for line in loads])
 
 
+def test_what_is_read_between_borders_is_not_read_before() -> None:
+    """Rows of which one element is read: beyond the border it may be no memory at all."""
+    f = nr.jit(lambda x, y: jnp.pad(x, 1)[:, None] * y)
+    text = f.lower(array(20), array(22, 2)).as_text("llvm")
+    loads = [line for line in text[: text.index("\ninside")].splitlines() if "= load float" in line]
+    chosen = {line.split(" = ")[0].strip() for line in text.splitlines() if ", ptr @zeros" in line}
+    assert loads and all([any([f"ptr {c}," in line for c in chosen]) for line in loads])
+
+
 @properties
 @given(st.integers(0, 2**48))
 def test_conditions_are_known_between_borders(seed: int) -> None:

@@ -32,9 +32,13 @@ class Within(Rewriter):
     def __init__(self, loops: dict[Loop, Index], ranges: Mapping[Loop, tuple[int, int]]) -> None:
         super().__init__(loops)
         self.ranges = ranges
+        self.bare: set[int] = set()  # loads that may have lost a condition: valid in the ranges
 
     def _one(self, e: Expr) -> Expr:
-        return decided(super()._one(e), self.ranges)
+        new = decided(super()._one(e), self.ranges)
+        if e.op == "load" and e.args:
+            self.bare.add(id(new))
+        return new
 
     def passes(self, passes: Sequence[Pass]) -> list[Pass]:
         """Passes without recurrences, rebuilt."""

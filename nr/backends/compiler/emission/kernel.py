@@ -212,9 +212,9 @@ class Emitter(Tiles):
         within = Within({}, between)
         self.alive.append(within)
         depth = len(f.scopes) - 1
-        for label, passes in (
-            (inside, within.passes(self.kernel.passes)),
-            (beside, self.kernel.passes),
+        for label, passes, bare in (
+            (inside, within.passes(self.kernel.passes), within.bare),
+            (beside, self.kernel.passes, frozenset()),
         ):
             f.line(f"{label}:")
             f.scopes.append(Scope())
@@ -222,6 +222,7 @@ class Emitter(Tiles):
             moved = {k: at for k, at in self.loops.items() if at[0] == depth}
             self.loops.update({k: (depth + 1, name) for k, (_, name) in moved.items()})
             self.depends.clear()
+            self.bare = bare
             self._passes(passes)
             self.loops.update(moved)
             inner = f.scopes.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class Values:
         self.accumulators: dict[int, tuple[Any, ...]] = {}
         self.scratch = {b: f"%scratch{i}" for i, b in enumerate(kernel.scratch)}
         self.kept_depth = 0
+        self.bare: Set[int] = frozenset()  # loads that are valid in the passes of a version only
         # Whether what depends on the kept loops differs between lanes.
         self.columns = kernel.vector in kernel.kept and kernel.width > 1
         self.groups: dict[int, list[Expr]] = {}  # functions that are called together
@@ -104,7 +106,7 @@ class Values:
         elif expr.op in ("load", "index"):
             index = expr.param[1] if expr.op == "load" else expr.param
             depth, varying = self._where_index(index)
-            if expr.op == "load" and self._is_written(expr.param[0]):
+            if id(expr) in self.bare or expr.op == "load" and self._is_written(expr.param[0]):
                 depth = max(depth, self.kept_depth)
         for operand in operands_of(expr):
             d, v = self._where(operand)
