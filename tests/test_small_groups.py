@@ -66,6 +66,22 @@ def test_repeated_elements_beside_others() -> None:
     same(lambda x: jnp.repeat(jnp.repeat(x.reshape(6, 10), 2, 0), 2, 1), x)
 
 
+@pytest.mark.parametrize("times", [2, 4, 8])
+def test_conditions_that_differ_within_a_group(times: int) -> None:
+    """An element is read for all lanes of its group of which one is within the condition."""
+    x = array(61)
+    for move in (1, 3, -5):
+        same(lambda x, move=move: jnp.roll(jnp.repeat(x, times), move) * 2, x)
+        same(lambda x, move=move: jnp.pad(jnp.repeat(x, times), (move % 7, 2))[1:], x)
+    a = array(61)[::-1]
+    same(lambda x, a: jnp.stack([x, a], 1).reshape(-1) + 1, x, a)
+    lhs, rhs = array(3, 2, 11, 13), array(4, 2, 3, 4)
+    same(
+        lambda x, w: lax.conv_general_dilated(x, w, (1, 1), [(2, 2), (1, 2)], lhs_dilation=(1, 2)),
+        lhs, rhs,
+    )  # fmt: skip
+
+
 def convolved(groups: int, **options: Any) -> Callable:
     def f(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(

@@ -248,6 +248,8 @@ class Memory(Values):
             test = self._any(mask, scope, True) if in_row else None
         if few is not None:
             at = self._at_or_zeros(self._place(buffer, index, scope), test, kind, w, scope)
+            if mask != self.mask:  # conditions may differ within a group
+                mask = self._any_of_group(mask, few[0], scope)
             wanted = self._first_of_groups(mask, few, scope)
             raw = self._contiguous(kind, at, wanted, align, scope)
             wide = self._widen(buffer.dtype, raw, scope, True)
@@ -309,6 +311,13 @@ class Memory(Values):
         if not plain or self._where_index(rest)[1] or self.width % many or not 0 < step <= many:
             return None
         return many, step
+
+    def _any_of_group(self, mask: str, many: int, scope: Scope) -> str:
+        """A mask of all lanes of the groups of which a lane is in a mask."""
+        for further in [1 << k for k in range(many.bit_length() - 1)]:
+            others = self._shuffled("i1", mask, [k ^ further for k in range(self.width)], scope)
+            mask = self.f.op(f"or <{self.width} x i1> {mask}, {others}", scope)
+        return mask
 
     def _first_of_groups(self, mask: str | None, few: tuple[int, int], scope: Scope) -> str:
         """Where in a row the elements lie that some lanes of a mask read."""
