@@ -41,6 +41,15 @@ USES = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _among_new_objects():
+    """Who holds a tracer is not looked for among the millions of objects of other modules."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("leaker", LEAKERS)
 def test_using_a_leaked_tracer_is_an_error_that_says_so(leaker, use):

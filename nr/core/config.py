@@ -153,10 +153,10 @@ class Config:
 
     @check_tracer_leaks.setter
     def check_tracer_leaks(self, value: bool) -> None:
-        if value and not self._check_tracer_leaks:
-            from nr.core.leaks import overlook_earlier
+        if bool(value) != self._check_tracer_leaks:
+            from nr.core import leaks
 
-            overlook_earlier()
+            (leaks.begin if value else leaks.end)()
         self._check_tracer_leaks = bool(value)
 
     @property

@@ -12,9 +12,15 @@ from nr.core.tracing import Trace, Tracer
 _reported: weakref.WeakSet[Trace] = weakref.WeakSet()
 
 
-def overlook_earlier() -> None:
-    """Report from now on only what leaks from now on."""
-    _reported.update([x._trace for x in _ended()])
+def begin() -> None:
+    """Look only at objects that are made from now on, of which there are few."""
+    gc.collect()
+    gc.freeze()
+
+
+def end() -> None:
+    """Let the garbage collector look at all objects again."""
+    gc.unfreeze()
 
 
 def _ended() -> list[Tracer]:
@@ -25,7 +31,7 @@ def _ended() -> list[Tracer]:
 def refuse_leaks(op: str) -> None:
     """Raise if a traced value is still referred to whose transformation has ended.
 
-    Every object is looked at, so this takes milliseconds. A transformation is reported once.
+    Every object since `begin` is looked at. A transformation is reported once.
     """
     new = [x for x in _ended() if x._trace not in _reported]
     if new:
