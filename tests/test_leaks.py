@@ -41,15 +41,15 @@ USES = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _among_new_objects():
+@pytest.fixture
+def among_new_objects():
     """Who holds a tracer is not looked for among the millions of objects of other modules."""
-    gc.collect()
     gc.freeze()
     yield
     gc.unfreeze()
 
 
+@pytest.mark.usefixtures("among_new_objects")
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("leaker", LEAKERS)
 def test_using_a_leaked_tracer_is_an_error_that_says_so(leaker, use):
@@ -167,6 +167,14 @@ def test_repeated_calls_do_not_grow():
     gc.collect()
     # Caches of the interpreter may add a few; one leaked program a step would add hundreds.
     assert len(gc.get_objects()) - before < 100
+
+
+def test_those_who_held_what_they_hold_before_checks_began_are_named():
+    kept = []
+    with nr.checking_leaks(), pytest.raises(nr.errors.UnexpectedTracerError) as info:
+        nr.jit(lambda x: kept.append(x) or x * 2)(1.0)
+    assert "it is held by a list of 1" in str(info.value)
+    assert gc.get_freeze_count() == 0
 
 
 def test_what_leaked_before_is_not_reported():

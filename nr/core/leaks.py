@@ -36,4 +36,7 @@ def refuse_leaks(op: str) -> None:
     new = [x for x in _ended() if x._trace not in _reported]
     if new:
         _reported.update([x._trace for x in new])
-        raise UnexpectedTracerError(f"Leaked trace. {leak_message(new[0], op)}")
+        end()  # what holds it may be older
+        message = leak_message(new[0], op)
+        begin()
+        raise UnexpectedTracerError(f"Leaked trace. {message}")

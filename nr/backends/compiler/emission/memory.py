@@ -248,7 +248,7 @@ class Memory(Values):
             test = self._any(mask, scope, True) if in_row else None
         if few is not None:
             at = self._at_or_zeros(self._place(buffer, index, scope), test, kind, w, scope)
-            if mask != self.mask:  # conditions may differ within a group
+            if mask is not None and mask != self.mask:  # conditions may differ within a group
                 mask = self._any_of_group(mask, few[0], scope)
             wanted = self._first_of_groups(mask, few, scope)
             raw = self._contiguous(kind, at, wanted, align, scope)
