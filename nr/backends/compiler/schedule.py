@@ -34,7 +34,7 @@ from nr.backends.compiler.lowering.rules import in_range
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.panels import add_panel, panel_width
 from nr.backends.compiler.rewrite import Rewriter
-from nr.backends.compiler.tiling import beside, fit_tasks, tile
+from nr.backends.compiler.tiling import beside, fit_tasks, tile, tile_transposed
 
 # From so many images on, a task takes whole ones, with what is computed for their windows before.
 _IMAGES = 16
@@ -215,6 +215,8 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
         if still_tiled and add_panel(cut, depends):
             fit_tasks(cut, depends)
             return cut
+    if not tiled and tile_transposed(kernel, depends, vector_bytes):
+        return kernel
     kernel.tasks = _tasks(kernel, depends)
     if tiled:
         fit_tasks(kernel, depends)

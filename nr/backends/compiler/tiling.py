@@ -2,7 +2,8 @@
 
 A dot product that computes one vector of results reads two operands for each multiplication. Done
 for several rows and several vectors of columns at once, with an accumulator each, every operand
-that is read serves many of them.
+that is read serves many of them. A transpose that takes as many steps as a vector has lanes reads
+whole rows.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ _LONGEST_BODY = 12
 # Where lanes are combined in the end, that costs about as much as so many steps.
 _SHORTEST_OF_LANES = 64
 _PAGE = 4096
+# So many arrays at most are read across rows, each in as many registers as a vector has lanes.
+_MOST_TRANSPOSED = 2
+_FEWEST_TASKS = 16
 _MOST_CACHED = 1 << 20
 # Additions begin one after the other so many half cycles apart, if each needs the one before.
 _LATENCY = 10
@@ -99,6 +103,42 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
             # Each part of it should serve all else while it is in cache.
             rest = [*[k for k in rest if k in r.loops], *[k for k in rest if k not in r.loops]]
     kernel.kept = [*rest, *tiled, *([] if vector.reduced else [vector])]
+    return True
+
+
+def tile_transposed(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
+    """Have vectors that are read across rows come from whole pieces of as many rows, which are
+    transposed in registers; False if there are none, or it does not pay."""
+    vector = kernel.vector
+    if len(kernel.passes) != 1 or kernel.reduced or kernel.passes[0].recurrences:
+        return False
+    body = walk(list(kernel.roots()))
+    work = [e for e in body if e.op not in ("load", "const", "index")]
+    # Conditions are known between borders, which tiles do not know.
+    if len(work) > _LONGEST_BODY or any([_is_dear(e) or e.dtype == "b1" for e in work]):
+        return False
+    widest = max([ITEMSIZE[e.dtype] for e in body if e.op != "index"], default=4)
+    lanes = min(vector_bytes // widest, _MOST_STEPS)
+    along: set[Loop] = set(kernel.kept)
+    across = 0
+    for e in body:
+        if e.op == "load" and abs(depends.step(e.param[1], vector) or 0) > 1:
+            across += 1
+            along &= {loop for loop in kernel.kept if e.param[1].terms.get(loop) == 1}
+            if e.args or e.param[0].dtype in ("c64", "c128"):
+                return False
+    if not 0 < across <= _MOST_TRANSPOSED or len(along) != 1 or vector.extent < lanes:
+        return False
+    (loop,) = along
+    if loop.extent < lanes or lanes < _SHORTEST:
+        return False
+    kernel.tiles, kernel.width = {loop: lanes, vector: 1}, lanes
+    outer = [k for k in kernel.kept if k is not loop and k is not vector]
+    kernel.kept = [*outer, loop, vector]
+    kernel.tasks = len(outer)
+    if math.prod([k.extent for k in outer]) < _FEWEST_TASKS:
+        kernel.kept = [loop, *outer, vector]
+        kernel.tasks = 1
     return True
 
 

@@ -238,9 +238,11 @@ class Memory(Values):
             return self._widen(buffer.dtype, raw, scope, False)
         mask, test = self.mask, None
         split = self._split_vector(index)
-        few = self._few_a_group(index) if split is None else None
+        # Conditions that differ between lanes may differ within a group.
+        known = guard is None or not self._where(guard)[1]
+        few = self._few_a_group(index) if split is None and known else None
         in_row = few is not None or split is not None and split[1] in (1, -1)
-        if guard is not None and in_row and not self._where(guard)[1]:
+        if guard is not None and in_row and known:
             test = self._value(guard)
         elif guard is not None:
             lanes = self._vectorized(guard)
@@ -248,8 +250,6 @@ class Memory(Values):
             test = self._any(mask, scope, True) if in_row else None
         if few is not None:
             at = self._at_or_zeros(self._place(buffer, index, scope), test, kind, w, scope)
-            if mask is not None and mask != self.mask:  # conditions may differ within a group
-                mask = self._any_of_group(mask, few[0], scope)
             wanted = self._first_of_groups(mask, few, scope)
             raw = self._contiguous(kind, at, wanted, align, scope)
             wide = self._widen(buffer.dtype, raw, scope, True)
@@ -288,6 +288,10 @@ class Memory(Values):
                 scope,
             )
             return self._widen(buffer.dtype, raw, scope, True)
+        if split is not None and guard is None and mask is None and not complex_pair:
+            raw = self._from_rows(buffer, split, scope)
+            if raw is not None:
+                return self._widen(buffer.dtype, raw, scope, True)
         small = buffer.size * (2 if complex_pair else 1) < 2**31
         offsets = self._index_vector(index, "i32" if small else "i64", scope)
         if small:
@@ -296,6 +300,10 @@ class Memory(Values):
             f"getelementptr {kind}, ptr {self._base(buffer)}, <{w} x i64> {offsets}", scope
         )
         return self._widen(buffer.dtype, self._gather(kind, pointers, mask, scope), scope, True)
+
+    def _from_rows(self, buffer: Buffer, split: tuple[Index, int, str], scope: Scope) -> str | None:
+        """A vector across rows, of which a tile of the kernel reads as many as rows: by rows."""
+        raise NotImplementedError
 
     def _few_a_group(self, index: Index) -> tuple[int, int] | None:
         """How many lanes read the same element, and how far it is to that of the next lanes, if
@@ -311,13 +319,6 @@ class Memory(Values):
         if not plain or self._where_index(rest)[1] or self.width % many or not 0 < step <= many:
             return None
         return many, step
-
-    def _any_of_group(self, mask: str, many: int, scope: Scope) -> str:
-        """A mask of all lanes of the groups of which a lane is in a mask."""
-        for further in [1 << k for k in range(many.bit_length() - 1)]:
-            others = self._shuffled("i1", mask, [k ^ further for k in range(self.width)], scope)
-            mask = self.f.op(f"or <{self.width} x i1> {mask}, {others}", scope)
-        return mask
 
     def _first_of_groups(self, mask: str | None, few: tuple[int, int], scope: Scope) -> str:
         """Where in a row the elements lie that some lanes of a mask read."""

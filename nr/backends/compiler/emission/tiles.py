@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nr.backends.compiler.emission.conditions import Within, decided
+from nr.backends.compiler.emission.function import MEMORY, Scope
 from nr.backends.compiler.emission.memory import Memory
 from nr.backends.compiler.expr import Expr, node
 from nr.backends.compiler.index import Index, Loop, index_of
-from nr.backends.compiler.loops import Kernel, Pass, Store, walk
+from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, walk
 from nr.backends.compiler.tiling import windows
 
 
@@ -144,6 +145,51 @@ class Tiles(Memory):
             first = sum([along * self.origins.get(k, (k, 0))[1] for k, (_, along) in read])
             found += [(first + stride * step, step, n) for step in range(loop.extent)]
         return [(step, n) for _, step, n in sorted(found)]
+
+    # ------------------------------------------------------------------------ transposes
+    def _from_rows(self, buffer: Buffer, split: tuple[Index, int, str], scope: Scope) -> str | None:
+        """A vector across rows, of which a tile of the kernel reads as many as rows: by rows."""
+        f = self.f
+        rest, stride, variable = split
+        found = [(a, *self.origins.get(a, (a, 0))) for a, c in rest.terms.items() if c == 1]
+        for atom, loop, k in found:
+            if len(self.copies.get(loop, ())) == self.width > 1 and not self._is_written(buffer):
+                terms = {(loop if a is atom else a): c for a, c in rest.terms.items()}
+                key = ("columns", buffer, Index(terms, rest.offset), stride)
+                if key not in scope.values:
+                    step = f.integer(stride)
+                    start = f.op(f"mul i64 {variable}, {step}", scope)
+                    offset = f.op(f"add i64 {self._offset(key[2])}, {start}", scope)
+                    scope.values[key] = self._columns(buffer, offset, step, scope)
+                return scope.values[key][k]
+        return None
+
+    def _columns(self, buffer: Buffer, offset: str, step: str, scope: Scope) -> list[str]:
+        """The columns of a square of as many rows as there are lanes, `step` apart.
+
+        Blocks of 1, 2, 4 … elements beside the diagonal change places (Eklundh, "A fast computer
+        method for matrix transposing", 1972).
+        """
+        f, w, kind = self.f, self.width, MEMORY[buffer.dtype]
+        at = self._address(buffer, offset, scope)
+        rows = []
+        for _ in range(w):
+            align = ITEMSIZE[buffer.dtype]
+            rows.append(f.op(f"load <{w} x {kind}>, ptr {at}, align {align}", scope))
+            at = f.op(f"getelementptr {kind}, ptr {at}, i64 {step}", scope)
+        size = 1
+        while size < w:
+            for i in [i for i in range(w) if not i & size]:
+                upper, lower = rows[i], rows[i + size]
+                for k, of in ((i, 0), (i + size, size)):
+                    lanes = [j + of if not j & size else w + j + of - size for j in range(w)]
+                    order = ", ".join([f"i32 {lane}" for lane in lanes])
+                    rows[k] = f.op(
+                        f"shufflevector <{w} x {kind}> {upper}, <{w} x {kind}> {lower}, "
+                        f"<{w} x i32> <{order}>", scope,
+                    )  # fmt: skip
+            size *= 2
+        return rows
 
     # ------------------------------------------------------------------------ copies
     def _copied_passes(self) -> Sequence[Pass]:
