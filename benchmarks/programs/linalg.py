@@ -75,6 +75,7 @@ ROWS = [
         program=lambda lib: lambda a: lib.numpy.linalg.cholesky(a),
         torch={"eager": _cholesky_torch},
         numpy=lambda a: lambda: np.linalg.cholesky(a),
+        why="The factorization is OpenBLAS's; PyTorch calls MKL's.",
         flops=SIZE**3 / 3,
         tolerance=1e-5,  # float32 sums of up to 256 products
     ),

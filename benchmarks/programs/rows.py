@@ -118,6 +118,6 @@ ROWS = [
         lambda lib: lambda x: x.T + 1,
         {"one pass": _transpose_one_pass, "two passes": _transpose_two_passes},
         BYTES,
-        why="Columns are gathered, an element an instruction, not transposed in registers.",
+        why="Squares are transposed in registers; stores go to as many rows as there are lanes.",
     ),
 ]
