@@ -289,9 +289,9 @@ class Memory(Values):
             )
             return self._widen(buffer.dtype, raw, scope, True)
         if split is not None and guard is None and mask is None and not complex_pair:
-            raw = self._from_rows(buffer, split, scope)
-            if raw is not None:
-                return self._widen(buffer.dtype, raw, scope, True)
+            column = self._from_rows(buffer, split, scope)
+            if column is not None:
+                return self._widen(buffer.dtype, column, scope, True)
         small = buffer.size * (2 if complex_pair else 1) < 2**31
         offsets = self._index_vector(index, "i32" if small else "i64", scope)
         if small:

@@ -155,13 +155,15 @@ class Tiles(Memory):
         for atom, loop, k in found:
             if len(self.copies.get(loop, ())) == self.width > 1 and not self._is_written(buffer):
                 terms = {(loop if a is atom else a): c for a, c in rest.terms.items()}
-                key = ("columns", buffer, Index(terms, rest.offset), stride)
-                if key not in scope.values:
+                first = Index(terms, rest.offset)
+                key = ("column", buffer, first, stride)
+                if (*key, k) not in scope.values:
                     step = f.integer(stride)
                     start = f.op(f"mul i64 {variable}, {step}", scope)
-                    offset = f.op(f"add i64 {self._offset(key[2])}, {start}", scope)
-                    scope.values[key] = self._columns(buffer, offset, step, scope)
-                return scope.values[key][k]
+                    offset = f.op(f"add i64 {self._offset(first)}, {start}", scope)
+                    for j, name in enumerate(self._columns(buffer, offset, step, scope)):
+                        scope.values[(*key, j)] = name
+                return scope.values[(*key, k)]
         return None
 
     def _columns(self, buffer: Buffer, offset: str, step: str, scope: Scope) -> list[str]:
