@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from nr.backends.compiler.expr import Expr, compiling
 from nr.backends.compiler.index import Loop, index_of
 from nr.backends.compiler.loops import Buffer, Kernel, Pass, Store, load
 from nr.backends.compiler.lowering.rules import from_index
+from tests.util import check_compiled
 
 properties = settings(max_examples=150, deadline=None, derandomize=True)
 
@@ -29,14 +29,6 @@ def array(*shape: int, dtype: str = "float32") -> Any:
     """Whole numbers, of which sums are exact."""
     numbers = np.random.default_rng(len(shape)).integers(-1, 2, shape)
     return jnp.asarray(numbers, dtype)
-
-
-def same(f: Callable, *args: Any) -> None:
-    with nr.disable_jit():
-        want = f(*args)
-    for a, b in zip(nr.tree.leaves(nr.jit(f)(*args)), nr.tree.leaves(want), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def neighbours(x: Any) -> Any:
@@ -54,15 +46,15 @@ SHAPES = [(1,), (2,), (16,), (17,), (100,), (3, 5), (31, 33), (24, 128), (7, 200
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "bfloat16", "complex64"])
 def test_rolled_arrays(shape: tuple[int, ...], dtype: str) -> None:
     x = array(*shape, dtype=dtype)
-    same(neighbours, x)
-    same(lambda x: lax.scan(lambda c, _: (neighbours(c) - c, c), x, None, length=2), x)
-    same(lambda x: neighbours(x[::-1])[..., ::-1], x)
+    check_compiled(neighbours, x)
+    check_compiled(lambda x: lax.scan(lambda c, _: (neighbours(c) - c, c), x, None, length=2), x)
+    check_compiled(lambda x: neighbours(x[::-1])[..., ::-1], x)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradients_of_rolled_arrays(shape: tuple[int, ...]) -> None:
     x = array(*shape)
-    same(nr.grad(lambda x: (neighbours(x) * neighbours(neighbours(x))).sum()), x)
+    check_compiled(nr.grad(lambda x: (neighbours(x) * neighbours(neighbours(x))).sum()), x)
 
 
 @pytest.mark.parametrize("ends", [(1, 1), (0, 3), (40, 2), (-1, 5), (-2, -3)])
@@ -72,7 +64,7 @@ def test_padded_arrays(ends: tuple[int, int], between: int) -> None:
         wide = lax.pad(x * 2, 5.0, [(*ends, between), (*ends, 0)])
         return wide + 1, wide.sum(0), jnp.maximum(wide[:, 1:], wide[:, :-1])
 
-    same(f, array(20, 67))
+    check_compiled(f, array(20, 67))
 
 
 def test_sums_of_windows_at_borders() -> None:
@@ -80,15 +72,19 @@ def test_sums_of_windows_at_borders() -> None:
     for k, stride in itertools.product((2, 3, 5), (1, 2)):
         x = array(2, 20, 40, 3)
         window, strides = (1, k, k, 1), (1, stride, stride, 1)
-        same(lambda x, w=window, s=strides: lax.reduce_window(x, 0.0, lax.add, w, s, "SAME"), x)
-        same(lambda x, w=window, s=strides: lax.reduce_window(x, -9.0, lax.max, w, s, "SAME"), x)
+        check_compiled(
+            lambda x, w=window, s=strides: lax.reduce_window(x, 0.0, lax.add, w, s, "SAME"), x
+        )
+        check_compiled(
+            lambda x, w=window, s=strides: lax.reduce_window(x, -9.0, lax.max, w, s, "SAME"), x
+        )
 
 
 def test_arrays_one_after_another() -> None:
     for n in (1, 15, 16, 100):
         parts = [array(5, n), array(5, 90)]
-        same(lambda a, b: jnp.concatenate([a * 2, b, a], 1) + 1, *parts)
-        same(lambda a, b: jnp.concatenate([a.ravel(), b.ravel() * 2]) + 1, *parts)
+        check_compiled(lambda a, b: jnp.concatenate([a * 2, b, a], 1) + 1, *parts)
+        check_compiled(lambda a, b: jnp.concatenate([a.ravel(), b.ravel() * 2]) + 1, *parts)
 
 
 def test_most_places_have_no_conditions() -> None:

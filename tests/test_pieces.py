@@ -12,6 +12,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
+from tests.util import check_compiled
 
 
 def text(f: Callable, *args: Any) -> str:
@@ -23,14 +24,6 @@ def array(*shape: int) -> Any:
     return jnp.asarray(np.random.default_rng(len(shape)).integers(-8, 9, shape), "float32")
 
 
-def same(f: Callable, *args: Any) -> None:
-    with nr.disable_jit():
-        want = f(*args)
-    for a, b in zip(nr.tree.leaves(nr.jit(f)(*args)), nr.tree.leaves(want), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
 def test_pieces_within_pieces_are_stored_by_one_kernel() -> None:
     def f(a: Any, b: Any) -> Any:
         return jnp.concatenate([jnp.stack([a * 2, b + 1], 1), jnp.stack([a - b, b * 3], 1)], 2)
@@ -38,7 +31,7 @@ def test_pieces_within_pieces_are_stored_by_one_kernel() -> None:
     a = array(8, 16, 32)
     loops = text(f, a, a + 1)
     assert loops.count("kernel") == 1 and loops.count("out0[") == 4 and "select" not in loops
-    same(f, a, a + 1)
+    check_compiled(f, a, a + 1)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -48,7 +41,7 @@ def test_stacks_and_concatenations_along_any_axis(axis: int, count: int) -> None
         parts = [x * k - k for k in range(count)]
         return jnp.concatenate(parts, axis), jnp.stack(parts, axis).sum(axis), parts[0]
 
-    same(f, array(3, 4, 16))
+    check_compiled(f, array(3, 4, 16))
 
 
 def test_pieces_of_different_sizes_and_pieces_that_are_stored() -> None:
@@ -57,7 +50,7 @@ def test_pieces_of_different_sizes_and_pieces_that_are_stored() -> None:
         again = jnp.concatenate([a, a], 1)
         return joined, again, jnp.concatenate([again * 2, jnp.concatenate([a, b[:, :16]], 1)], 0)
 
-    same(f, array(4, 16), array(4, 24))
+    check_compiled(f, array(4, 16), array(4, 24))
 
 
 def slices(x: Any) -> Any:
@@ -69,8 +62,8 @@ def test_gradients_of_slices_are_stored_side_by_side() -> None:
     x = array(6, 64)
     loops = text(nr.grad(slices), x)
     assert loops.count("out0[") == 4 and "select" not in loops
-    same(nr.grad(slices), x)
-    same(nr.vmap(nr.grad(slices)), array(3, 6, 64))
+    check_compiled(nr.grad(slices), x)
+    check_compiled(nr.vmap(nr.grad(slices)), array(3, 6, 64))
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -84,7 +77,7 @@ def test_sums_of_padded_parts_in_any_order(order: tuple[int, ...]) -> None:
 
     parts = [array(5, 16) + k for k in range(3)]
     assert text(f, *parts).count("out0[") == 3
-    same(f, *parts)
+    check_compiled(f, *parts)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +95,7 @@ def test_other_sums_of_padded_parts_stay_sums(padding: list, value: float) -> No
         first, second = [lax.pad(x, value, c) for x, c in zip((a, b), padding, strict=True)]
         return first + second, first * 2
 
-    same(f, array(16, 16), array(16, 16) + 1)
+    check_compiled(f, array(16, 16), array(16, 16) + 1)
 
 
 def test_stacks_of_rolled_arrays_are_stored_array_by_array() -> None:
@@ -117,5 +110,5 @@ def test_stacks_of_rolled_arrays_are_stored_array_by_array() -> None:
     first, _ = text(f, x).split("kernel")[1:]
     assert first.count("] = ") == 9, first
     assert "//" not in first, "places are not divided"
-    same(f, x)
-    same(nr.grad(lambda x: (f(x) * x).sum()), x)
+    check_compiled(f, x)
+    check_compiled(nr.grad(lambda x: (f(x) * x).sum()), x)

@@ -12,6 +12,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr import lax
+from tests.util import check_compiled
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int8", "int32", "bool", "complex64"]
 
@@ -25,21 +26,13 @@ def text(f: Callable, *args: Any) -> str:
     return nr.jit(f).lower(*args).as_text("loops")
 
 
-def same(f: Callable, *args: Any) -> None:
-    with nr.disable_jit():
-        want = f(*args)
-    for a, b in zip(nr.tree.leaves(nr.jit(f)(*args)), nr.tree.leaves(want), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("times", [2, 3, 4, 8, 16, 32])
 def test_repeated_elements(times: int, dtype: str) -> None:
     for n in (1, 5, 16, 33, 200):
         x = array(n, dtype=dtype)
-        same(lambda x: jnp.repeat(x, times), x)
-        same(lambda x: jnp.repeat(x[::-1], times)[3:] * x[0], x)
+        check_compiled(lambda x: jnp.repeat(x, times), x)
+        check_compiled(lambda x: jnp.repeat(x[::-1], times)[3:] * x[0], x)
 
 
 @pytest.mark.parametrize("times", [2, 4])
@@ -53,17 +46,17 @@ def test_repeated_complex_numbers_of_double_precision() -> None:
     with nr.enable_x64(True):
         x = array(40, dtype="complex128") * (1 + 2j)
         for times in (2, 4):
-            same(lambda x, times=times: jnp.repeat(x, times) * 2, x)
+            check_compiled(lambda x, times=times: jnp.repeat(x, times) * 2, x)
 
 
 def test_repeated_elements_beside_others() -> None:
     """Reads of the whole, guarded reads, and sums over what is repeated."""
     x, y = array(60), array(240)
-    same(lambda x, y: jnp.repeat(x, 4) * y + jnp.pad(jnp.repeat(x, 2), (100, 20)), x, y)
-    same(lambda x, y: (jnp.repeat(x, 4) * y).sum(), x, y)
-    same(nr.grad(lambda x, y: (jnp.repeat(x, 4) * y).sum(), (0, 1)), x, y)
-    same(lambda x, y: jnp.repeat(x, 4)[y.astype(int) + 2], x, y)
-    same(lambda x: jnp.repeat(jnp.repeat(x.reshape(6, 10), 2, 0), 2, 1), x)
+    check_compiled(lambda x, y: jnp.repeat(x, 4) * y + jnp.pad(jnp.repeat(x, 2), (100, 20)), x, y)
+    check_compiled(lambda x, y: (jnp.repeat(x, 4) * y).sum(), x, y)
+    check_compiled(nr.grad(lambda x, y: (jnp.repeat(x, 4) * y).sum(), (0, 1)), x, y)
+    check_compiled(lambda x, y: jnp.repeat(x, 4)[y.astype(int) + 2], x, y)
+    check_compiled(lambda x: jnp.repeat(jnp.repeat(x.reshape(6, 10), 2, 0), 2, 1), x)
 
 
 @pytest.mark.parametrize("times", [2, 4, 8])
@@ -71,12 +64,12 @@ def test_conditions_that_differ_within_a_group(times: int) -> None:
     """An element is read for all lanes of its group of which one is within the condition."""
     x = array(61)
     for move in (1, 3, -5):
-        same(lambda x, move=move: jnp.roll(jnp.repeat(x, times), move) * 2, x)
-        same(lambda x, move=move: jnp.pad(jnp.repeat(x, times), (move % 7, 2))[1:], x)
+        check_compiled(lambda x, move=move: jnp.roll(jnp.repeat(x, times), move) * 2, x)
+        check_compiled(lambda x, move=move: jnp.pad(jnp.repeat(x, times), (move % 7, 2))[1:], x)
     a = array(61)[::-1]
-    same(lambda x, a: jnp.stack([x, a], 1).reshape(-1) + 1, x, a)
+    check_compiled(lambda x, a: jnp.stack([x, a], 1).reshape(-1) + 1, x, a)
     lhs, rhs = array(3, 2, 11, 13), array(4, 2, 3, 4)
-    same(
+    check_compiled(
         lambda x, w: lax.conv_general_dilated(x, w, (1, 1), [(2, 2), (1, 2)], lhs_dilation=(1, 2)),
         lhs, rhs,
     )  # fmt: skip
@@ -99,13 +92,13 @@ def test_convolutions_of_small_groups(each: int, results: int, dtype: str) -> No
         x = array(2, 12, 17, groups * each, dtype=dtype)
         w = array(3, 3, each, groups * results, dtype=dtype)
         f = convolved(groups)
-        same(f, x, w)
+        check_compiled(f, x, w)
         if dtype != "bfloat16":  # sums of more than 256 are rounded
 
             def both(x: Any, w: Any, f: Callable = f) -> Any:
                 return nr.grad(lambda x, w: (f(x, w) * 2).sum(), (0, 1))(x, w)
 
-            same(both, x, w)
+            check_compiled(both, x, w)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +121,8 @@ def test_small_groups_with_strides_and_padding(options: dict) -> None:
     else:
         f = convolved(8, **options)
     x, w = array(3, 14, 15, 32), array(3, 3, 4, 32)
-    same(f, x, w)
-    same(nr.grad(lambda x, w: (f(x, w) * f(x, w)).sum(), (0, 1)), x, w)
+    check_compiled(f, x, w)
+    check_compiled(nr.grad(lambda x, w: (f(x, w) * f(x, w)).sum(), (0, 1)), x, w)
 
 
 def test_groups_of_four_share_vectors() -> None:

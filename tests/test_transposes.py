@@ -4,7 +4,6 @@ beside them or of other types change places, or transposed copies take 5-15 time
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import nr
 import nr.numpy as jnp
 from nr.backends.cpu.target import target
+from tests.util import check_compiled
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int8", "int32", "bool", "complex64"]
 
@@ -20,14 +20,6 @@ DTYPES = ["float32", "float64", "bfloat16", "float16", "int8", "int32", "bool", 
 def array(*shape: int, dtype: str = "float32") -> Any:
     """Small whole numbers, different in each row and column."""
     return jnp.asarray(np.random.default_rng(len(shape)).integers(-99, 100, shape), dtype)
-
-
-def same(f: Callable, *args: Any) -> None:
-    with nr.disable_jit():
-        want = f(*args)
-    for a, b in zip(nr.tree.leaves(nr.jit(f)(*args)), nr.tree.leaves(want), strict=True):
-        assert (a.shape, a.dtype) == (b.shape, b.dtype)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 def changed(x: Any) -> Any:
@@ -40,39 +32,39 @@ def changed(x: Any) -> Any:
 )
 def test_matrices(shape: tuple[int, int], dtype: str) -> None:
     x = array(*shape, dtype=dtype)
-    same(lambda x: changed(x.T), x)
-    same(lambda x: changed(x[1:, 3:].T), x)
-    same(lambda x: changed(x[::-1].T), x)
-    same(lambda x: changed(x[:, ::-1].T), x)
-    same(lambda x: changed(x[::2, ::2].T), x)
+    check_compiled(lambda x: changed(x.T), x)
+    check_compiled(lambda x: changed(x[1:, 3:].T), x)
+    check_compiled(lambda x: changed(x[::-1].T), x)
+    check_compiled(lambda x: changed(x[:, ::-1].T), x)
+    check_compiled(lambda x: changed(x[::2, ::2].T), x)
 
 
 @pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
 def test_orders_of_dimensions(axes: tuple[int, ...]) -> None:
     for shape in ((5, 20, 33), (32, 17, 16), (2, 64, 40), (40, 3, 18)):
         x = array(*shape)
-        same(lambda x: jnp.transpose(x, axes) * 2, x)
-        same(nr.vmap(lambda x: jnp.transpose(x, axes) - 1), array(3, *shape))
-        same(nr.grad(lambda x: (jnp.transpose(x, axes) ** 2).sum()), x)
+        check_compiled(lambda x: jnp.transpose(x, axes) * 2, x)
+        check_compiled(nr.vmap(lambda x: jnp.transpose(x, axes) - 1), array(3, *shape))
+        check_compiled(nr.grad(lambda x: (jnp.transpose(x, axes) ** 2).sum()), x)
 
 
 def test_beside_other_arrays() -> None:
     x, y = array(70, 45), array(45, 70) + 1
-    same(lambda x, y: x.T + y, x, y)
-    same(lambda x, y: (x.T * y, y - 1, x.T - y.T[::-1].T), x, y)
-    same(lambda x, y: jnp.where(x.T > 0, y, x.T), x, y)
-    same(lambda x, y: x.T + y[:, :1] + jnp.arange(70), x, y)
-    same(lambda x: x[:45].T + x[:45].T[::-1], x)
+    check_compiled(lambda x, y: x.T + y, x, y)
+    check_compiled(lambda x, y: (x.T * y, y - 1, x.T - y.T[::-1].T), x, y)
+    check_compiled(lambda x, y: jnp.where(x.T > 0, y, x.T), x, y)
+    check_compiled(lambda x, y: x.T + y[:, :1] + jnp.arange(70), x, y)
+    check_compiled(lambda x: x[:45].T + x[:45].T[::-1], x)
     square = array(64, 64)
-    same(lambda x: x + x.T, square)
+    check_compiled(lambda x: x + x.T, square)
     kept = nr.jit(lambda x: x + x.T, donate_argnums=0)(jnp.array(square))
     np.testing.assert_array_equal(np.asarray(kept), np.asarray(square + square.T))
 
 
 def test_images_are_transposed_for_each_of_a_batch() -> None:
     x = array(20, 24, 9, 11)
-    same(lambda x: x.transpose(0, 2, 3, 1) * 2, x)
-    same(lambda x: x.transpose(0, 3, 1, 2) * 2, x)
+    check_compiled(lambda x: x.transpose(0, 2, 3, 1) * 2, x)
+    check_compiled(lambda x: x.transpose(0, 3, 1, 2) * 2, x)
     loops = nr.jit(lambda x: x.transpose(0, 2, 3, 1) * 2).lower(x).as_text("loops")
     assert "in 20 parallel" in loops and "by 1" in loops, loops
 

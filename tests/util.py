@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,15 @@ def assert_close(got: np.ndarray, expected: np.ndarray, tol: float, what: str) -
         np.testing.assert_allclose(got, expected, tol, tol, err_msg=what)
     else:
         np.testing.assert_array_equal(got, expected, err_msg=what)
+
+
+def check_compiled(f: Callable, *args: Any) -> None:
+    """The compiled function gives what the eager one gives, to the bit."""
+    with nr.disable_jit():
+        want = f(*args)
+    for a, b in zip(nr.tree.leaves(nr.jit(f)(*args)), nr.tree.leaves(want), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
 # As what kinds of dtypes a reference may compute in a wide one.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import gc
-import weakref
 
 from nr.core.concretization import leak_message
 from nr.core.errors import UnexpectedTracerError
-from nr.core.tracing import Trace, Tracer
-
-_reported: weakref.WeakSet[Trace] = weakref.WeakSet()
+from nr.core.tracing import Tracer
 
 
 def begin() -> None:
@@ -33,10 +30,9 @@ def refuse_leaks(op: str) -> None:
 
     Every object since `begin` is looked at. A transformation is reported once.
     """
-    new = [x for x in _ended() if x._trace not in _reported]
-    if new:
-        _reported.update([x._trace for x in new])
+    leaked = _ended()
+    if leaked:
         end()  # what holds it may be older
-        message = leak_message(new[0], op)
+        message = leak_message(leaked[0], op)
         begin()
         raise UnexpectedTracerError(f"Leaked trace. {message}")

@@ -255,6 +255,12 @@ def index_of(value: Loop | Expr | int | Index) -> Index:
     return Index({value: 1})
 
 
+def only_loop(index: Index) -> Loop | None:
+    """The loop whose variable an index is, if it is nothing else."""
+    (atom, c), *others = index.terms.items() or [(None, 0)]
+    return atom if type(atom) is Loop and c == 1 and not others and not index.offset else None
+
+
 def strides_of(shape: Sequence[int]) -> list[int]:
     """Row-major strides, in elements."""
     strides = [1] * len(shape)

@@ -15,7 +15,7 @@ from typing import Any
 from nr.backends.compiler.borders import narrowed
 from nr.backends.compiler.clusters import Cluster, Graph
 from nr.backends.compiler.expr import NUMPY, Expr, node, select
-from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of
+from nr.backends.compiler.index import Div, Index, Loop, Mod, flatten, index_of, only_loop
 from nr.backends.compiler.loops import (
     ITEMSIZE,
     REGISTER,
@@ -137,10 +137,10 @@ def _few_a_group(draft: _Draft, vector_bytes: int) -> Loop | None:
     for index in draft.indices():
         for atom, c in index.terms.items():
             if type(atom) in (Div, Mod):
-                (inner, one), *others = atom.index.terms.items()
-                if type(atom) is Mod or others or atom.index.offset or one != 1:
+                inner = only_loop(atom.index)
+                if type(atom) is Mod or inner is None or inner.reduced:
                     return None
-                if type(inner) is not Loop or inner.reduced or not 0 < c <= atom.divisor:
+                if not 0 < c <= atom.divisor:
                     return None
                 found.add((inner, atom.divisor))
     if len(found) != 1:
@@ -215,7 +215,7 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
         if still_tiled and add_panel(cut, depends):
             fit_tasks(cut, depends)
             return cut
-    if not tiled and tile_transposed(kernel, depends, vector_bytes):
+    if not tiled and tile_transposed(kernel, depends, vector_bytes // _lane_bytes(kernel)):
         return kernel
     kernel.tasks = _tasks(kernel, depends)
     if tiled:

@@ -36,6 +36,7 @@ _SHORTEST_OF_LANES = 64
 _PAGE = 4096
 # So many arrays at most are read across rows, each in as many registers as a vector has lanes.
 _MOST_TRANSPOSED = 2
+# Squares are shared out by the loops around them, if these have so many steps.
 _FEWEST_TASKS = 16
 _MOST_CACHED = 1 << 20
 # Additions begin one after the other so many half cycles apart, if each needs the one before.
@@ -106,9 +107,9 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     return True
 
 
-def tile_transposed(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
-    """Have vectors that are read across rows come from whole pieces of as many rows, which are
-    transposed in registers; False if there are none, or it does not pay."""
+def tile_transposed(kernel: Kernel, depends: _Depends, lanes: int) -> bool:
+    """Have vectors of so many lanes that are read across rows come from whole pieces of as many
+    rows, which are transposed in registers; False if there are none, or it does not pay."""
     vector = kernel.vector
     if len(kernel.passes) != 1 or kernel.reduced or kernel.passes[0].recurrences:
         return False
@@ -117,8 +118,7 @@ def tile_transposed(kernel: Kernel, depends: _Depends, vector_bytes: int) -> boo
     # Conditions are known between borders, which tiles do not know.
     if len(work) > _LONGEST_BODY or any([_is_dear(e) or e.dtype == "b1" for e in work]):
         return False
-    widest = max([ITEMSIZE[e.dtype] for e in body if e.op != "index"], default=4)
-    lanes = min(vector_bytes // widest, _MOST_STEPS)
+    lanes = min(lanes, _MOST_STEPS)
     along: set[Loop] = set(kernel.kept)
     across = 0
     for e in body:

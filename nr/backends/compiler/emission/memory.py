@@ -8,7 +8,7 @@ from typing import Any
 from nr.backends.compiler.emission.function import LLVM, MEMORY, Scope, short
 from nr.backends.compiler.emission.values import Values
 from nr.backends.compiler.expr import ROUNDINGS, Expr
-from nr.backends.compiler.index import Div, Index, Loop
+from nr.backends.compiler.index import Div, Index, Loop, only_loop
 from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
 
 # How many steps before it is read a vector of a tile is fetched.
@@ -313,10 +313,13 @@ class Memory(Values):
             return None
         ((atom, step),) = divided
         rest = Index({a: c for a, c in index.terms.items() if a is not atom})
-        ((inner, one), *others) = atom.index.terms.items()
-        plain = inner in self.lanes and one == 1 and not others and not atom.index.offset
         many = atom.divisor
-        if not plain or self._where_index(rest)[1] or self.width % many or not 0 < step <= many:
+        if (
+            only_loop(atom.index) not in self.lanes
+            or self._where_index(rest)[1]
+            or self.width % many
+            or not 0 < step <= many
+        ):
             return None
         return many, step
 
