@@ -27,9 +27,9 @@ def text(f: Callable, *args: Any) -> str:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("times", [2, 3, 4, 8, 16, 32])
+@pytest.mark.parametrize("times", [2, 3, 4, 5, 6, 7, 8, 12, 16, 32])
 def test_repeated_elements(times: int, dtype: str) -> None:
-    for n in (1, 5, 16, 33, 200):
+    for n in (1, 5, 16, 33, 200, 240):
         x = array(n, dtype=dtype)
         check_compiled(lambda x: jnp.repeat(x, times), x)
         check_compiled(lambda x: jnp.repeat(x[::-1], times)[3:] * x[0], x)
@@ -59,7 +59,7 @@ def test_repeated_elements_beside_others() -> None:
     check_compiled(lambda x: jnp.repeat(jnp.repeat(x.reshape(6, 10), 2, 0), 2, 1), x)
 
 
-@pytest.mark.parametrize("times", [2, 4, 8])
+@pytest.mark.parametrize("times", [2, 3, 4, 7, 8])
 def test_conditions_that_differ_within_a_group(times: int) -> None:
     """An element is read for all lanes of its group of which one is within the condition."""
     x = array(61)
@@ -86,9 +86,12 @@ def convolved(groups: int, **options: Any) -> Callable:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize(("each", "results"), [(2, 2), (4, 4), (2, 4), (4, 2), (3, 3), (8, 8)])
+@pytest.mark.parametrize(
+    ("each", "results"),
+    [(2, 2), (4, 4), (2, 4), (4, 2), (3, 3), (2, 3), (3, 6), (6, 3), (5, 5), (6, 6), (8, 8)],
+)
 def test_convolutions_of_small_groups(each: int, results: int, dtype: str) -> None:
-    for groups in (4, 9):
+    for groups in (4, 9, 16):
         x = array(2, 12, 17, groups * each, dtype=dtype)
         w = array(3, 3, each, groups * results, dtype=dtype)
         f = convolved(groups)
@@ -125,7 +128,11 @@ def test_small_groups_with_strides_and_padding(options: dict) -> None:
     check_compiled(nr.grad(lambda x, w: (f(x, w) * f(x, w)).sum(), (0, 1)), x, w)
 
 
-def test_groups_of_four_share_vectors() -> None:
-    """On any machine whose vectors hold two groups or more."""
-    loops = text(convolved(16), array(4, 32, 32, 64), array(3, 3, 4, 64))
-    assert "(i3 // 4)" in loops, loops
+def test_small_groups_share_vectors() -> None:
+    """Those that do not divide a vector leave some lanes of it."""
+    loops = text(convolved(16), array(4, 32, 32, 32), array(3, 3, 2, 32))
+    assert "(i3 // 2)" in loops, loops
+    for times in (3, 5):
+        lowered = nr.jit(lambda x, n=times: jnp.repeat(x, n) + 1).lower(array(240))
+        assert f"(i0i // {times})" in lowered.as_text("loops"), lowered.as_text("loops")
+        assert "gather" not in lowered.as_text("llvm")

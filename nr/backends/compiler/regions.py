@@ -25,12 +25,17 @@ _MOST_IN_CHAIN = 8
 _WORTH_SHARING = 20_000
 
 
+_STAYS_IN_CACHE = 1 << 20
+
+# Steps, each with how many of its units make one of the chain's first step.
+Chain = list[tuple["Launch | Gemm | Routine", Fraction]]
+
+
 @dataclass(slots=True, eq=False)
 class Region:
-    """Chains of steps. Each step comes with how many of its units make one of the chain's first
-    step."""
+    """Chains of steps."""
 
-    chains: list[list[tuple[Launch | Gemm | Routine, Fraction]]]
+    chains: list[Chain]
 
     @property
     def steps(self) -> list[Launch | Gemm | Routine]:
@@ -54,7 +59,7 @@ def form_regions(steps: list[Any]) -> list[Any]:
             continue
         last = result[-1] if result else None
         if type(last) is not Region or not _join(last, step):
-            result.append(Region([[(step, Fraction(1))]]))
+            result.append(Region([_taken_out(last, step) or [(step, Fraction(1))]]))
     for region in result:
         if type(region) is Region:
             for chain in region.chains:
@@ -93,6 +98,25 @@ def _join(region: Region, step: Launch | Gemm | Routine) -> bool:
         return False
     region.chains = [c for c in region.chains if c not in met] + [[*chain, (step, ratio)]]
     return True
+
+
+def _taken_out(region: Any, step: Launch | Gemm | Routine) -> Chain | None:
+    """A chain that a step can follow, out of a region before it that has all else which the step
+    needs: weights are prepared first, then images, row by row with what reads them. Worth it if
+    what the step reads would not stay in cache."""
+    if type(region) is not Region or len(region.chains) < 2:
+        return None
+    best, most = None, _STAYS_IN_CACHE
+    for chain in region.chains:
+        shared = {b for s, _ in chain for b in s.writes} & set(step.reads)
+        nbytes = sum([b.nbytes for b in shared])
+        if nbytes > most:
+            alone = Region([chain])
+            if _join(alone, step) and len(alone.chains) == 1:
+                best, most, taken = alone.chains[0], nbytes, chain
+    if best is not None:
+        region.chains.remove(taken)
+    return best
 
 
 def _can_be_shared(chain: list[tuple[Any, Fraction]]) -> bool:

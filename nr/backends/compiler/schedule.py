@@ -109,8 +109,13 @@ class _Draft:
 def _simplified(draft: _Draft, vector_bytes: int) -> tuple[_Draft, Loop | None]:
     """The draft with as few loops as do, of which none is divided but one through small groups."""
     draft = _drop_trivial(draft)
-    few = _few_a_group(draft, vector_bytes)
-    return _merge_loops(draft if few is not None else _split_loops(draft)), few
+    found = _few_a_group(draft, vector_bytes)
+    if found is None:
+        return _merge_loops(_split_loops(draft)), None
+    few, lanes = found
+    if few.extent > lanes:
+        draft, few = _split_loop(draft, few, lanes)
+    return _merge_loops(draft), few
 
 
 def _split_loops(draft: _Draft) -> _Draft:
@@ -121,18 +126,23 @@ def _split_loops(draft: _Draft) -> _Draft:
             found = found or _divided_loop(index)
         if found is None:
             return draft
-        loop, divisor = found
-        outer = Loop(f"{loop}o", loop.extent // divisor, reduced=loop.reduced)
-        inner = Loop(f"{loop}i", divisor, reduced=loop.reduced)
-        at = draft.loops.index(loop)
-        loops = [*draft.loops[:at], outer, inner, *draft.loops[at + 1 :]]
-        draft = draft.substitute(loops, {loop: index_of(outer) * divisor + index_of(inner)})
+        draft, _ = _split_loop(draft, *found)
     return draft
 
 
-def _few_a_group(draft: _Draft, vector_bytes: int) -> Loop | None:
+def _split_loop(draft: _Draft, loop: Loop, width: int) -> tuple[_Draft, Loop]:
+    """The draft with a loop around another, which has so many steps then; and that one."""
+    outer = Loop(f"{loop}o", loop.extent // width, reduced=loop.reduced)
+    inner = Loop(f"{loop}i", width, reduced=loop.reduced)
+    at = draft.loops.index(loop)
+    loops = [*draft.loops[:at], outer, inner, *draft.loops[at + 1 :]]
+    return draft.substitute(loops, {loop: index_of(outer) * width + index_of(inner)}), inner
+
+
+def _few_a_group(draft: _Draft, vector_bytes: int) -> tuple[Loop, int] | None:
     """A loop through groups of few results each, of which a vector may hold several: all that is
-    divided is its variable, to find what a group reads."""
+    divided is its variable, to find what a group reads. With how many of its steps are vectors of
+    whole groups."""
     found: set[tuple[Loop, int]] = set()
     for index in draft.indices():
         for atom, c in index.terms.items():
@@ -151,7 +161,12 @@ def _few_a_group(draft: _Draft, vector_bytes: int) -> Loop | None:
     lanes = vector_bytes // max([ITEMSIZE[v.dtype] for v in values], default=1)
     # Half a vector of results needs no lanes moved, which costs as much as to multiply them.
     most = lanes // 4 if draft.reducers else lanes
-    return loop if few <= most and lanes % few == 0 and loop.extent >= lanes else None
+    if few > most:
+        return None
+    if lanes % few == 0 and loop.extent >= lanes and (loop.extent % lanes == 0 or not draft.reducers):
+        return loop, loop.extent
+    whole = [n for n in range(2 * few, lanes + 1, few) if loop.extent % n == 0]
+    return (loop, max(whole)) if whole else None
 
 
 def _divided_loop(index: Index) -> tuple[Loop, int] | None:
@@ -210,7 +225,7 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
         kernel, tiled = _kernel(draft, depends, vector_bytes)
     width = panel_width(kernel, depends) if tiled else 0
     if width:
-        split = _split_vector(draft, kernel.vector, width)
+        split, _ = _split_loop(draft, kernel.vector, width)
         cut, still_tiled = _kernel(split, depends, vector_bytes)
         if still_tiled and add_panel(cut, depends):
             fit_tasks(cut, depends)
@@ -223,14 +238,6 @@ def _finish(draft: _Draft, vector_bytes: int) -> Kernel:
     if len(kernel.passes) > 1 and kernel.vector.reduced:
         _keep_between_passes(kernel, depends)
     return kernel
-
-
-def _split_vector(draft: _Draft, vector: Loop, width: int) -> _Draft:
-    """The draft with a loop around the vector loop, which has so many steps then."""
-    outer, inner = Loop(f"{vector}o", vector.extent // width), Loop(f"{vector}i", width)
-    at = draft.loops.index(vector)
-    loops = [*draft.loops[:at], outer, inner, *draft.loops[at + 1 :]]
-    return draft.substitute(loops, {vector: index_of(outer) * width + index_of(inner)})
 
 
 def _kernel(

@@ -74,6 +74,8 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     loads = [_Read(depends.loops(e), windows(e, step, others, {vector}), step) for e in read]
     far = {loop: _far(loop, read, depends) for loop in kernel.kept if loop is not vector}
     lanes = max(vector_bytes // max([NUMPY[v.dtype].itemsize for v in roots]), 1)
+    while not vector.reduced and lanes // 2 >= vector.extent:
+        lanes //= 2
     best: tuple[float, dict[Loop, int]] | None = None
     for tiles in _candidates(kernel, loads, lanes):
         copies = math.prod(tiles.values())

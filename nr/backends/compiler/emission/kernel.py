@@ -144,7 +144,7 @@ class Emitter(Tiles):
         if loop.extent % self.width == 0:
             self._vector_loop(loop, low, high, step, body)
             return
-        if len(walk(list(self.kernel.roots()))) <= 24:
+        if loop.extent > self.width and len(walk(list(self.kernel.roots()))) <= 24:
             span = f.op(f"sub i64 {high}, {low}")
             left = f.op(f"srem i64 {span}, {step}")
             whole = f.op(f"sub i64 {high}, {left}")
@@ -159,7 +159,7 @@ class Emitter(Tiles):
         variable, end = self._open(low, high)
         self.loops[loop] = (len(f.scopes) - 1, variable)
         if bound is not None:
-            self.mask = self._lanes_below(variable, bound)
+            self.mask = self._lanes_below(loop, variable, bound)
         body()
         self.mask = None
         self._close(variable, end, step)

@@ -13,8 +13,8 @@ from nr.backends.compiler.loops import ITEMSIZE, Buffer, Store, parts_of
 
 # How many steps before it is read a vector of a tile is fetched.
 _AHEAD = 8
-# The instruction that rounds vectors of so many float32s; its sister tells which are subnormal.
-_ROUNDED = 16
+# The instructions that round vectors of so many float32s; sisters tell which are subnormal.
+_FEWEST_ROUNDED, _MOST_ROUNDED = 4, 16
 _SUBNORMAL = 32
 
 
@@ -317,7 +317,7 @@ class Memory(Values):
         if (
             only_loop(atom.index) not in self.lanes
             or self._where_index(rest)[1]
-            or self.width % many
+            or self.filled % many
             or not 0 < step <= many
         ):
             return None
@@ -498,15 +498,16 @@ class Memory(Values):
             return f.op(f"fptrunc {kind('float')} {name} to {kind('half')}", scope)
         if dtype != "bf16":
             return name
-        if self.rounds_bfloat and varying and not exact and self.width % _ROUNDED == 0:
+        if self.rounds_bfloat and varying and not exact and self.width >= _FEWEST_ROUNDED:
             return self._round_natively(name, scope)
         return self._round_bits(name, scope, varying, exact)
 
     def _round_natively(self, name: str, scope: Scope) -> str:
         """A vector of bfloat16s, by the processor's instruction. As that takes subnormal numbers
         for zero, they are looked for, and if there are any all is done without it."""
-        f, w, n = self.f, self.width, _ROUNDED
-        test = "llvm.x86.avx512.fpclass.ps.512"
+        f, w = self.f, self.width
+        n = min(w, _MOST_ROUNDED)
+        test = f"llvm.x86.avx512.fpclass.ps.{32 * n}"
         f.declare(test, f"<{n} x i1> {{}}(<{n} x float>, i32 immarg)")
         slot = f.alloca(f"<{w} x i16>")
         native = f.op(f"fptrunc <{w} x float> {name} to <{w} x bfloat>", scope)

@@ -56,8 +56,11 @@ class Tiles(Memory):
             low = whole
         if rest:
             bound = high if rest % lanes else None
+            if loop.extent < lanes:  # then it is the only tile, of which all has this mask
+                self.mask, bound = self._lanes_below(loop, low, high), None
             part = last + step, last + step
             self._tile(loop, low, high, -(-rest // lanes), bound, body, part)
+            self.mask = None
 
     def _parts(
         self, loop: Loop, low: str, high: str, step: int, last: int
@@ -115,13 +118,17 @@ class Tiles(Memory):
             copies.append((copy, None))
         if bound is not None:
             last = copies[-1][0]
-            copies[-1] = (last, self._lanes_below(self.loops[last][1], bound))
+            copies[-1] = (last, self._lanes_below(last, self.loops[last][1], bound))
         self.copies[loop] = copies
         for k, (copy, _) in enumerate(copies):
             self.ranges[copy] = part[0] + k * lanes, part[1] + (k + 1) * lanes - 1
 
-    def _lanes_below(self, variable: str, bound: str) -> str:
-        """The mask of the lanes that are within the vector loop's range."""
+    def _lanes_below(self, loop: Loop, variable: str, bound: str) -> str:
+        """The mask of the lanes that are within the vector loop's range: a constant, which masks
+        of elements can be made of, if they are whole groups of less than a vector."""
+        if loop.extent < self.width and self.in_groups:
+            lanes = ["true" if k < loop.extent else "false" for k in range(self.width)]
+            return "<" + ", ".join([f"i1 {lane}" for lane in lanes]) + ">"
         left = self.f.op(f"sub i64 {bound}, {variable}")
         return self._first_lanes(left, self.f.scope)
 
