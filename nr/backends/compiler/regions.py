@@ -2,7 +2,8 @@
 
 A region is one fork and join. Its chains are independent of each other; the steps of a chain
 depend on those before them in the same rows only, so a task runs all of them for its rows while
-these are in cache: a matrix product, the activation after it, the next product.
+these are in cache: a matrix product, the activation after it, the next product. What a step needs
+besides a large chain is done in the region before.
 """
 
 from __future__ import annotations

@@ -163,7 +163,8 @@ def _few_a_group(draft: _Draft, vector_bytes: int) -> tuple[Loop, int] | None:
     most = lanes // 4 if draft.reducers else lanes
     if few > most:
         return None
-    if lanes % few == 0 and loop.extent >= lanes and (loop.extent % lanes == 0 or not draft.reducers):
+    even = loop.extent % lanes == 0 or not draft.reducers  # the rest of a tile is read by gathers
+    if lanes % few == 0 and loop.extent >= lanes and even:
         return loop, loop.extent
     whole = [n for n in range(2 * few, lanes + 1, few) if loop.extent % n == 0]
     return (loop, max(whole)) if whole else None
