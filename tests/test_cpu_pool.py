@@ -193,6 +193,27 @@ def test_all_threads_take_part(pool):
     assert together(pool(4).address, 4) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("team", "n", "begins"),
+    [(2, 2, [0, 1]), (2, 5, [0, 2]), (3, 9, [0, 3, 6]), (4, 8, [0, 2, 4, 6])],
+)
+def test_threads_begin_with_the_same_part_of_every_loop(pool, team, n, begins):
+    """What they have written in one is in their caches in the next."""
+    handle = pool(team).address
+    for _ in range(50):
+        barrier = threading.Barrier(team)
+        first = {}
+
+        @Task
+        def task(arg, i, worker, barrier=barrier, first=first):
+            if worker not in first:
+                first[worker] = i
+                barrier.wait(WAIT)
+
+        parallel(handle, task, n)
+        assert first == dict(enumerate(begins))
+
+
 def test_sleeping_helpers_wake(pool):
     handle = pool(3).address
     for _ in range(20):
