@@ -129,10 +129,9 @@ def test_small_groups_with_strides_and_padding(options: dict) -> None:
 
 
 def test_small_groups_share_vectors() -> None:
-    """Those that do not divide a vector leave some lanes of it."""
+    """On any machine of 8 lanes or more; those that do not divide a vector leave some of it."""
     loops = text(convolved(16), array(4, 32, 32, 32), array(3, 3, 2, 32))
     assert "(i3 // 2)" in loops, loops
-    for times in (3, 5):
-        lowered = nr.jit(lambda x, n=times: jnp.repeat(x, n) + 1).lower(array(240))
-        assert f"(i0i // {times})" in lowered.as_text("loops"), lowered.as_text("loops")
-        assert "gather" not in lowered.as_text("llvm")
+    lowered = nr.jit(lambda x: jnp.repeat(x, 3) + 1).lower(array(240))
+    assert "(i0i // 3)" in lowered.as_text("loops"), lowered.as_text("loops")
+    assert "gather" not in lowered.as_text("llvm")

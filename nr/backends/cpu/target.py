@@ -28,6 +28,6 @@ def target() -> Target:
     """The machine's vectors and matrices."""
     features = {*llvm.host().features.split(",")}
     if "+avx512f" in features:
-        rounds_bfloat = {"+avx512bf16", "+avx512dq"} <= features
+        rounds_bfloat = {"+avx512bf16", "+avx512dq", "+avx512vl"} <= features
         return Target(64, _matrix_types(features), rounds_bfloat)
     return Target(32 if "+avx2" in features else 16)
