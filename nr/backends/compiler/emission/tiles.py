@@ -18,6 +18,9 @@ from nr.backends.compiler.index import Index, Loop, index_of
 from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, walk
 from nr.backends.compiler.tiling import windows
 
+# LLVM's code generator fails for some constant masks of more lanes.
+_MOST_CONSTANT = 64
+
 
 class Tiles(Memory):
     """Emits loops that take several steps at a time."""
@@ -126,7 +129,7 @@ class Tiles(Memory):
     def _lanes_below(self, loop: Loop, variable: str, bound: str) -> str:
         """The mask of the lanes that are within the vector loop's range: a constant, which masks
         of elements can be made of, if they are whole groups of less than a vector."""
-        if loop.extent < self.width and self.in_groups:
+        if loop.extent < self.width <= _MOST_CONSTANT and self.in_groups:
             lanes = ["true" if k < loop.extent else "false" for k in range(self.width)]
             return "<" + ", ".join([f"i1 {lane}" for lane in lanes]) + ">"
         left = self.f.op(f"sub i64 {bound}, {variable}")
