@@ -68,7 +68,8 @@ ROWS = [
         lambda lib: lib.numpy.add,
         lambda x, y: lambda: x + y,
         arguments=2,
-        why="At the floor on Intel; on AMD's Zen 4 1.2-1.3 times it, for a reason not yet found.",
+        why="At the floor on Intel. Where cores share no cache, as the two of some AMD machines, it"
+        " counts which of them has an array in its own; times vary by a third from run to run.",
     ),
     _row("exp", lambda lib: lib.numpy.exp, lambda x: x.exp),
     _row("tanh", lambda lib: lib.numpy.tanh, lambda x: x.tanh),
