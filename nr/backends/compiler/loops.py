@@ -247,6 +247,13 @@ def walk(roots: Sequence[Expr], *, emitted: bool = False) -> list[Expr]:
     return order
 
 
+def fitted(lanes: int, extent: int) -> int:
+    """So many lanes, halved as long as a vector loop of so many steps needs no more."""
+    while lanes > 1 and lanes // 2 >= extent:
+        lanes //= 2
+    return lanes
+
+
 def operands_of(expr: Expr) -> list[Expr]:
     """The expressions one depends on, those inside its index too."""
     if expr.op == "load":

@@ -22,6 +22,7 @@ from nr.backends.compiler.loops import (
     Pass,
     Recurrence,
     Store,
+    fitted,
     load,
     parts_of,
     walk,
@@ -273,8 +274,7 @@ def _kernel(
     if _varies(condition, set(lanes.loops)):
         return None
     width = vector_bytes // max([{"f64": 8, "i64": 8}.get(REGISTER[b.dtype], 4) for b in initial])
-    while width // 2 >= vector.extent:
-        width //= 2
+    width = fitted(width, vector.extent)
     outer = lanes.loops[:-1]
     if math.prod([loop.extent for loop in outer]) >= 16:
         return Kernel(lanes.loops, [time], vector, [step_pass], len(outer), width)

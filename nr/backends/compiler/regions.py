@@ -24,8 +24,7 @@ _MOST_STEPS = 64
 _MOST_IN_CHAIN = 8
 # Estimated nanoseconds from which on threads share the work.
 _WORTH_SHARING = 20_000
-
-
+# What steps write stays in cache until the next region reads it, if it is no more than this.
 _STAYS_IN_CACHE = 1 << 20
 
 # Steps, each with how many of its units make one of the chain's first step.

@@ -25,6 +25,7 @@ from nr.backends.compiler.loops import (
     Reducer,
     Store,
     accesses,
+    fitted,
     load,
     operands_of,
     parts_of,
@@ -412,9 +413,7 @@ def _width(kernel: Kernel, vector_bytes: int) -> int:
     if kernel.reduced and not kernel.vector.reduced and count <= 3:
         # Sums of columns wait for memory: the longer the pieces of rows, the better.
         lanes *= vector_bytes // 16
-    extent = kernel.vector.extent
-    while lanes // 2 >= extent and lanes > 1:
-        lanes //= 2
+    lanes = fitted(lanes, kernel.vector.extent)
     return max(narrowed(kernel, lanes, vector_bytes // _lane_bytes(kernel)), 1)
 
 

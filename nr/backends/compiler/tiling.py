@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nr.backends.compiler.expr import NUMPY, Expr
 from nr.backends.compiler.index import Loop
-from nr.backends.compiler.loops import ITEMSIZE, Kernel, operands_of, walk
+from nr.backends.compiler.loops import ITEMSIZE, Kernel, fitted, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def tile(kernel: Kernel, depends: _Depends, vector_bytes: int) -> bool:
     loads = [_Read(depends.loops(e), windows(e, step, others, {vector}), step) for e in read]
     far = {loop: _far(loop, read, depends) for loop in kernel.kept if loop is not vector}
     lanes = max(vector_bytes // max([NUMPY[v.dtype].itemsize for v in roots]), 1)
-    while not vector.reduced and lanes // 2 >= vector.extent:
-        lanes //= 2
+    if not vector.reduced:
+        lanes = fitted(lanes, vector.extent)
     best: tuple[float, dict[Loop, int]] | None = None
     for tiles in _candidates(kernel, loads, lanes):
         copies = math.prod(tiles.values())

@@ -317,7 +317,7 @@ class Memory(Values):
         if (
             only_loop(atom.index) not in self.lanes
             or self._where_index(rest)[1]
-            or self.filled % many
+            or min(self.width, self.vector.extent) % many
             or not 0 < step <= many
         ):
             return None

@@ -14,8 +14,8 @@ from nr.backends.compiler.emission.conditions import Within, decided
 from nr.backends.compiler.emission.function import MEMORY, Scope
 from nr.backends.compiler.emission.memory import Memory
 from nr.backends.compiler.expr import Expr, node
-from nr.backends.compiler.index import Index, Loop, index_of
-from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, walk
+from nr.backends.compiler.index import Div, Index, Loop, index_of, only_loop
+from nr.backends.compiler.loops import ITEMSIZE, Buffer, Kernel, Pass, Store, accesses, walk
 from nr.backends.compiler.tiling import windows
 
 # LLVM's code generator fails for some constant masks of more lanes.
@@ -129,11 +129,19 @@ class Tiles(Memory):
     def _lanes_below(self, loop: Loop, variable: str, bound: str) -> str:
         """The mask of the lanes that are within the vector loop's range: a constant, which masks
         of elements can be made of, if they are whole groups of less than a vector."""
-        if loop.extent < self.width <= _MOST_CONSTANT and self.in_groups:
+        if loop.extent < self.width <= _MOST_CONSTANT and self._goes_through_groups():
             lanes = ["true" if k < loop.extent else "false" for k in range(self.width)]
             return "<" + ", ".join([f"i1 {lane}" for lane in lanes]) + ">"
         left = self.f.op(f"sub i64 {bound}, {variable}")
         return self._first_lanes(left, self.f.scope)
+
+    def _goes_through_groups(self) -> bool:
+        """Whether several lanes read one element, the next ones the next."""
+        return any([
+            type(a) is Div and only_loop(a.index) is self.vector
+            for _, index in accesses(self.kernel)
+            for a in index.terms
+        ])  # fmt: skip
 
     # ------------------------------------------------------------------------ windows
     def _windows(self, loop: Loop, values: Sequence[Expr]) -> dict[Loop, tuple[int, int]]:

@@ -20,8 +20,8 @@ from nr.backends.compiler.emission.function import (
     suffix,
 )
 from nr.backends.compiler.expr import FLOATS, ROUNDINGS, UNSIGNED, Expr, node, select
-from nr.backends.compiler.index import Div, Index, Loop, only_loop
-from nr.backends.compiler.loops import Buffer, Kernel, Pass, accesses, operands_of, walk
+from nr.backends.compiler.index import Index, Loop
+from nr.backends.compiler.loops import Buffer, Kernel, Pass, operands_of, walk
 from nr.backends.compiler.math import FUNCTIONS
 from nr.backends.compiler.math.iteration import Iteration
 
@@ -34,13 +34,6 @@ class Values:
         self.rounds_bfloat = rounds_bfloat  # whether the processor does
         self.f = Function()
         self.width = kernel.width
-        # Lanes that the vector loop needs, and whether it goes through groups of them.
-        self.filled = min(kernel.width, kernel.vector.extent)
-        self.in_groups = any([
-            type(a) is Div and only_loop(a.index) is kernel.vector
-            for _, index in accesses(kernel)
-            for a in index.terms
-        ])  # fmt: skip
         self.vector = kernel.vector
         self.lanes = {kernel.vector}  # the loops whose steps are lanes: copies of the vector loop
         self.loops: dict[Loop, tuple[int, str]] = {}  # the scope's number, and the variable

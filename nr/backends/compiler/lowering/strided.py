@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nr.backends.compiler.expr import Expr
 from nr.backends.compiler.index import ZERO, Index, Loop, index_of
-from nr.backends.compiler.loops import ITEMSIZE, REGISTER, Buffer, Kernel, Pass, Store, load
+from nr.backends.compiler.loops import ITEMSIZE, REGISTER, Buffer, Kernel, Pass, Store, fitted, load
 
 # Complex numbers are two registers of this type each.
 _PARTS = {"c64": "f32", "c128": "f64"}
@@ -46,10 +46,7 @@ def place(axes: dict[Loop, Axis], array: int) -> Index:
 def lanes(dtype: str, extent: int, vector_bytes: int, registers: int = 4) -> int:
     """The width of a vector loop: some registers' worth, no more than the extent calls for."""
     width = vector_bytes // ITEMSIZE[REGISTER[_PARTS.get(dtype, dtype)]] * registers
-    width = max(min(width, 64), 1)
-    while width > 1 and width // 2 >= extent:
-        width //= 2
-    return width
+    return fitted(max(min(width, 64), 1), extent)
 
 
 def every(conditions: Sequence[Expr | None]) -> Expr | None:
